@@ -1,0 +1,1 @@
+"""Compile CogVideoX fine-tuning settings into immutable, reproducible bundles."""

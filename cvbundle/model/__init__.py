@@ -1,0 +1,1 @@
+"""The base models: what they are, what they hold, and which bytes exactly."""

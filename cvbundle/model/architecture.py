@@ -1,0 +1,267 @@
+"""What a CogVideoX is made of, from its config files and without torch.
+
+Defaults are those of the diffusers classes, for keys that a config file leaves out
+(diffusers 0.42.1: `CogVideoXTransformer3DModel`, `AutoencoderKLCogVideoX`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, fields_dict, frozen
+
+from cvbundle.problems import UserError
+
+
+@frozen(kw_only=True)
+class Transformer:
+    """Config of `CogVideoXTransformer3DModel`; sample sizes are in latent pixels and frames."""
+
+    num_attention_heads: int = 30
+    attention_head_dim: int = 64
+    in_channels: int = 16
+    out_channels: int = 16
+    time_embed_dim: int = 512
+    ofs_embed_dim: int | None = None
+    text_embed_dim: int = 4096
+    num_layers: int = 30
+    attention_bias: bool = True
+    sample_width: int = 90
+    sample_height: int = 60
+    sample_frames: int = 49
+    patch_size: int = 2
+    patch_size_t: int | None = None
+    temporal_compression_ratio: int = 4
+    max_text_seq_length: int = 226
+    use_rotary_positional_embeddings: bool = False
+    use_learned_positional_embeddings: bool = False
+    patch_bias: bool = True
+
+    @property
+    def inner_dim(self) -> int:
+        """Width of the hidden states."""
+        return self.num_attention_heads * self.attention_head_dim
+
+
+@frozen(kw_only=True)
+class Vae:
+    """Config of `AutoencoderKLCogVideoX`."""
+
+    in_channels: int = 3
+    block_out_channels: tuple[int, ...] = (128, 256, 256, 512)
+    latent_channels: int = 16
+    temporal_compression_ratio: float = 4
+    scaling_factor: float = 1.15258426
+    invert_scale_latents: bool = False
+
+    @property
+    def spatial_compression_ratio(self) -> int:
+        """Pixels to a latent pixel, along height and width."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+@frozen(kw_only=True)
+class TextEncoder:
+    """Config of `T5EncoderModel`."""
+
+    d_model: int = 4096
+    d_ff: int = 10240
+    d_kv: int = 64
+    num_heads: int = 64
+    num_layers: int = 24
+    vocab_size: int = 32128
+
+
+@frozen(kw_only=True)
+class Scheduler:
+    """Config of the noise schedule; defaults are what every CogVideoX on the hub says."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    prediction_type: str = "v_prediction"
+    rescale_betas_zero_snr: bool = True
+    snr_shift_scale: float = 1.0
+    timestep_spacing: str = "trailing"
+
+
+@frozen(kw_only=True)
+class Architecture:
+    """The four parts of a CogVideoX that training touches."""
+
+    transformer: Transformer
+    vae: Vae
+    text_encoder: TextEncoder
+    scheduler: Scheduler
+
+    @property
+    def pixels_per_patch(self) -> int:
+        """Height and width must divide by this."""
+        return self.vae.spatial_compression_ratio * self.transformer.patch_size
+
+    def latent_frames(self, frames: int) -> int:
+        """Latent frames that the VAE makes of `frames` = 4k + 1."""
+        return (frames - 1) // int(self.vae.temporal_compression_ratio) + 1
+
+    def padded_latent_frames(self, frames: int) -> int:
+        """Latent frames that the transformer sees: whole temporal patches."""
+        latent = self.latent_frames(frames)
+        return latent + -latent % (self.transformer.patch_size_t or 1)
+
+
+_PARTS: tuple[tuple[str, str, type], ...] = (
+    ("transformer", "transformer/config.json", Transformer),
+    ("vae", "vae/config.json", Vae),
+    ("text_encoder", "text_encoder/config.json", TextEncoder),
+    ("scheduler", "scheduler/scheduler_config.json", Scheduler),
+)
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Read the config files of a folder in diffusers layout.
+
+    Raises:
+        UserError: a file is missing or isn't what it should be; names it.
+    """
+    return Architecture(**{name: _part(folder / file, cls) for name, file, cls in _PARTS})
+
+
+def architecture_data(architecture: Architecture) -> dict[str, Any]:
+    """The architecture as plain data, for `model.json`."""
+    return asdict(architecture)
+
+
+def _part(path: Path, cls: type) -> Any:
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}): "
+            "model.path needs a folder in diffusers layout (transformer/, vae/, …)"
+        ) from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is not JSON") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: is not a JSON object")
+    values = {}
+    for name, attribute in fields_dict(cls).items():
+        if name in data:
+            values[name] = _value(path, name, data[name], attribute.default)
+    return cls(**values)
+
+
+def _value(path: Path, name: str, value: object, default: object) -> object:
+    """A config value, checked against the kind of the class's default."""
+    if isinstance(default, tuple):
+        if isinstance(value, list) and value and all(type(item) is int for item in value):
+            return tuple(value)
+    elif default is None:
+        if value is None or (type(value) is int and value > 0):
+            return value
+    elif isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(default, int):
+        if type(value) is int and value > 0:
+            return value
+    elif isinstance(default, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(value, type(default)):
+        return value
+    raise UserError(f"{path}: {name} is {value!r}, which no CogVideoX has")
+
+
+@frozen
+class Module:
+    """A module of the transformer that LoRA can adapt: a `Linear`, or a `Conv2d` on patches."""
+
+    name: str
+    kind: str
+    inputs: int
+    outputs: int
+    kernel: int = 1
+    """Positions of a convolution's kernel."""
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases (every one here has a bias)."""
+        return self.inputs * self.outputs * self.kernel + self.outputs
+
+    def lora_parameters(self, rank: int) -> int:
+        """What an adapter of this rank adds."""
+        return rank * (self.inputs * self.kernel + self.outputs)
+
+
+def modules(transformer: Transformer) -> Iterator[Module]:
+    """Every module that LoRA can adapt, by its full name (facts: diffusers 0.42.1, executed)."""
+    t = transformer
+    dim = t.inner_dim
+    if t.patch_size_t is None:
+        yield Module("patch_embed.proj", "Conv2d", t.in_channels, dim, t.patch_size**2)
+    else:
+        patch = t.in_channels * t.patch_size**2 * t.patch_size_t
+        yield Module("patch_embed.proj", "Linear", patch, dim)
+    yield Module("patch_embed.text_proj", "Linear", t.text_embed_dim, dim)
+    yield Module("time_embedding.linear_1", "Linear", dim, t.time_embed_dim)
+    yield Module("time_embedding.linear_2", "Linear", t.time_embed_dim, t.time_embed_dim)
+    if t.ofs_embed_dim is not None:
+        yield Module("ofs_embedding.linear_1", "Linear", t.ofs_embed_dim, t.ofs_embed_dim)
+        yield Module("ofs_embedding.linear_2", "Linear", t.ofs_embed_dim, t.ofs_embed_dim)
+    for layer in range(t.num_layers):
+        block = f"transformer_blocks.{layer}"
+        yield Module(f"{block}.norm1.linear", "Linear", t.time_embed_dim, 6 * dim)
+        for projection in ("to_q", "to_k", "to_v", "to_out.0"):
+            yield Module(f"{block}.attn1.{projection}", "Linear", dim, dim)
+        yield Module(f"{block}.norm2.linear", "Linear", t.time_embed_dim, 6 * dim)
+        yield Module(f"{block}.ff.net.0.proj", "Linear", dim, 4 * dim)
+        yield Module(f"{block}.ff.net.2", "Linear", 4 * dim, dim)
+    yield Module("norm_out.linear", "Linear", t.time_embed_dim, 2 * dim)
+    patch_out = t.out_channels * t.patch_size**2 * (t.patch_size_t or 1)
+    yield Module("proj_out", "Linear", dim, patch_out)
+
+
+def lora_targets(transformer: Transformer, target: str) -> tuple[Module, ...]:
+    """The modules that one entry of `lora.target_modules` adapts.
+
+    A name matches whole or by its end after a dot, as peft matches a list of names
+    (peft 0.21.2, tuners/tuners_utils.py, `check_target_module_exists`).
+    """
+    return tuple(
+        module
+        for module in modules(transformer)
+        if module.name == target or module.name.endswith(f".{target}")
+    )
+
+
+def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: int) -> int:
+    """Trainable parameters of an adapter on all modules that any of the targets names."""
+    adapted = {module for target in targets for module in lora_targets(transformer, target)}
+    return sum(module.lora_parameters(rank) for module in adapted)
+
+
+def total_parameters(transformer: Transformer) -> int:
+    """All parameters of the transformer, the LayerNorms included."""
+    t = transformer
+    dim = t.inner_dim
+    in_block = 2 * (2 * dim) + 2 * (2 * t.attention_head_dim)
+    outside = 2 * dim + 2 * dim
+    norms = t.num_layers * in_block + outside
+    return sum(module.parameters for module in modules(t)) + norms
+
+
+def has_traits_of(transformer: Transformer, other: Transformer) -> bool:
+    """Whether two transformers are built alike, whatever their depth and width."""
+    return _traits(transformer) == _traits(other)
+
+
+def _traits(t: Transformer) -> Mapping[str, object]:
+    return {
+        "image_input": t.in_channels == 2 * t.out_channels,
+        "temporal_patch": t.patch_size_t,
+        "ofs": t.ofs_embed_dim is not None,
+        "rotary": t.use_rotary_positional_embeddings,
+        "learned": t.use_learned_positional_embeddings,
+    }

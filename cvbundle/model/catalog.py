@@ -1,0 +1,147 @@
+"""The five CogVideoX models: what their cards and config files say.
+
+Sources: diffusers scripts/convert_cogvideox_to_diffusers.py and the zai-org/CogVideo README
+(189-258) as of 2026-11; parameter counts are computed in `architecture` and tested against torch.
+"""
+
+from typing import Literal
+
+from attrs import evolve, frozen
+
+from cvbundle.model.architecture import (
+    Architecture,
+    Scheduler,
+    TextEncoder,
+    Transformer,
+    Vae,
+    has_traits_of,
+)
+from cvbundle.spec.schema import ModelName, Precision, Resolution, Task
+
+License = Literal["Apache-2.0", "CogVideoX LICENSE"]
+
+
+@frozen(kw_only=True)
+class Card:
+    """What a model was trained for, beyond what its config files say."""
+
+    name: ModelName
+    hub_ids: tuple[str, ...]
+    architecture: Architecture
+    precision: Precision
+    """What it was trained in, and is stable in."""
+    resolution: Resolution
+    fps: int
+    prompt_tokens: int
+    """Longest prompt; the sequence is padded to `max_text_seq_length` all the same."""
+    license: License
+
+
+def _hub(name: str) -> tuple[str, ...]:
+    """THUDM was renamed to zai-org; both still resolve."""
+    return (f"THUDM/{name}", f"zai-org/{name}")
+
+
+_T5 = TextEncoder()
+_2B = Transformer()
+_5B = Transformer(num_layers=42, num_attention_heads=48, use_rotary_positional_embeddings=True)
+_5B_I2V = evolve(_5B, in_channels=32, use_learned_positional_embeddings=True)
+# Hub main is 96x170; older revisions of the i2v model say 300x300 (finetrainers#121).
+_1_5 = evolve(
+    _5B, patch_size_t=2, patch_bias=False, sample_height=96, sample_width=170, sample_frames=81
+)
+_1_5_I2V = evolve(_1_5, in_channels=32, ofs_embed_dim=512)
+_VAE_2B = Vae()
+_VAE_5B = Vae(scaling_factor=0.7)
+_VAE_1_5 = Vae(scaling_factor=0.7, invert_scale_latents=True)
+
+
+def _architecture(transformer: Transformer, vae: Vae, snr_shift_scale: float) -> Architecture:
+    return Architecture(
+        transformer=transformer,
+        vae=vae,
+        text_encoder=_T5,
+        scheduler=Scheduler(snr_shift_scale=snr_shift_scale),
+    )
+
+
+CATALOG: tuple[Card, ...] = (
+    Card(
+        name="cogvideox-2b",
+        hub_ids=_hub("CogVideoX-2b"),
+        architecture=_architecture(_2B, _VAE_2B, 3.0),
+        precision="fp16",
+        resolution=Resolution(49, 480, 720),
+        fps=8,
+        prompt_tokens=226,
+        license="Apache-2.0",
+    ),
+    Card(
+        name="cogvideox-5b",
+        hub_ids=_hub("CogVideoX-5b"),
+        architecture=_architecture(_5B, _VAE_5B, 1.0),
+        precision="bf16",
+        resolution=Resolution(49, 480, 720),
+        fps=8,
+        prompt_tokens=226,
+        license="CogVideoX LICENSE",
+    ),
+    Card(
+        name="cogvideox-5b-i2v",
+        hub_ids=_hub("CogVideoX-5b-I2V"),
+        architecture=_architecture(_5B_I2V, _VAE_5B, 1.0),
+        precision="bf16",
+        resolution=Resolution(49, 480, 720),
+        fps=8,
+        prompt_tokens=226,
+        license="CogVideoX LICENSE",
+    ),
+    Card(
+        name="cogvideox1.5-5b",
+        hub_ids=_hub("CogVideoX1.5-5B"),
+        architecture=_architecture(_1_5, _VAE_1_5, 1.0),
+        precision="bf16",
+        resolution=Resolution(81, 768, 1360),
+        fps=16,
+        prompt_tokens=224,
+        license="CogVideoX LICENSE",
+    ),
+    Card(
+        name="cogvideox1.5-5b-i2v",
+        hub_ids=_hub("CogVideoX1.5-5B-I2V"),
+        architecture=_architecture(_1_5_I2V, _VAE_1_5, 1.0),
+        precision="bf16",
+        resolution=Resolution(81, 768, 1360),
+        fps=16,
+        prompt_tokens=224,
+        license="CogVideoX LICENSE",
+    ),
+)
+
+
+def card(name: str) -> Card | None:
+    """The card of a model by its name; None for `custom` and unknown names."""
+    return next((card for card in CATALOG if card.name == name), None)
+
+
+def card_of_hub_id(repository: str) -> Card | None:
+    """The card of a model by its hub id, in any case of letters."""
+    wanted = repository.lower()
+    return next((card for card in CATALOG if wanted in map(str.lower, card.hub_ids)), None)
+
+
+def card_like(architecture: Architecture) -> Card | None:
+    """The card of the model that is built like this one, whatever its depth and width."""
+    return next(
+        (
+            card
+            for card in CATALOG
+            if has_traits_of(card.architecture.transformer, architecture.transformer)
+        ),
+        None,
+    )
+
+
+def task_of(transformer: Transformer) -> Task:
+    """Image to video takes the image's latents as additional channels."""
+    return "i2v" if transformer.in_channels == 2 * transformer.out_channels else "t2v"

@@ -1,0 +1,85 @@
+"""Hub ids: which commit is meant, and where huggingface_hub keeps its files on this machine.
+
+The cache layout is huggingface_hub's: `models--ORG--NAME/{refs/<branch>, snapshots/<commit>/…}`,
+where a snapshot's files are links to `blobs/<etag>` and the etag of a large file is its sha256
+(huggingface_hub 2.4.0, file_download.py).
+"""
+
+import os
+import re
+from pathlib import Path
+
+from cvbundle.problems import UserError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a model path has the form `org/name`."""
+    return _HUB_ID.fullmatch(path) is not None
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a full commit, which can never come to mean something else."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps what it downloads."""
+    if named := os.environ.get("HF_HUB_CACHE"):
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or str(Path(cache) / "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def cached_commit(repository: str, revision: str | None) -> str | None:
+    """The commit that a revision had when it was last downloaded here, if it was."""
+    if is_commit(revision):
+        return revision
+    reference = _repository_folder(repository) / "refs" / (revision or "main")
+    try:
+        commit = reference.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return commit if is_commit(commit) else None
+
+
+def snapshot(repository: str, commit: str) -> Path | None:
+    """The folder of a commit's files in the cache, if it is there."""
+    folder = _repository_folder(repository) / "snapshots" / commit
+    return folder if folder.is_dir() else None
+
+
+def resolve_commit(repository: str, revision: str | None) -> str:
+    """The commit that a branch or tag means now.
+
+    Raises:
+        UserError: there is no network, or no such repository or revision.
+    """
+    if is_commit(revision):
+        assert revision is not None
+        return revision
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    wanted = revision or "main"
+    try:
+        commit = HfApi().model_info(repository, revision=wanted, timeout=10).sha
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        commit = cached_commit(repository, revision)
+        if commit is None:
+            raise UserError(
+                f"{repository}: the commit of {wanted} can't be looked up ({reason}); "
+                "write the full commit as model.revision"
+            ) from None
+    if not is_commit(commit):
+        raise UserError(f"{repository}: the hub names no commit for {wanted}")
+    assert commit is not None
+    return commit
+
+
+def _repository_folder(repository: str) -> Path:
+    return cache_folder() / f"models--{repository.replace('/', '--')}"

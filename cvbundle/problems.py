@@ -1,0 +1,145 @@
+"""What is wrong with a spec or a dataset, as data, and how it is shown."""
+
+import json
+from collections.abc import Iterable
+from enum import Enum
+
+from attrs import field, frozen
+
+Path = tuple[str | int, ...]
+"""Where a value stands in a spec: keys and indices from the top."""
+
+
+class Severity(Enum):
+    """How much a problem matters: `WAIVABLE` ones are errors that `allow` can accept."""
+
+    ERROR = "error"
+    WAIVABLE = "waivable"
+    WARNING = "warning"
+
+
+@frozen
+class Place:
+    """A stretch of one line of a text: `line` and `column` count from 1, in characters."""
+
+    file: str
+    line: int
+    column: int
+    width: int = 1
+    text: str = field(default="", repr=False)
+    """The whole line, for the excerpt; empty where there is none to show."""
+
+
+@frozen
+class Problem:
+    """One mistake: which rule it breaks, where, and what to write instead."""
+
+    rule: str
+    severity: Severity
+    place: Place
+    message: str
+    hint: str = ""
+    path: Path = ()
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may be compiled while this problem stands."""
+        return self.severity is not Severity.WARNING
+
+
+class ProblemsFound(Exception):
+    """A spec or dataset can't be used as it is; carries every problem found, in order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{len(self.problems)} problems")
+
+
+class UserError(Exception):
+    """Something a user can mend; its text is the one sentence to show."""
+
+
+def dotted(path: Path) -> str:
+    """`("lora", "target_modules", 1)` as a person writes it: `lora.target_modules[1]`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def render_text(problem: Problem) -> str:
+    """The problem as a compiler prints it: place, rule, message, and the line it stands on."""
+    place = problem.place
+    kind = "warning" if problem.severity is Severity.WARNING else "error"
+    head = (
+        f"{place.file}:{place.line}:{place.column}: {kind}[{problem.rule}]: "
+        f"{_printable(problem.message)}"
+    )
+    hint = _printable(problem.hint)
+    if not place.text.strip():
+        return f"{head}\n    {hint}" if hint else head
+    number = f"{place.line:>5}"
+    text, start, stop = _window(place)
+    marks = " " * start + "^" * max(1, stop - start)
+    under = f"{marks} {hint}" if hint else marks
+    return f"{head}\n{number} | {text}\n{' ' * len(number)} | {under}"
+
+
+def _printable(text: str) -> str:
+    """The text with what a terminal would obey (escapes, line ends) shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _window(place: Place, size: int = 160) -> tuple[str, int, int]:
+    """At most `size` characters of the line around the place, and the place's span in them."""
+    text = "".join(c if c.isprintable() else " " for c in place.text)
+    start = min(place.column - 1, len(text))
+    stop = min(start + place.width, len(text))
+    if len(text) <= size:
+        return text.rstrip(), start, stop
+    left = max(0, start - size // 2)
+    return text[left : left + size], start - left, min(stop - left, size)
+
+
+def render_json(problems: Iterable[Problem]) -> str:
+    """A JSON list of problems, for programs."""
+    return json.dumps([_as_data(problem) for problem in problems], indent=2, ensure_ascii=False)
+
+
+def _as_data(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.place.file,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "path": dotted(problem.path),
+        "rule": problem.rule,
+        "severity": problem.severity.value,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def render_github(problem: Problem) -> str:
+    """The problem as a GitHub workflow annotation.
+
+    Source: docs.github.com, "Workflow commands for GitHub Actions", setting an error message.
+    """
+    kind = "warning" if problem.severity is Severity.WARNING else "error"
+    place = problem.place
+    text = f"{problem.message}: {problem.hint}" if problem.hint else problem.message
+    end = place.column + max(1, place.width) - 1
+    properties = {
+        "file": place.file,
+        "line": place.line,
+        "col": place.column,
+        "endColumn": end,
+        "title": problem.rule,
+    }
+    listed = ",".join(f"{key}={_escaped(str(value), ',:')}" for key, value in properties.items())
+    return f"::{kind} {listed}::{_escaped(text)}"
+
+
+def _escaped(text: str, also: str = "") -> str:
+    for character in "%\r\n" + also:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,1 @@
+"""The constraints between fields, models, adapters and clips: one small function each."""

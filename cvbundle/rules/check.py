@@ -1,0 +1,184 @@
+"""Check a spec: from its text to a resolved spec and every problem in it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+
+from attrs import frozen
+
+from cvbundle.model.hub import is_hub_id
+from cvbundle.model.identify import BaseModel, identify
+from cvbundle.problems import Path, Problem, Severity, UserError
+from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
+from cvbundle.spec.overrides import override
+from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
+from cvbundle.spec.schema import Spec
+from cvbundle.spec.source import Document, read
+from cvbundle.spec.structure import Structured, structure
+
+_NO_MODEL = "value-range"
+
+
+@frozen
+class Checked:
+    """A spec after every check that needs no clip to be opened.
+
+    `problems` are in file order and without those that `allow` accepts. Where one of them blocks,
+    `spec` may hold stand-ins and must not be used.
+    """
+
+    document: Document
+    base: FilePath
+    """The folder that the spec's paths are relative to."""
+    spec: Spec
+    model: BaseModel | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing may be compiled."""
+        return any(problem.blocks for problem in self.problems)
+
+
+def check_file(path: FilePath, settings: Iterable[str] = ()) -> Checked:
+    """Check a spec file; `settings` are `field=value` overrides.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: name a spec file") from None
+    document = override(read(content, str(path)), settings)
+    return check_document(document, path.parent)
+
+
+def check_document(document: Document, base: FilePath) -> Checked:
+    """Check a spec that is read; its paths are relative to `base`."""
+    problems = list(document.problems)
+    model, trouble = _model(document, base)
+    data = document.data
+    unknown: set[Path] = set()
+    if trouble is not None:
+        problems.append(trouble)
+        unknown.add(trouble.path)
+    for name in ("prompts", "images"):
+        try:
+            data = with_listed(data, base, name)
+        except UserError as error:
+            path = ("validation", name)
+            hint = "write a list, or the path of a text file"
+            problems.append(_problem(_NO_MODEL, document, path, str(error), hint))
+            unknown.add(path)
+    by_model = _defaults(model)
+    data = with_defaults(data, by_model)
+    unknown.update(path for path in BY_MODEL if path not in by_model and _absent(data, path))
+    structured = structure(document, data, unknown=frozenset(unknown))
+    problems.extend(structured.problems)
+    if () not in document.unsound:
+        problems.extend(_broken(structured, model, document))
+        problems.extend(_misallowed(structured, document))
+    accepted = frozenset(structured.spec.allow)
+    return Checked(
+        document,
+        base,
+        structured.spec,
+        model,
+        tuple(in_order(problem for problem in problems if not _waived(problem, accepted))),
+    )
+
+
+def accept(problems: Iterable[Problem], spec: Spec) -> tuple[Problem, ...]:
+    """The problems that the spec's `allow` does not accept."""
+    accepted = frozenset(spec.allow)
+    return tuple(problem for problem in problems if not _waived(problem, accepted))
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """File order."""
+    return sorted(problems, key=lambda problem: (problem.place.line, problem.place.column))
+
+
+def _waived(problem: Problem, accepted: frozenset[str]) -> bool:
+    return problem.rule in accepted and problem.severity is not Severity.ERROR
+
+
+def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Problem | None]:
+    section = document.data.get("model")
+    if not isinstance(section, Mapping):
+        return None, None
+    path, revision, name = (section.get(key) for key in ("path", "revision", "name"))
+    if not isinstance(path, str) or not path:
+        return None, None
+    try:
+        return identify(
+            path,
+            base,
+            revision=revision if isinstance(revision, str) else None,
+            name=name if isinstance(name, str) else None,
+        ), None
+    except UserError as error:
+        at = ("model", "path")
+        hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
+        return None, _problem(_NO_MODEL, document, at, str(error), hint)
+
+
+def _defaults(model: BaseModel | None) -> dict[Path, object]:
+    if model is None:
+        return {}
+    return {
+        ("model", "name"): model.name,
+        ("model", "type"): model.task,
+        ("data", "resolution"): str(model.resolution),
+        ("training", "mixed_precision"): model.precision,
+        ("validation", "fps"): model.fps,
+    }
+
+
+def _absent(data: Mapping[str, object], path: Path) -> bool:
+    section = data.get(str(path[0]))
+    return isinstance(section, Mapping) and section.get(str(path[1])) is None
+
+
+def _broken(
+    structured: Structured, model: BaseModel | None, document: Document
+) -> Iterator[Problem]:
+    for rule in all_rules().values():
+        if rule.check is None or (rule.needs_model and model is None):
+            continue
+        if not all(structured.sound(tuple(name.split("."))) for name in rule.reads):
+            continue
+        # Rules that need no model don't look at it.
+        subject = Subject(structured.spec, model, document)  # type: ignore[arg-type]
+        for finding in rule.check(subject):
+            yield _from_finding(rule, finding, document)
+
+
+def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
+    path = finding.path
+    place = document.place(path)
+    if finding.at_key or path not in document.values:
+        place = document.section(path)
+    hint = finding.hint
+    if rule.severity is Severity.WAIVABLE:
+        hint = f"{hint}, or allow: [{rule.id}]" if hint else f"or write allow: [{rule.id}]"
+    return Problem(rule.id, rule.severity, place, finding.message, hint, path)
+
+
+def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
+    """Entries of `allow` that are no rule, or one that can't be accepted."""
+    rules = all_rules()
+    for index, name in enumerate(structured.spec.allow):
+        path: Path = ("allow", index)
+        if not structured.sound(path):
+            continue
+        if name not in rules:
+            hint = "cvbundle explain lists all rules"
+            yield _problem("value-choice", document, path, f"{name} is not a rule", hint)
+        elif rules[name].severity is Severity.ERROR:
+            message = f"{name} is an error that can't be accepted"
+            yield _problem("value-choice", document, path, message, rules[name].why)
+
+
+def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
+    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)

@@ -1,0 +1,92 @@
+"""How many frames a sample may have."""
+
+from collections.abc import Iterator
+
+from cvbundle.problems import Severity
+from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.schema import Resolution
+
+_FIELD = "data.resolution"
+
+
+@rule(
+    "frames-vae",
+    Severity.ERROR,
+    why="The VAE makes one latent frame of the first frame and one of every four after it; "
+    "it cuts any other count silently.",
+    source="diffusers autoencoder_kl_cogvideox.py, _encode; executed: 48 frames give 12 latents",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={_FIELD: "49x480x720"},
+    bad={_FIELD: "48x480x720"},
+)
+def frames_vae(subject: Subject) -> Iterator[Finding]:
+    """The frames are 4k + 1, for the model's own temporal compression."""
+    size = subject.spec.data.resolution
+    stride = int(subject.model.architecture.vae.temporal_compression_ratio)
+    if (size.frames - 1) % stride:
+        legal = nearest_frames(size.frames, stride)
+        yield Finding(
+            _FIELD,
+            f"{size.frames} frames: (frames - 1) must be a multiple of {stride}",
+            f"write {with_frames(size, legal)}",
+        )
+
+
+@rule(
+    "frames-8n-plus-1",
+    Severity.WAIVABLE,
+    why="The models were trained on 8n + 1 frames (16n + 1 for 1.5); 4n + 1 runs, and on 1.5 even "
+    "saves the padding, but is not what they know.",
+    source="zai-org/CogVideo README.md:189-258, finetune/schemas/args.py:148",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={_FIELD: "41x480x720"},
+    bad={_FIELD: "45x480x720"},
+)
+def frames_8n_plus_1(subject: Subject) -> Iterator[Finding]:
+    """The frames are 8n + 1."""
+    size = subject.spec.data.resolution
+    stride = int(subject.model.architecture.vae.temporal_compression_ratio)
+    if (size.frames - 1) % stride == 0 and (size.frames - 1) % (2 * stride):
+        legal = nearest_frames(size.frames, 2 * stride)
+        yield Finding(
+            _FIELD,
+            f"{size.frames} frames: the models were trained on {2 * stride}n + 1",
+            f"write {with_frames(size, legal)}",
+        )
+
+
+@rule(
+    "frames-fixed",
+    Severity.ERROR,
+    why="Learned position embeddings are silently replaced by computed ones at any other count.",
+    source="diffusers embeddings.py, CogVideoXPatchEmbed (756-770); executed",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={"model.path": "THUDM/CogVideoX-5b-I2V", _FIELD: "49x480x720"},
+    bad={"model.path": "THUDM/CogVideoX-5b-I2V", _FIELD: "41x480x720"},
+)
+def frames_fixed(subject: Subject) -> Iterator[Finding]:
+    """A model with learned positions gets exactly its own number of frames."""
+    size = subject.spec.data.resolution
+    transformer = subject.model.architecture.transformer
+    if not transformer.use_learned_positional_embeddings:
+        return
+    if size.frames != transformer.sample_frames:
+        yield Finding(
+            _FIELD,
+            f"{size.frames} frames: this model's learned positions are for exactly "
+            f"{transformer.sample_frames}",
+            f"write {with_frames(size, transformer.sample_frames)}",
+        )
+
+
+def nearest_frames(frames: int, stride: int) -> int:
+    """The legal count `stride` k + 1 nearest to `frames`; the larger one of two as near."""
+    return max(0, (2 * (frames - 1) + stride) // (2 * stride)) * stride + 1
+
+
+def with_frames(size: Resolution, frames: int) -> Resolution:
+    """The same height and width with other frames."""
+    return Resolution(frames, size.height, size.width)

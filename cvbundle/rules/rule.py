@@ -1,0 +1,126 @@
+"""What a rule is, and the list of all of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from attrs import field, frozen
+
+from cvbundle.model.identify import BaseModel
+from cvbundle.problems import Path, Severity
+from cvbundle.spec.schema import Spec
+from cvbundle.spec.source import Document
+
+
+@frozen
+class Subject:
+    """What the rules of a spec look at."""
+
+    spec: Spec
+    model: BaseModel
+    document: Document
+
+    def given(self, dotted: str) -> bool:
+        """Whether the spec itself says something there, so that it isn't a default."""
+        return self.document.has(tuple(dotted.split(".")))
+
+
+@frozen
+class Finding:
+    """A rule is broken; `at` is the field whose value would have to change."""
+
+    at: str
+    message: str
+    hint: str = ""
+    index: int | None = None
+    """Which item, where the field is a list."""
+    at_key: bool = False
+    """The field should not be there at all."""
+
+    @property
+    def path(self) -> Path:
+        """Where the value stands in the spec."""
+        path: Path = tuple(self.at.split("."))
+        return path if self.index is None else (*path, self.index)
+
+
+Check = Callable[[Subject], Iterator[Finding]]
+Example = Mapping[str, object]
+"""Fields to values, over a small sound spec."""
+
+
+@frozen(kw_only=True)
+class Rule:
+    """A constraint, why it stands and how it is broken."""
+
+    id: str
+    severity: Severity
+    why: str
+    source: str
+    reads: tuple[str, ...] = ()
+    """The fields it looks at: it is left out where one of them is not known."""
+    needs_model: bool = False
+    good: Example = field(factory=dict)
+    bad: Example = field(factory=dict)
+    check: Check | None = None
+    """None for what is found while clips are listed and opened."""
+
+
+_rules: dict[str, Rule] = {}
+
+
+def rule(
+    id: str,
+    severity: Severity,
+    *,
+    why: str,
+    source: str,
+    reads: tuple[str, ...],
+    good: Example,
+    bad: Example,
+    needs_model: bool = False,
+) -> Callable[[Check], Check]:
+    """Register a function that finds where a spec breaks a rule."""
+
+    def register(check: Check) -> Check:
+        _add(
+            Rule(
+                id=id,
+                severity=severity,
+                why=why,
+                source=source,
+                reads=reads,
+                needs_model=needs_model,
+                good=good,
+                bad=bad,
+                check=check,
+            )
+        )
+        return check
+
+    return register
+
+
+def describe(id: str, severity: Severity, *, why: str, source: str) -> Rule:
+    """Register a rule that is checked while the dataset is read."""
+    return _add(Rule(id=id, severity=severity, why=why, source=source))
+
+
+def _add(rule: Rule) -> Rule:
+    assert rule.id not in _rules, rule.id
+    _rules[rule.id] = rule
+    return rule
+
+
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule by its id."""
+    # The modules register their rules when they are imported.
+    from cvbundle.rules import (  # noqa: F401
+        adapter,
+        dataset,
+        frames,
+        inputs,
+        precision,
+        resolution,
+        schedule,
+    )
+
+    return _rules

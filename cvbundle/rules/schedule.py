@@ -1,0 +1,85 @@
+"""How long a run is, and what happens on the way."""
+
+from collections.abc import Iterator
+
+from cvbundle.problems import Severity
+from cvbundle.rules.rule import Finding, Subject, rule
+
+
+@rule(
+    "steps-or-epochs",
+    Severity.ERROR,
+    why="The length of a run is either a number of steps or a number of passes over the data.",
+    source="design, section 3",
+    reads=("training.steps", "training.epochs"),
+    good={"training.steps": 1000},
+    bad={"training.steps": 1000, "training.epochs": 10},
+)
+def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
+    """Exactly one of the two."""
+    training = subject.spec.training
+    if training.steps is None and training.epochs is None:
+        yield Finding("training.steps", "neither steps nor epochs are given", "write steps: 1000")
+    if training.steps is not None and training.epochs is not None:
+        later = max(
+            ("training.steps", "training.epochs"),
+            key=lambda at: _line(subject, at),
+        )
+        yield Finding(later, "both steps and epochs are given", "remove one of them", at_key=True)
+
+
+def _line(subject: Subject, at: str) -> tuple[int, int]:
+    place = subject.document.place(tuple(at.split(".")))
+    return place.line, place.column
+
+
+@rule(
+    "warmup-exceeds-steps",
+    Severity.ERROR,
+    why="The learning rate would never reach its value.",
+    source="diffusers optimization.py: warmup counts optimizer steps",
+    reads=("training.steps", "lr_scheduler.warmup_steps", "lr_scheduler.name"),
+    good={"training.steps": 1000, "lr_scheduler.warmup_steps": 100},
+    bad={"training.steps": 50, "lr_scheduler.warmup_steps": 100},
+)
+def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
+    """Warmup ends before the run does."""
+    schedule = subject.spec.lr_scheduler
+    steps = subject.spec.training.steps
+    if steps is None or schedule.name == "constant" or schedule.warmup_steps <= steps:
+        return
+    yield Finding(
+        "lr_scheduler.warmup_steps",
+        f"{schedule.warmup_steps} steps of warmup in a run of {steps}",
+        f"write {steps // 10}",
+    )
+
+
+@rule(
+    "validation-interval",
+    Severity.ERROR,
+    why="A validation belongs to a checkpoint, so that its samples can be made again.",
+    source="zai-org/CogVideo finetune/schemas/args.py: validation_steps % checkpointing_steps",
+    reads=("validation.steps", "checkpointing.steps"),
+    good={
+        "checkpointing.steps": 200,
+        "validation.steps": 400,
+        "validation.prompts": ["A cat walks."],
+    },
+    bad={
+        "checkpointing.steps": 200,
+        "validation.steps": 300,
+        "validation.prompts": ["A cat walks."],
+    },
+)
+def validation_interval(subject: Subject) -> Iterator[Finding]:
+    """The validation interval is a multiple of the checkpoint interval."""
+    validation = subject.spec.validation
+    every = subject.spec.checkpointing.steps
+    if validation is not None and validation.steps % every:
+        near = max(1, (2 * validation.steps + every) // (2 * every)) * every
+        yield Finding(
+            "validation.steps",
+            f"{validation.steps} is not a multiple of checkpointing.steps ({every})",
+            f"write {near}",
+        )

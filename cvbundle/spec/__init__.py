@@ -1,0 +1,1 @@
+"""The spec: its fields, its text, and how one becomes the other."""

@@ -1,0 +1,76 @@
+"""Fill in what a spec leaves to its model or to other fields, before it is structured."""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any, cast
+
+from cvbundle.problems import Path, UserError
+
+BY_MODEL: tuple[Path, ...] = (
+    ("model", "name"),
+    ("model", "type"),
+    ("data", "resolution"),
+    ("training", "mixed_precision"),
+    ("validation", "fps"),
+)
+"""The fields whose default is the model's."""
+
+
+def with_defaults(data: Mapping[str, object], by_model: Mapping[Path, object]) -> dict[str, object]:
+    """A copy of the spec's data with every default that isn't a constant.
+
+    Fields of `BY_MODEL` that `by_model` lacks stay missing. Sections that a spec must have are not
+    made up, but for `training`, which may be left out whole.
+    """
+    filled = {name: _section(value) for name, value in data.items()}
+    filled.setdefault("training", {})
+    for (section, name), value in by_model.items():
+        _default(filled, section, name, value)  # type: ignore[arg-type]
+    with_table = _get(filled, "data", "metadata") is not None
+    _default(filled, "data", "caption_column", "caption" if with_table else "prompts.txt")
+    _default(filled, "data", "video_column", "video" if with_table else "videos.txt")
+    kind = _get(filled, "training", "type")
+    if filled.get("lora") is None:
+        filled["lora"] = None if kind == "sft" else {}
+    return filled
+
+
+def with_listed(data: Mapping[str, object], base: FilePath, field: str) -> dict[str, object]:
+    """A copy of the data in which `validation.<field>`, if it names a text file, is its lines.
+
+    Raises:
+        UserError: the file can't be read, or is empty.
+    """
+    section = data.get("validation")
+    named = section.get(field) if isinstance(section, Mapping) else None
+    if not isinstance(named, str):
+        return dict(data)
+    try:
+        lines = (base / named).read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"{named} can't be read ({error.strerror})") from None
+    except (UnicodeDecodeError, ValueError):
+        raise UserError(f"{named} is not UTF-8 text") from None
+    entries = [line.strip() for line in lines if line.strip()]
+    if not entries:
+        raise UserError(f"{named} is empty")
+    return {**data, "validation": {**cast(Mapping[str, object], section), field: entries}}
+
+
+def _section(value: object) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _get(data: Mapping[str, object], section: str, name: str) -> object:
+    found = data.get(section)
+    return found.get(name) if isinstance(found, Mapping) else None
+
+
+def _default(data: Mapping[str, object], section: str, name: str, value: object) -> None:
+    found = data.get(section)
+    # `model.name: null` is a way to write "inferred".
+    unset = isinstance(found, dict) and (
+        name not in found or ((section, name) == ("model", "name") and found[name] is None)
+    )
+    if unset:
+        cast(dict[str, object], found)[name] = value

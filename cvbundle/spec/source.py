@@ -1,0 +1,394 @@
+"""Spec text to plain data with places, from one pass over PyYAML's events.
+
+PyYAML speaks YAML 1.1; a spec is the YAML 1.2 core schema, so scalars are resolved here
+(yaml.org/spec/1.2.2, section 10.3.2). Events are used, not nodes: composing nodes recurses, and
+PyYAML's C loader crashes on 30,000 open brackets.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from attrs import Factory, define, frozen
+
+from cvbundle.problems import Path, Place, Problem, Severity
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_DIGITS = 40
+
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_AMBIGUOUS = (
+    (re.compile(r"[-+]?0[0-9]+"), "octal in YAML 1.1, decimal in YAML 1.2"),
+    (re.compile(r"0o[0-7]+"), "text in YAML 1.1, octal in YAML 1.2"),
+    (re.compile(r"[-+]?0b[01_]+"), "binary in YAML 1.1, text in YAML 1.2"),
+    (
+        re.compile(
+            r"[-+]?(?=[0-9.]*_)(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
+        ),
+        "a number in YAML 1.1, text in YAML 1.2",
+    ),
+    (
+        re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"),
+        "a base-60 number in YAML 1.1, text in YAML 1.2",
+    ),
+)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@frozen
+class Document:
+    """A spec as plain data, and where each of its values and keys stands.
+
+    `unsound` holds the paths whose value was refused while reading: they are absent from `data`,
+    and nothing may be concluded from their absence.
+    """
+
+    file: str
+    data: dict[str, object]
+    values: dict[Path, Place]
+    keys: dict[Path, Place]
+    problems: tuple[Problem, ...] = ()
+    unsound: frozenset[Path] = frozenset()
+
+    def place(self, path: Path) -> Place:
+        """The place of a value, or of the nearest section's key around it where it is missing."""
+        if path in self.values:
+            return self.values[path]
+        return self.section(path[:-1]) if path else self.top()
+
+    def section(self, path: Path) -> Place:
+        """The place of a section's key; line 1 for the top."""
+        while path:
+            if path in self.keys:
+                return self.keys[path]
+            if path in self.values:
+                return self.values[path]
+            path = path[:-1]
+        return self.top()
+
+    def top(self) -> Place:
+        """The first line."""
+        return self.values.get((), Place(self.file, 1, 1))
+
+    def has(self, path: Path) -> bool:
+        """Whether the spec itself says something at this path."""
+        return path in self.values
+
+
+def read(content: bytes, file: str) -> Document:
+    """Read a spec's bytes; every refusal is a problem in the result, none is raised."""
+    text, refusal = _decoded(content, file)
+    if refusal is not None:
+        return Document(file, {}, {}, {}, (refusal,), frozenset({()}))
+    reader = _Reader(file, text)
+    reader.read()
+    return reader.document()
+
+
+def _decoded(content: bytes, file: str) -> tuple[str, Problem | None]:
+    if len(content) > MAX_BYTES:
+        size = f"{len(content):,} bytes, more than {MAX_BYTES:,}"
+        return "", _unreadable(Place(file, 1, 1), size, "is this the right file?")
+    try:
+        return content.decode("utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8", "replace")
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        return "", _unreadable(Place(file, line, column), message, "save the file as UTF-8")
+
+
+def _unreadable(place: Place, message: str, hint: str) -> Problem:
+    return Problem("yaml-unsafe", Severity.ERROR, place, message, hint)
+
+
+class _Stop(Exception):
+    """The rest of the text can't be read."""
+
+
+@define
+class _Open:
+    """A mapping or sequence whose end has not been seen."""
+
+    path: Path
+    target: dict[str, object] | list[object]
+    start: Any
+    kept: bool
+    """Whether it is part of the data; what stands under a refused key or value is passed over."""
+    key: str | None = None
+    key_kept: bool = True
+
+
+@define
+class _Reader:
+    file: str
+    text: str
+    data: dict[str, object] = Factory(dict)
+    values: dict[Path, Place] = Factory(dict)
+    keys: dict[Path, Place] = Factory(dict)
+    problems: list[Problem] = Factory(list)
+    unsound: set[Path] = Factory(set)
+    stack: list[_Open] = Factory(list)
+    lines: list[str] = Factory(list)
+
+    def document(self) -> Document:
+        return Document(
+            self.file,
+            self.data,
+            self.values,
+            self.keys,
+            tuple(self.problems),
+            frozenset(self.unsound),
+        )
+
+    def read(self) -> None:
+        # libyaml ends lines at these, and so must the excerpts.
+        self.lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", self.text)
+        try:
+            self._events()
+        except _Stop:
+            self.unsound.add(())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = self._spot(mark.line, mark.column) if mark else Place(self.file, 1, 1)
+            message = " ".join(str(part) for part in (error.context, error.problem) if part)
+            self._problem("yaml-syntax", place, message, "not YAML from here on")
+            self.unsound.add(())
+        except yaml.reader.ReaderError as error:
+            place = self._spot(*self._position(error.position))
+            message = f"{_character(error.character)} is not allowed in YAML"
+            self._problem("yaml-syntax", place, message, "remove it")
+            self.unsound.add(())
+
+    def _events(self) -> None:
+        documents = 0
+        for event in _parsed(self.text):
+            if isinstance(event, yaml.ScalarEvent):
+                self._scalar(event)
+            elif isinstance(event, yaml.MappingStartEvent):
+                self._opened(event, {})
+            elif isinstance(event, yaml.SequenceStartEvent):
+                self._opened(event, [])
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                self._closed(event)
+            elif isinstance(event, yaml.AliasEvent):
+                self._alias(event)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    place = self._place(event.start_mark, event.end_mark)
+                    self._unsafe(place, "a second document begins here", "one spec is one document")
+                    return
+        if not documents:
+            self._no_sections(Place(self.file, 1, 1), "the file is empty")
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        place = self._place(event.start_mark, event.end_mark)
+        if not self.stack:
+            self._no_sections(place, "the spec is a single value")
+        elif self._at_key():
+            self._key(event, place)
+        else:
+            path = self._path()
+            kept = self._wanted(event, path, place)
+            value = event.value if event.style else self._plain(event.value, path, place)
+            self._put(path, place, value, kept and path not in self.unsound)
+
+    def _plain(self, text: str, path: Path, place: Place) -> object:
+        if reading := _ambiguity(text):
+            hint = f'write "{text}" for text, or the number in plain digits'
+            self._problem("yaml-ambiguous", place, f"{text} is {reading}", hint, path)
+            self.unsound.add(path)
+        elif message := _no_number(text):
+            self._problem("value-range", place, message, "write a finite number", path)
+            self.unsound.add(path)
+        else:
+            return _core(text)
+        return None
+
+    def _key(self, event: yaml.ScalarEvent, place: Place) -> None:
+        top = self.stack[-1]
+        path = (*top.path, event.value)
+        top.key_kept = self._wanted(event, path, place)
+        top.key = event.value
+        if top.key_kept and path in self.keys:
+            first = self.keys[path].line
+            message = f"{event.value} stands twice in this section (first in line {first})"
+            self._problem("key-duplicate", place, message, "remove one of them", path)
+            top.key_kept = False
+        elif top.key_kept:
+            self.keys[path] = place
+
+    def _opened(
+        self, event: yaml.CollectionStartEvent, target: dict[str, object] | list[object]
+    ) -> None:
+        place = self._place(event.start_mark, event.end_mark)
+        if len(self.stack) >= MAX_DEPTH:
+            self._unsafe(place, f"nested deeper than {MAX_DEPTH} levels", "flatten it")
+            raise _Stop
+        path: Path = ()
+        if self.stack:
+            if self._at_key():
+                self._unsafe(place, "a key is a list or a section", "a key is one plain word")
+                raise _Stop
+            path = self._path()
+            kept = self._wanted(event, path, place)
+            self._put(path, place, target, kept)
+        elif isinstance(target, list):
+            self._no_sections(place, "the spec is a list")
+            raise _Stop
+        else:
+            kept = self._wanted(event, path, place)
+            self.data = target
+            self.values[()] = self._spot(0, 0)
+        self.stack.append(_Open(path, target, event.start_mark, kept))
+
+    def _closed(self, event: Any) -> None:
+        done = self.stack.pop()
+        if self.stack and done.kept and event.end_mark.line == done.start.line:
+            self.values[done.path] = self._place(done.start, event.end_mark)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        place = self._place(event.start_mark, event.end_mark)
+        if not self.stack or self._at_key():
+            self._unsafe(place, f"alias *{event.anchor} is refused", "write the key out")
+            raise _Stop
+        path = self._path()
+        self._refuse(path, place, f"alias *{event.anchor}", "write the value out")
+        self._put(path, place, None, kept=False)
+
+    def _at_key(self) -> bool:
+        """Whether the next value is the key of an entry."""
+        top = self.stack[-1]
+        return isinstance(top.target, dict) and top.key is None
+
+    def _path(self) -> Path:
+        """The path of the value that comes next."""
+        top = self.stack[-1]
+        if isinstance(top.target, list):
+            return (*top.path, len(top.target))
+        assert top.key is not None
+        return (*top.path, top.key)
+
+    def _wanted(self, event: Any, path: Path, place: Place) -> bool:
+        """Whether a value becomes part of the data; refuses anchors and tags."""
+        if event.anchor:
+            self._refuse(
+                path, place, f"anchor &{event.anchor}", "write the value out where it is used"
+            )
+        elif event.tag:
+            self._refuse(path, place, f"tag {event.tag}", "remove the tag")
+        else:
+            top = self.stack[-1] if self.stack else None
+            return top is None or (top.kept and (top.key is None or top.key_kept))
+        return False
+
+    def _put(self, path: Path, place: Place, value: object, kept: bool) -> None:
+        top = self.stack[-1]
+        if isinstance(top.target, list):
+            top.target.append(value)
+        else:
+            assert top.key is not None
+            if kept:
+                top.target[top.key] = value
+            top.key = None
+        if kept or path in self.unsound:
+            self.values.setdefault(path, place)
+
+    def _refuse(self, path: Path, place: Place, what: str, hint: str) -> None:
+        self._unsafe(place, f"{what} is refused", hint, path)
+        self.unsound.add(path)
+
+    def _unsafe(self, place: Place, message: str, hint: str, path: Path = ()) -> None:
+        self._problem("yaml-unsafe", place, message, hint, path)
+
+    def _problem(self, rule: str, place: Place, message: str, hint: str, path: Path = ()) -> None:
+        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path))
+
+    def _no_sections(self, place: Place, message: str) -> None:
+        self._problem(
+            "value-type", place, message, "write sections: cvbundle, name, model, data, …"
+        )
+        self.unsound.add(())
+
+    def _place(self, start: Any, end: Any) -> Place:
+        width = end.column - start.column if end.line == start.line else MAX_BYTES
+        return self._spot(start.line, start.column, width)
+
+    def _spot(self, line: int, column: int, width: int = 1) -> Place:
+        text = self.lines[line] if line < len(self.lines) else ""
+        width = max(1, min(width, len(text.rstrip()) - column))
+        return Place(self.file, line + 1, column + 1, width, text)
+
+    def _position(self, offset: int) -> tuple[int, int]:
+        before = self.text[:offset]
+        return before.count("\n"), len(before) - (before.rfind("\n") + 1)
+
+
+def _parsed(text: str) -> Iterator[yaml.Event]:
+    loader = _LOADER(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
+
+
+def _character(character: str | int) -> str:
+    code = character if isinstance(character, int) else ord(character)
+    return f"character U+{code:04X}"
+
+
+def _ambiguity(text: str) -> str | None:
+    """How YAML 1.1 and 1.2 differ in reading a plain scalar, where that would change a value."""
+    if text[:1] not in "+-.0123456789":
+        return None
+    return next((reading for pattern, reading in _AMBIGUOUS if pattern.fullmatch(text)), None)
+
+
+def _no_number(text: str) -> str | None:
+    if _NOT_FINITE.fullmatch(text):
+        return f"{text} is not a finite number"
+    if text[:1] not in "+-.0123456789":
+        return None
+    if (_INT.fullmatch(text) or _HEX.fullmatch(text)) and len(text) > MAX_DIGITS:
+        return f"a whole number of {len(text)} digits"
+    if _FLOAT.fullmatch(text) and abs(float(text)) == float("inf"):
+        return f"{text[:MAX_DIGITS]} is too large for a number"
+    return None
+
+
+def _core(text: str) -> object:
+    """A plain scalar by the YAML 1.2 core schema."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if text[0] in "+-.0123456789":
+        if _INT.fullmatch(text):
+            return int(text)
+        if _HEX.fullmatch(text):
+            return int(text, 16)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    return text
+
+
+def read_scalar(text: str) -> object:
+    """A value written on the command line, by the same rules as in a spec.
+
+    Raises:
+        ValueError: the text is not one plain value; says why.
+    """
+    document = read(f"value: {text}".encode(), "--set")
+    if document.problems:
+        raise ValueError(document.problems[0].message)
+    return document.data["value"]

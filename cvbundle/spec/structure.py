@@ -1,0 +1,456 @@
+"""Plain data to a `Spec`, strictly, with every failure turned into a problem at its place."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, cast, get_args, get_origin
+
+import attrs
+from attrs import Attribute, frozen
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.spec.schema import About, Resolution, Spec, about_field, is_section
+from cvbundle.spec.source import Document
+
+_MAX_ROUNDS = 8
+
+
+@frozen
+class Structured:
+    """A spec, and how far it can be trusted.
+
+    Fields in `unsound` (and all below them) hold stand-ins for what was missing or wrong.
+    """
+
+    spec: Spec
+    problems: tuple[Problem, ...]
+    unsound: frozenset[Path]
+
+    def sound(self, path: Path) -> bool:
+        """Whether the value at `path`, and all of it, is what the spec says."""
+        return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in self.unsound)
+
+
+class WrongType(TypeError):
+    """A value of another type than the field's."""
+
+    def __init__(self, expected: str, value: object) -> None:
+        self.expected = expected
+        self.value = value
+        super().__init__(expected)
+
+
+class WrongChoice(ValueError):
+    """A value that is none of the allowed ones."""
+
+    def __init__(self, choices: tuple[str, ...], value: object) -> None:
+        self.choices = choices
+        self.value = value
+        super().__init__(choices)
+
+
+def structure(
+    document: Document, data: Mapping[str, object], *, unknown: frozenset[Path] = frozenset()
+) -> Structured:
+    """Make a spec of `data`, which is `document.data` with defaults filled in.
+
+    Fields in `unknown` could not be decided for a reason that is reported elsewhere: they get
+    stand-ins without a problem of their own.
+    """
+    unsound = set(unknown | document.unsound)
+    problems: list[Problem] = []
+    remaining = _copied(data)
+    for path in sorted(unsound, key=len):
+        _stand_in(remaining, path)
+    for _ in range(_MAX_ROUNDS):
+        try:
+            spec = _converter.structure(remaining, Spec)
+        except BaseValidationError as error:
+            for path, cause in _failures(error, ()):
+                problems.extend(_problems(document, path, cause, unsound))
+                for bad in _places_of(path, cause):
+                    unsound.add(bad)
+                    _stand_in(remaining, bad)
+        else:
+            return Structured(spec, tuple(problems), frozenset(unsound))
+    raise AssertionError(f"no stand-ins found for {sorted(map(dotted, unsound))}")
+
+
+def plain(spec: Spec) -> dict[str, object]:
+    """The spec as plain data, every setting explicit; `structure` gives the same spec again."""
+    data: dict[str, object] = _converter.unstructure(spec)
+    return data
+
+
+def structure_sound(data: Mapping[str, object]) -> Spec:
+    """Make a spec of data that is known to be sound, such as a bundle's `config.json`.
+
+    Raises:
+        cattrs.BaseValidationError: it is not.
+    """
+    return _converter.structure(data, Spec)
+
+
+def _failures(error: BaseException, path: Path) -> Iterator[tuple[Path, BaseException]]:
+    if not isinstance(error, BaseValidationError):
+        yield path, error
+        return
+    for cause in error.exceptions:
+        step = _step(cause)
+        yield from _failures(cause, path if step is None else (*path, step))
+
+
+def _step(error: BaseException) -> str | int | None:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return note.name
+        if isinstance(note, IterableValidationNote):
+            return note.index
+    return None
+
+
+def _places_of(path: Path, cause: BaseException) -> list[Path]:
+    if isinstance(cause, ForbiddenExtraKeysError):
+        return [(*path, key) for key in cause.extra_fields]
+    return [path]
+
+
+def _problems(
+    document: Document, path: Path, cause: BaseException, unsound: set[Path]
+) -> Iterator[Problem]:
+    if isinstance(cause, ForbiddenExtraKeysError):
+        known = list(attrs.fields_dict(cause.cl))
+        for key in sorted(
+            cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
+        ):
+            yield _unknown_key(document, (*path, key), known)
+    elif any(path[: len(bad)] == bad for bad in unsound):
+        return
+    elif isinstance(cause, KeyError):
+        about = _about(path)
+        hint = f"write {path[-1]}: {_shown(about.example)}" if about and about.example else ""
+        if about:
+            hint = f"{hint} ({about.doc.rstrip('.')})" if hint else about.doc
+        yield _problem("value-missing", document, path, f"{dotted(path)} is missing", hint)
+    elif isinstance(cause, WrongChoice):
+        near = _nearest(str(cause.value), cause.choices)
+        hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
+        message = f"{_shown(cause.value)} is not a {path_name(path)}: {', '.join(cause.choices)}"
+        yield _problem("value-choice", document, path, message, hint)
+    elif isinstance(cause, WrongType):
+        message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
+        yield _problem("value-type", document, path, message, _type_hint(cause))
+    else:
+        limit = _limit(str(cause.args[0]))
+        message = f"{dotted(path)}: {limit}"
+        about = _about(path)
+        yield _problem("value-range", document, path, message, about.doc if about else "")
+
+
+def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
+    key = str(path[-1])
+    hint = ""
+    if near := _nearest(key, known):
+        hint = f"write {near}"
+    elif homes := _homes(key):
+        hint = f"{key} belongs to {' or '.join(homes)}"
+    else:
+        hint = f"known here: {', '.join(known)}"
+    where = dotted(path[:-1]) or "the spec"
+    place = document.keys.get(path) or document.section(path)
+    message = f"{where} has no field {_shown(key)}"
+    return Problem("key-unknown", Severity.ERROR, place, message, hint, path)
+
+
+def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
+    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+
+
+def _order(place: Place) -> tuple[int, int]:
+    return place.line, place.column
+
+
+def path_name(path: Path) -> str:
+    """The field's name, without the index in a list."""
+    return next(str(step) for step in reversed(path) if isinstance(step, str))
+
+
+def _about(path: Path) -> About | None:
+    """The documentation of the field at a path, or None."""
+    cls: Any = Spec
+    found: About | None = None
+    for step in path:
+        if isinstance(step, int):
+            continue
+        if not is_section(cls) or step not in attrs.fields_dict(cls):
+            return None
+        attribute = attrs.fields_dict(cls)[step]
+        found = about_field(attribute)
+        cls = _section_class(attribute.type)
+    return found
+
+
+def _section_class(type_: Any) -> Any:
+    """The attrs class behind a field's type, through `| None`; else the type itself."""
+    options: list[Any] = [option for option in get_args(type_) if is_section(option)]
+    return options[0] if options else type_
+
+
+def _homes(key: str) -> list[str]:
+    """The sections that do have a field of this name."""
+    sections = {name: _section_class(a.type) for name, a in attrs.fields_dict(Spec).items()}
+    return [
+        name for name, cls in sections.items() if is_section(cls) and key in attrs.fields_dict(cls)
+    ]
+
+
+def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str | None:
+    close = difflib.get_close_matches(word.lower()[:100], known, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _shown(value: object, limit: int = 60) -> str:
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool):
+        text = "true" if value else "false"
+    elif value is None:
+        text = "null"
+    elif isinstance(value, list):
+        text = f"[{', '.join(_shown(item) for item in value[:8])}]"
+    else:
+        text = str(value)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _described(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return "a list"
+    kind = "text" if isinstance(value, str) else "the number" if not isinstance(value, bool) else ""
+    shown = f'"{_shown(value)}"' if isinstance(value, str) else _shown(value)
+    return f"{kind} {shown}".strip()
+
+
+def _type_hint(cause: WrongType) -> str:
+    value = cause.value
+    if isinstance(value, str) and "list" in cause.expected:
+        return f"write [{value}]" if value else "write a list"
+    if isinstance(value, str) and "number" in cause.expected:
+        text = value.strip()
+        if text.lstrip("-").isdigit() or _is_float(text):
+            return f"write {text} without quotes"
+    if isinstance(value, str) and "true or false" in cause.expected:
+        told = {
+            "yes": "true",
+            "on": "true",
+            "true": "true",
+            "no": "false",
+            "off": "false",
+            "false": "false",
+        }
+        return f"write {told[value.lower()]}" if value.lower() in told else "write true or false"
+    if isinstance(value, bool | int | float) and "text" in cause.expected:
+        return f'write "{_shown(value)}" for text'
+    if isinstance(value, float) and "whole" in cause.expected and value.is_integer():
+        return f"write {int(value)}"
+    return f"write {cause.expected}"
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _limit(message: str) -> str:
+    """A validator's message without the quoted field name before it."""
+    _, found, rest = message.partition(" must ")
+    if not found:
+        return message
+    if rest.startswith("match regex"):
+        value = rest.rpartition(" (")[2].removesuffix(" doesn't)")
+        return f"{value} has characters or a length that are not allowed"
+    prefix = "its length must " if message.startswith("Length") else "must "
+    return (prefix + rest).replace(": ", ", not ", 1)
+
+
+def _copied(data: Mapping[str, object]) -> dict[str, object]:
+    return cast(dict[str, object], _copy(data))
+
+
+def _copy(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _copy(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copy(inner) for inner in value]
+    return value
+
+
+def _stand_in(data: dict[str, object], path: Path) -> None:
+    """Put the field's example at `path`, or nothing where the field has a default."""
+    cls: Any = Spec
+    target: Any = data
+    for depth, step in enumerate(path):
+        if isinstance(step, int) or not is_section(cls) or step not in attrs.fields_dict(cls):
+            _drop(target, step)
+            return
+        attribute = attrs.fields_dict(cls)[step]
+        cls = _section_class(attribute.type)
+        last = depth == len(path) - 1
+        inner = target.get(step) if isinstance(target, dict) else None
+        list_item = depth + 1 < len(path) and isinstance(path[depth + 1], int)
+        if last or list_item or not isinstance(inner, dict):
+            _put_stand_in(target, attribute)
+            return
+        target = inner
+
+
+def _put_stand_in(target: dict[str, object], attribute: "Attribute[Any]") -> None:
+    if attribute.default is not attrs.NOTHING:
+        target.pop(attribute.name, None)
+        return
+    cls: Any = _section_class(attribute.type)
+    may_be_null = cls is not attribute.type
+    if is_section(cls):
+        if may_be_null:
+            target[attribute.name] = None
+            return
+        inner: dict[str, object] = {}
+        for required in attrs.fields(cls):
+            if required.default is attrs.NOTHING:
+                _put_stand_in(inner, required)
+        target[attribute.name] = inner
+    else:
+        target[attribute.name] = _copy(about_field(attribute).example)
+
+
+def _drop(target: Any, step: str | int) -> None:
+    if isinstance(target, dict):
+        target.pop(step, None)
+
+
+def _strict(
+    expected: str, *kinds: type, refuse: tuple[type, ...] = ()
+) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, kinds) or isinstance(value, refuse):
+            raise WrongType(expected, value)
+        return value
+
+    return hook
+
+
+def _float(value: Any, _: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise WrongType("a number", value)
+    return float(value)
+
+
+def _literal(value: Any, type_: Any) -> Any:
+    choices = get_args(type_)
+    kinds = {type(choice) for choice in choices}
+    if type(value) not in kinds:
+        raise WrongType(
+            "a whole number" if kinds == {int} else f"one of {', '.join(choices)}", value
+        )
+    if value not in choices:
+        raise WrongChoice(tuple(str(choice) for choice in choices), value)
+    return value
+
+
+def _resolution(value: Any, _: Any) -> Resolution:
+    form = "frames, height and width as FxHxW or [F, H, W]"
+    if isinstance(value, str):
+        try:
+            return Resolution.parse(value)
+        except ValueError as error:
+            if "not FxHxW" in str(error):
+                raise WrongType(form, value) from None
+            raise
+    if not isinstance(value, list) or len(value) != 3:
+        raise WrongType(form, value)
+    return Resolution(*_tuple(value, tuple[int, ...]))
+
+
+def _tuple(value: Any, type_: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise WrongType("a list", value)
+    inner = get_args(type_)[0]
+    hook = _converter.get_structure_hook(inner)
+    items = []
+    errors: list[Exception] = []
+    for index, item in enumerate(value):
+        try:
+            items.append(hook(item, inner))
+        except (TypeError, ValueError, BaseValidationError) as error:
+            note = IterableValidationNote(f"item {index}", index, inner)
+            error.__notes__ = [*getattr(error, "__notes__", []), note]
+            errors.append(error)
+    if errors:
+        raise IterableValidationError("items", errors, tuple)
+    return tuple(items)
+
+
+def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
+    """Structure a field's value and run its validators at once, so that each failure is its own."""
+
+    def hook(value: Any, type_: Any) -> Any:
+        result = _converter.get_structure_hook(type_)(value, type_)
+        if attribute.validator is not None:
+            attribute.validator(None, attribute, result)
+        return result
+
+    return hook
+
+
+def _section(cls: Any) -> Callable[[Any, Any], Any]:
+    hooks = {a.name: override(struct_hook=_validated(a)) for a in attrs.fields(cls)}
+    fill = make_dict_structure_fn(cls, _converter, **hooks)  # type: ignore[arg-type]
+
+    def hook(value: Any, type_: Any) -> Any:
+        if not isinstance(value, dict):
+            raise WrongType("a section", value)
+        return fill(value, type_)
+
+    return hook
+
+
+def _is_literal(type_: Any) -> bool:
+    origin: Any = get_origin(type_)
+    return origin is Literal
+
+
+def _is_tuple(type_: Any) -> bool:
+    origin: Any = get_origin(type_)
+    return origin is tuple
+
+
+def _make_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook(int, _strict("a whole number", int, refuse=(bool,)))
+    converter.register_structure_hook(bool, _strict("true or false", bool))
+    converter.register_structure_hook(str, _strict("text", str))
+    converter.register_structure_hook(float, _float)
+    converter.register_structure_hook(Resolution, _resolution)
+    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_func(_is_tuple, _tuple)
+    converter.register_structure_hook_factory(is_section, _section)
+    converter.register_unstructure_hook(Resolution, str)
+    return converter
+
+
+_converter = _make_converter()
