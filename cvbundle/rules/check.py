@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify
 from cvbundle.problems import Path, Problem, Severity, UserError
@@ -13,7 +14,7 @@ from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document, read
-from cvbundle.spec.structure import Structured, structure
+from cvbundle.spec.structure import Structured, is_sound, structure
 
 _NO_MODEL = "value-range"
 
@@ -32,6 +33,11 @@ class Checked:
     spec: Spec
     model: BaseModel | None
     problems: tuple[Problem, ...]
+    unsound: frozenset[Path] = frozenset()
+
+    def sound(self, field: str) -> bool:
+        """Whether a field, or a whole section, is what the spec says."""
+        return is_sound(tuple(field.split(".")), self.unsound)
 
     @property
     def blocked(self) -> bool:
@@ -39,8 +45,12 @@ class Checked:
         return any(problem.blocks for problem in self.problems)
 
 
-def check_file(path: FilePath, settings: Iterable[str] = ()) -> Checked:
-    """Check a spec file; `settings` are `field=value` overrides.
+def check_file(
+    path: FilePath, settings: Iterable[str] = (), *, open_clips: bool = False
+) -> Checked:
+    """Check a spec file and its dataset's lists; `settings` are `field=value` overrides.
+
+    With `open_clips`, every clip is opened too.
 
     Raises:
         UserError: the file can't be read.
@@ -50,7 +60,32 @@ def check_file(path: FilePath, settings: Iterable[str] = ()) -> Checked:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
     document = override(read(content, str(path)), settings)
-    return check_document(document, path.parent)
+    checked = check_document(document, path.parent)
+    found = tuple(dataset_problems(checked, open_clips=open_clips))
+    return evolve(checked, problems=checked.problems + accept(found, checked.spec))
+
+
+def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]:
+    """What is wrong with a spec's dataset, in its order, as far as the spec says where it is."""
+    data = checked.spec.data
+    if not all(
+        checked.sound(f"data.{name}") for name in ("root", "video_column", "caption_column")
+    ):
+        return
+    root = checked.base / FilePath(data.root).expanduser()
+    try:
+        listing = list_entries(data, root)
+    except UserError as error:
+        yield _problem(_NO_MODEL, checked.document, ("data", "root"), str(error), "")
+        return
+    yield from listing.problems
+    if open_clips and checked.sound("data"):
+        # Opening clips needs a video library, which listing them does not.
+        from cvbundle.dataset.scan import scan
+
+        for row in scan(listing.entries, data, root):
+            if isinstance(row, Problem):
+                yield row
 
 
 def check_document(document: Document, base: FilePath) -> Checked:
@@ -85,6 +120,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
         structured.spec,
         model,
         tuple(in_order(problem for problem in problems if not _waived(problem, accepted))),
+        structured.unsound,
     )
 
 

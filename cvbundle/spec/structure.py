@@ -36,7 +36,12 @@ class Structured:
 
     def sound(self, path: Path) -> bool:
         """Whether the value at `path`, and all of it, is what the spec says."""
-        return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in self.unsound)
+        return is_sound(path, self.unsound)
+
+
+def is_sound(path: Path, unsound: frozenset[Path]) -> bool:
+    """Whether none of the `unsound` paths is `path`, above it or below it."""
+    return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in unsound)
 
 
 class WrongType(TypeError):

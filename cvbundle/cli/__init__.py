@@ -1,0 +1,74 @@
+"""The command line: thin commands, each of which calls one library function."""
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+import cvbundle
+from cvbundle.problems import ProblemsFound, UserError
+
+_COMMANDS = {
+    "check": "check",
+    "compile": "compile",
+    "demo": "demo",
+    "run": "run",
+    "verify": "verify",
+}
+"""Command to module of this package: one command's imports don't slow another one down."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"cvbundle.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cvbundle.__version__, prog_name="cvbundle")
+def group() -> None:
+    """Compile CogVideoX fine-tuning settings into reproducible bundles, and run them.
+
+    Exit codes: 0 yes; 1 no (problems, differences, not verified); 2 wrong usage; 3 the training run
+    failed; 130 interrupted.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run a command and exit with its code."""
+    try:
+        code = group.main(arguments, prog_name="cvbundle", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ProblemsFound as error:
+        from cvbundle.cli.report import report
+
+        report(error.problems)
+        code = 1
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output went away; nothing is left to say to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

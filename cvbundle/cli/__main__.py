@@ -1,0 +1,3 @@
+from cvbundle.cli import main
+
+main()

@@ -1,0 +1,35 @@
+"""Show problems to whoever asked for them."""
+
+from collections.abc import Callable, Sequence
+
+import click
+
+from cvbundle.problems import Problem, Severity, render_github, render_json, render_text
+
+
+def report(problems: Sequence[Problem], style: str = "text") -> None:
+    """Write problems for a person to stderr, or for a program to stdout."""
+    if style == "json":
+        click.echo(render_json(problems))
+    elif style == "github":
+        _each(problems, render_github, err=False)
+    elif problems:
+        _each(problems, render_text, err=True)
+        click.echo(summary(problems), err=True)
+
+
+def summary(problems: Sequence[Problem]) -> str:
+    """How many of each kind."""
+    warnings = sum(problem.severity is Severity.WARNING for problem in problems)
+    errors = len(problems) - warnings
+    parts = [_counted(errors, "error"), _counted(warnings, "warning")]
+    return ", ".join(part for part in parts if part)
+
+
+def _each(problems: Sequence[Problem], render: Callable[[Problem], str], *, err: bool) -> None:
+    for problem in problems:
+        click.echo(render(problem), err=err)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}" if number else ""
