@@ -3,6 +3,8 @@
 The manifest states their results and the trainer follows the manifest, so the two can't differ.
 """
 
+from fractions import Fraction
+
 from attrs import frozen
 
 from cvbundle.spec.schema import Fit, FrameSampling
@@ -49,6 +51,39 @@ def crop_box(height: int, width: int, to_height: int, to_width: int, fit: Fit) -
         box_height, box_width = height, _rounded(height * to_width, to_height)
     box_height, box_width = max(1, box_height), max(1, box_width)
     return Crop((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
+
+
+def displayed_size(
+    height: int, width: int, aspect: Fraction | None, rotation: int
+) -> tuple[int, int]:
+    """Height and width at which a stored `height` x `width` frame is shown.
+
+    Args:
+        height: pixels as stored.
+        width: pixels as stored.
+        aspect: width of a stored pixel over its height; None or 0 where the file doesn't say.
+        rotation: degrees, a multiple of 90, by which the frame is turned after that.
+    """
+    if aspect:
+        width = max(1, _rounded(width * aspect.numerator, aspect.denominator))
+    return (width, height) if rotation % 180 else (height, width)
+
+
+def scaled_box(
+    crop: Crop, displayed: tuple[int, int], stored: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """A crop of the displayed frame in pixels of the turned but unscaled one.
+
+    Sizes are (height, width), the result is (left, top, right, bottom) as Pillow takes it.
+    """
+    rows, columns = stored[0] / displayed[0], stored[1] / displayed[1]
+    return (
+        crop.left * columns,
+        crop.top * rows,
+        # The edge itself must not lie outside by a rounding.
+        min((crop.left + crop.width) * columns, stored[1]),
+        min((crop.top + crop.height) * rows, stored[0]),
+    )
 
 
 def _rounded(numerator: int, denominator: int) -> int:

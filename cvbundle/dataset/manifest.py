@@ -42,6 +42,8 @@ class Sample:
     """Pixels as displayed: rotation and sample aspect ratio applied."""
     rotation: int
     """Degrees, counter-clockwise, by which stored frames are turned for display."""
+    mirrored: bool = False
+    """Whether left and right are swapped for display, after turning."""
     variable: bool
     """Whether the time between frames varies."""
     chosen: tuple[int, ...]
@@ -77,6 +79,7 @@ def sample_line(sample: Sample) -> bytes:
         "fps": sample.fps,
         "frames": sample.frames,
         "height": sample.height,
+        "mirrored": sample.mirrored,
         "rotation": sample.rotation,
         "size": sample.size,
         "variable": sample.variable,

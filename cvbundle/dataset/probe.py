@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 from attrs import frozen
 
+from cvbundle.dataset.container import BadClip
+
 
 @frozen(kw_only=True)
 class Probed:
@@ -26,15 +28,6 @@ class Probed:
     """Pixels as displayed."""
     rotation: int
     variable: bool
-
-
-class BadClip(Exception):
-    """A clip can't be used; `rule` says which kind of bad, the text says why."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        self.rule = rule
-        self.reason = reason
-        super().__init__(reason)
 
 
 def probe(path: Path) -> Probed:

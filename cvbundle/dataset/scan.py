@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
+from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.frames import choose_frames, crop_box
 from cvbundle.dataset.layouts import Entry
 from cvbundle.dataset.manifest import Sample, Skipped
-from cvbundle.dataset.probe import BadClip, Probed, probe
+from cvbundle.dataset.probe import Probed, probe
 from cvbundle.problems import Problem, Severity
 from cvbundle.spec.schema import Data
 
