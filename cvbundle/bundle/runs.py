@@ -95,3 +95,7 @@ class RunLock:
             raise UserError(
                 f"{folder} is being trained by another process: wait for it, or use --fresh"
             ) from None
+
+    def release(self) -> None:
+        """Let others have the run."""
+        os.close(self._descriptor)

@@ -104,7 +104,8 @@ def train(
             _attempt(session)
     finally:
         reporter.close()
-        del lock
+        if lock is not None:
+            lock.release()
     return folder
 
 
@@ -255,14 +256,14 @@ def _train(session: Session) -> dict[str, Any]:
         start_trackers(session.accelerator, job.spec, job.run, trainer.step)
     try:
         _loop(session, trainer, metrics)
+        with record.phase("export"):
+            result = _export(session, trainer, base_dtype) if session.leads else {}
+        session.accelerator.wait_for_everyone()
     finally:
         if metrics is not None:
             metrics.close()
-        if job.spec.tracking.report_to:
-            session.accelerator.end_training()
-    with record.phase("export"):
-        result = _export(session, trainer, base_dtype) if session.leads else {}
-    session.accelerator.wait_for_everyone()
+        # Closes the trackers, and leaves the group of processes.
+        session.accelerator.end_training()
     return result
 
 
@@ -295,7 +296,7 @@ def _trainer(session: Session) -> tuple[Trainer, torch.dtype]:
     if state is not None:
         checkpoint.restore_optimizer(optimizer, state.optimizer)
         if average is not None and state.average is not None:
-            average.tensors = {name: t.to(device) for name, t in state.average.items()}
+            average.restore(state.average)
         session.reporter.say(f"goes on after step {step}")
     transformer.train()
     transformer, optimizer = session.accelerator.prepare(transformer, optimizer)

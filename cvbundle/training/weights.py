@@ -56,6 +56,12 @@ class Average:
         weights: list[Tensor] = [parameter.detach() for parameter in self._trained.values()]
         torch._foreach_lerp_(averages, weights, 1 - self._decay)
 
+    @torch.no_grad()
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Go on from averages that were saved."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(saved[name])
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The averages stand in the model while the block runs."""
