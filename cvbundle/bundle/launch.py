@@ -15,7 +15,8 @@ from attrs import frozen
 from cvbundle.bundle import layout
 from cvbundle.bundle.code import training_code
 from cvbundle.bundle.environment import Drift, drift
-from cvbundle.bundle.runs import Choice, Run, list_runs, runs_folder
+from cvbundle.bundle.places import local_paths
+from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
 from cvbundle.bundle.templates import launch_script
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
@@ -59,6 +60,8 @@ def plan_launch(
         UserError: it isn't whole, comes from elsewhere, or the packages differ.
     """
     require_verified(bundle)
+    if choice == "resume":
+        require_run(bundle_runs(bundle))
     spec = read_spec(bundle)
     if not trust:
         _require_own_code(bundle, spec)
@@ -101,9 +104,14 @@ def execute(launch: Launch) -> Outcome:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    output = _output(launch.bundle)
-    runs = list_runs(runs_folder(launch.bundle, output))
+    runs = list_runs(bundle_runs(launch.bundle))
     return Outcome(code if code in (0, 130) else 3, runs[-1] if runs else None)
+
+
+def finished_run(bundle: Path) -> Run | None:
+    """The newest run, if it is complete: there is nothing to go on with."""
+    runs = list_runs(bundle_runs(bundle))
+    return runs[-1] if runs and runs[-1].complete else None
 
 
 def result_files(run: Run) -> Iterator[Path]:
@@ -147,15 +155,9 @@ def _require_own_code(bundle: Path, spec: Spec) -> None:
         )
 
 
-def _output(bundle: Path) -> str | None:
-    if told := os.environ.get("CVBUNDLE_OUTPUT_DIR"):
-        return told
-    try:
-        paths = json.loads((bundle / layout.PATHS).read_bytes())
-    except FileNotFoundError:
-        return None
-    output: str | None = paths.get("output.dir")
-    return output
+def bundle_runs(bundle: Path) -> Path:
+    """The folder of a bundle's runs on this machine."""
+    return runs_folder(bundle, local_paths(bundle)["output.dir"])
 
 
 def _die_with_parent() -> None:

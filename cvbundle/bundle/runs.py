@@ -56,17 +56,29 @@ def read_run(folder: Path) -> Run:
     return Run(folder, record if isinstance(record, dict) else {})
 
 
+def require_run(folder: Path) -> Run:
+    """The newest run.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = list_runs(folder)
+    if not runs:
+        raise UserError(f"{folder} holds no run to resume: leave out --resume to begin one")
+    return runs[-1]
+
+
 def choose_run(folder: Path, choice: Choice) -> Run:
     """The run to go on with, or a new one.
 
     Raises:
         UserError: there is none to resume.
     """
-    runs = list_runs(folder)
-    if choice != "fresh" and runs:
-        return runs[-1]
     if choice == "resume":
-        raise UserError(f"{folder} holds no run to resume: leave out --resume to begin one")
+        return require_run(folder)
+    runs = list_runs(folder)
+    if choice == "auto" and runs:
+        return runs[-1]
     folder.mkdir(parents=True, exist_ok=True)
     number = int(runs[-1].folder.name) + 1 if runs else 1
     while True:

@@ -5,7 +5,7 @@ import shlex
 
 import click
 
-from cvbundle.bundle.launch import Outcome, execute, plan_launch, result_files
+from cvbundle.bundle.launch import Outcome, execute, finished_run, plan_launch, result_files
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
 
@@ -42,7 +42,10 @@ def command(
         settings = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
         click.echo(" ".join([*settings, shlex.join(launch.command)]))
         return 0
-    outcome = execute(launch)
+    finished = finished_run(launch.bundle) if choice != "fresh" else None
+    if finished is not None:
+        click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
+    outcome = Outcome(0, finished) if finished else execute(launch)
     _show(outcome, as_json)
     return outcome.code
 

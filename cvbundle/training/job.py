@@ -1,14 +1,14 @@
 """What is to be trained, from a bundle and the places on this machine."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import frozen
 
-from cvbundle.bundle.layout import CONFIG, DATASET, MODEL, PATHS
+from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
+from cvbundle.bundle.places import local_paths
 from cvbundle.dataset.manifest import Sample, read_samples
 from cvbundle.model.architecture import Architecture, architecture_data, read_architecture
 from cvbundle.model.hub import snapshot
@@ -84,20 +84,6 @@ def read_job(bundle: Path, run: Path, device: Device, world_size: int) -> Job:
         device=device,
         world_size=world_size,
     )
-
-
-def local_paths(bundle: Path) -> dict[str, str | None]:
-    """Where things are on this machine; the environment goes before `local/paths.json`."""
-    try:
-        told = json.loads((bundle / PATHS).read_bytes())
-    except FileNotFoundError:
-        told = {}
-    named = {
-        "model.path": "CVBUNDLE_MODEL_PATH",
-        "data.root": "CVBUNDLE_DATA_ROOT",
-        "output.dir": "CVBUNDLE_OUTPUT_DIR",
-    }
-    return {field: os.environ.get(name) or told.get(field) for field, name in named.items()}
 
 
 def _model(record: Mapping[str, Any], path: str) -> tuple[Path, tuple[ModelFile, ...], str | None]:

@@ -18,6 +18,7 @@ from attrs import define, evolve
 
 from cvbundle.bundle.environment import drift, locked_versions
 from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_METRICS, RUN_SAMPLES
+from cvbundle.bundle.places import local_paths
 from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
 from cvbundle.cache_folder import cache_folder
 from cvbundle.model.pin import verify_files
@@ -27,7 +28,7 @@ from cvbundle.training.cache import EncodingCache
 from cvbundle.training.card import model_card
 from cvbundle.training.encode import Encoder
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
-from cvbundle.training.job import Device, Job, local_paths, read_job
+from cvbundle.training.job import Device, Job, read_job
 from cvbundle.training.loop import Model, Trainer
 from cvbundle.training.metrics import Metrics, read_metrics, start_trackers, trackers_folder
 from cvbundle.training.objective import Velocity, ofs_embedding, rotary_embedding
