@@ -147,6 +147,7 @@ class _Reader:
     stack: list[_Open] = Factory(list)
     lines: list[str] = Factory(list)
     lengths: dict[int, int] = Factory(dict)
+    last: Path = ()
     complete: bool = True
 
     def document(self) -> Document:
@@ -182,6 +183,8 @@ class _Reader:
     def _broken_off(self) -> None:
         """What was being read has no known end, and what comes after it is not known at all."""
         self.complete = False
+        # Where a bracket or quote is missing, the last value has swallowed what came after it.
+        self.unsound.add(self.last)
         for still_open in self.stack:
             if isinstance(still_open.target, list):
                 self.unsound.add(still_open.path)
@@ -317,6 +320,7 @@ class _Reader:
 
     def _put(self, path: Path, place: Place, value: object, kept: bool) -> None:
         top = self.stack[-1]
+        self.last = path
         if isinstance(top.target, list):
             top.target.append(value)
         else:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cvbundle.problems import Path, render_github, render_text
 from cvbundle.spec.flow import flow
 from cvbundle.spec.source import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, read, read_scalar
+from tests.rules.specs import check_text, text_of
 
 bounded = settings(max_examples=150, derandomize=True, deadline=None)
 
@@ -175,6 +176,12 @@ def test_what_was_read_before_a_syntax_error_is_known() -> None:
     assert not found.complete
     assert found.data["a"] == 1
     assert ("b", "c") in found.unsound
+
+
+def test_a_list_that_breaks_off_inside_an_item_is_unknown() -> None:
+    """Found by atheris: an item below a list that is replaced whole."""
+    found = check_text(f"{text_of({})}validation: {{steps: 200, prompts: [a, b: 1, 'c")
+    assert [problem.rule for problem in found.problems] == ["yaml-syntax"]
 
 
 def test_a_value_in_a_refused_section_is_passed_over() -> None:
