@@ -14,7 +14,7 @@ from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import MAX_BYTES, Document, read
-from cvbundle.spec.structure import Structured, is_sound, structure
+from cvbundle.spec.structure import Structured, is_known, is_sound, structure
 
 _NOT_THERE = "value-range"
 """The rule that a path breaks which leads nowhere."""
@@ -195,7 +195,7 @@ def _broken(
         # Rules that need no model don't look at it.
         subject = Subject(structured.spec, model, document)  # type: ignore[arg-type]
         for finding in rule.check(subject):
-            if finding.index is None or structured.sound(finding.path):
+            if is_known(finding.path, structured.unsound):
                 yield _from_finding(rule, finding, document)
 
 
@@ -204,7 +204,7 @@ def _known(structured: Structured, reads: str) -> bool:
     path = _path(reads.removesuffix("[]"))
     if not reads.endswith("[]"):
         return structured.sound(path)
-    return not any(path[: len(bad)] == bad for bad in structured.unsound)
+    return is_known(path, structured.unsound)
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
@@ -236,7 +236,7 @@ def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]
     rules = all_rules()
     for index, name in enumerate(structured.spec.allow):
         path: Path = ("allow", index)
-        if not structured.sound(path):
+        if not is_known(path, structured.unsound):
             continue
         if name not in rules:
             hint = "cvbundle explain lists all rules"

@@ -1,7 +1,6 @@
 """Plain data to a `Spec`, strictly, with every failure turned into a problem at its place."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
@@ -40,9 +39,14 @@ class Structured:
         return is_sound(path, self.unsound)
 
 
-def is_sound(path: Path, unsound: frozenset[Path]) -> bool:
+def is_sound(path: Path, unsound: Set[Path]) -> bool:
     """Whether none of the `unsound` paths is `path`, above it or below it."""
-    return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in unsound)
+    return is_known(path, unsound) and not any(bad[: len(path)] == path for bad in unsound)
+
+
+def is_known(path: Path, unsound: Set[Path]) -> bool:
+    """Whether neither `path` nor anything it stands in is `unsound`; parts of it may be."""
+    return not any(path[:depth] in unsound for depth in range(len(path) + 1))
 
 
 class WrongType(TypeError):
@@ -150,7 +154,7 @@ def _problems(
             cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
         ):
             yield _unknown_key(document, (*path, key), known)
-    elif any(path[: len(bad)] == bad for bad in unsound):
+    elif not is_known(path, unsound):
         return
     elif isinstance(cause, KeyError):
         about = _about(path)
@@ -248,6 +252,9 @@ def _homes(key: str) -> list[str]:
 
 
 def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str | None:
+    # Slow to import, and only a wrong word needs it.
+    import difflib
+
     close = difflib.get_close_matches(word.lower()[:100], known, n=1, cutoff=0.6)
     return close[0] if close else None
 
@@ -314,7 +321,7 @@ def _limit(message: str) -> str:
     if not found:
         return message
     if rest.startswith("match regex"):
-        value = rest.rpartition(" (")[2].removesuffix(" doesn't)")
+        value = _shown(rest.rpartition(" (")[2].removesuffix(" doesn't)"))
         return f"{value} has characters or a length that are not allowed"
     prefix = "its length must " if message.startswith("Length") else "must "
     return (prefix + rest).replace(": ", ", not ", 1)
