@@ -150,6 +150,11 @@ def read_architecture(folder: Path) -> Architecture:
     return Architecture(**{name: _part(folder / file, cls) for name, file, cls in _PARTS})
 
 
+def has_config_files(folder: Path) -> bool:
+    """Whether a folder has every config file that `read_architecture` reads."""
+    return all((folder / file).is_file() for _, file, _ in _PARTS)
+
+
 def architecture_data(architecture: Architecture) -> dict[str, Any]:
     """The architecture as plain data, for `model.json`."""
     return asdict(architecture)
