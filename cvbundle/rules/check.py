@@ -14,7 +14,7 @@ from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import MAX_BYTES, Document, read
-from cvbundle.spec.structure import Structured, is_known, is_sound, structure
+from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
 
 _NOT_THERE = "value-range"
 """The rule that a path breaks which leads nowhere."""
@@ -234,13 +234,15 @@ def _path(dotted: str) -> Path:
 def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
     """Entries of `allow` that are no rule, or one that can't be accepted."""
     rules = all_rules()
+    acceptable = [id for id, rule in rules.items() if rule.severity is not Severity.ERROR]
     for index, name in enumerate(structured.spec.allow):
         path: Path = ("allow", index)
         if not is_known(path, structured.unsound):
             continue
         if name not in rules:
-            hint = "cvbundle explain lists all rules"
-            yield _problem("value-choice", document, path, f"{name} is not a rule", hint)
+            message, near = f"{name} is not a rule", nearest(name, acceptable)
+            hint = f"write {near}" if near else "cvbundle explain lists all rules"
+            yield _problem("value-choice", document, path, message, hint, near)
         elif rules[name].severity is Severity.ERROR:
             message = f"{name} is an error that can't be accepted"
             yield _problem("value-choice", document, path, message, rules[name].why)
@@ -252,5 +254,13 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
-    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+def _problem(
+    rule: str,
+    document: Document,
+    path: Path,
+    message: str,
+    hint: str,
+    replacement: str | None = None,
+) -> Problem:
+    place = document.place(path)
+    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
