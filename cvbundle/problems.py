@@ -28,6 +28,8 @@ class Place:
     width: int = 1
     text: str = field(default="", repr=False)
     """The whole line, for the excerpt; empty where there is none to show."""
+    whole: bool = True
+    """Whether the stretch is all of the value: not where it goes on in other lines, or is empty."""
 
 
 @frozen
@@ -40,6 +42,8 @@ class Problem:
     message: str
     hint: str = ""
     path: Path = ()
+    replacement: str | None = None
+    """YAML text that, written over the place, mends it; None where no single text would."""
 
     @property
     def blocks(self) -> bool:

@@ -61,8 +61,10 @@ def check_file(
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
     document = override(read(content, str(path)), settings)
     checked = check_document(document, path.parent)
-    found = tuple(dataset_problems(checked, open_clips=open_clips))
-    return evolve(checked, problems=checked.problems + accept(found, checked.spec))
+    found = accept(dataset_problems(checked, open_clips=open_clips), checked.spec)
+    in_spec = [problem for problem in found if problem.place.file == document.file]
+    in_data = [problem for problem in found if problem.place.file != document.file]
+    return evolve(checked, problems=(*in_order((*checked.problems, *in_spec)), *in_data))
 
 
 def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]:
@@ -191,14 +193,27 @@ def _broken(
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
-    path = finding.path
+    path, hint, replacement = finding.path, finding.hint, finding.replacement
     place = document.place(path)
-    if finding.at_key or path not in document.values:
+    if not document.has(path):
+        replacement = None
+    if not document.has(path) and not document.has(path[:2]):
+        if hint.startswith("write "):
+            hint = f"write {path[-1]}: {hint.removeprefix('write ')}"
+        if finding.otherwise and document.has(other := _path(finding.otherwise)):
+            hint = hint.replace(f"write {path[-1]}", f"write {finding.at}")
+            path, place = other, document.place(other)
+    elif finding.at_key:
         place = document.section(path)
-    hint = finding.hint
+    if not place.whole:
+        replacement = None
     if rule.severity is Severity.WAIVABLE:
         hint = f"{hint}, or allow: [{rule.id}]" if hint else f"or write allow: [{rule.id}]"
-    return Problem(rule.id, rule.severity, place, finding.message, hint, path)
+    return Problem(rule.id, rule.severity, place, finding.message, hint, path, replacement)
+
+
+def _path(dotted: str) -> Path:
+    return tuple(dotted.split("."))
 
 
 def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:

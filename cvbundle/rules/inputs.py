@@ -22,11 +22,11 @@ def task_matches_model(subject: Subject) -> Iterator[Finding]:
     task = task_of(subject.model.architecture.transformer)
     if subject.spec.model.type != task:
         channels = subject.model.architecture.transformer.in_channels
-        yield Finding(
+        yield Finding.write(
             "model.type",
             f"{subject.spec.model.type} with a model of {channels} input channels, which is for "
             f"{task}",
-            f"write {task}",
+            task,
         )
 
 

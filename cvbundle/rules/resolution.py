@@ -27,10 +27,10 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
     wrong = [value for value in (size.height, size.width) if value % unit]
     if wrong:
         better = Resolution(size.frames, _nearest(size.height, unit), _nearest(size.width, unit))
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{' and '.join(map(str, wrong))}: height and width must be multiples of {unit}",
-            f"write {better}",
+            str(better),
         )
 
 
@@ -51,11 +51,11 @@ def resolution_fixed(subject: Subject) -> Iterator[Finding]:
     if not subject.model.architecture.transformer.use_learned_positional_embeddings:
         return
     if (size.height, size.width) != (own.height, own.width):
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{size.height}x{size.width}: this model's learned positions are for exactly "
             f"{own.height}x{own.width}",
-            f"write {Resolution(size.frames, own.height, own.width)}",
+            str(Resolution(size.frames, own.height, own.width)),
         )
 
 

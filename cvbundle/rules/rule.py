@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from cvbundle.model.identify import BaseModel
 from cvbundle.problems import Path, Severity
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document
 
@@ -34,6 +35,24 @@ class Finding:
     """Which item, where the field is a list."""
     at_key: bool = False
     """The field should not be there at all."""
+    replacement: str | None = None
+    """The YAML text to write there instead, where it is one."""
+    otherwise: str | None = None
+    """A field that conflicts with `at`: the place where `at` is a default and this one is not."""
+
+    @classmethod
+    def write(
+        cls,
+        at: str,
+        message: str,
+        value: object,
+        *,
+        index: int | None = None,
+        otherwise: str | None = None,
+    ) -> "Finding":
+        """A finding that is mended by writing one value."""
+        text = flow(value)
+        return cls(at, message, f"write {text}", index=index, replacement=text, otherwise=otherwise)
 
     @property
     def path(self) -> Path:

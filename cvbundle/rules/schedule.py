@@ -48,10 +48,11 @@ def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
     steps = subject.spec.training.steps
     if steps is None or schedule.name == "constant" or schedule.warmup_steps <= steps:
         return
-    yield Finding(
+    yield Finding.write(
         "lr_scheduler.warmup_steps",
         f"{schedule.warmup_steps} steps of warmup in a run of {steps}",
-        f"write {steps // 10}",
+        steps // 10,
+        otherwise="training.steps",
     )
 
 
@@ -78,8 +79,8 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     every = subject.spec.checkpointing.steps
     if validation is not None and validation.steps % every:
         near = max(1, (2 * validation.steps + every) // (2 * every)) * every
-        yield Finding(
+        yield Finding.write(
             "validation.steps",
             f"{validation.steps} is not a multiple of checkpointing.steps ({every})",
-            f"write {near}",
+            near,
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity
 
@@ -61,7 +61,9 @@ class Document:
         """The place of a value, or of the nearest section's key around it where it is missing."""
         if path in self.values:
             return self.values[path]
-        return self.section(path[:-1]) if path else self.top()
+        if path and isinstance(path[-1], int):
+            return self.place(path[:-1])
+        return self.section(path[:-1])
 
     def section(self, path: Path) -> Place:
         """The place of a section's key; line 1 for the top."""
@@ -241,7 +243,7 @@ class _Reader:
                 raise _Stop
             path = self._path()
             kept = self._wanted(event, path, place)
-            self._put(path, place, target, kept)
+            self._put(path, evolve(place, whole=False), target, kept)
         elif isinstance(target, list):
             self._no_sections(place, "the spec is a list")
             raise _Stop
@@ -320,13 +322,14 @@ class _Reader:
         self.unsound.add(())
 
     def _place(self, start: Any, end: Any) -> Place:
-        width = end.column - start.column if end.line == start.line else MAX_BYTES
-        return self._spot(start.line, start.column, width)
+        one_line = end.line == start.line
+        width = end.column - start.column if one_line else MAX_BYTES
+        return self._spot(start.line, start.column, width, whole=one_line and width > 0)
 
-    def _spot(self, line: int, column: int, width: int = 1) -> Place:
+    def _spot(self, line: int, column: int, width: int = 1, *, whole: bool = False) -> Place:
         text = self.lines[line] if line < len(self.lines) else ""
         width = max(1, min(width, len(text.rstrip()) - column))
-        return Place(self.file, line + 1, column + 1, width, text)
+        return Place(self.file, line + 1, column + 1, width, text, whole)
 
     def _position(self, offset: int) -> tuple[int, int]:
         before = self.text[:offset]

@@ -17,8 +17,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About, Resolution, Spec, about_field, is_section
-from cvbundle.spec.source import Document
+from cvbundle.spec.source import Document, read_scalar
 
 _MAX_ROUNDS = 8
 
@@ -148,11 +149,13 @@ def _problems(
     elif isinstance(cause, WrongChoice):
         near = _nearest(str(cause.value), cause.choices)
         hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
-        message = f"{_shown(cause.value)} is not a {path_name(path)}: {', '.join(cause.choices)}"
-        yield _problem("value-choice", document, path, message, hint)
+        message = f"{dotted(path)} can't be {_shown(cause.value)}: {', '.join(cause.choices)}"
+        yield _problem("value-choice", document, path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
-        yield _problem("value-type", document, path, message, _type_hint(cause))
+        better = _right_type(cause)
+        hint = f"write {better or cause.expected}"
+        yield _problem("value-type", document, path, message, hint, better)
     else:
         limit = _limit(str(cause.args[0]))
         message = f"{dotted(path)}: {limit}"
@@ -161,9 +164,11 @@ def _problems(
 
 
 def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
-    key = str(path[-1])
-    hint = ""
-    if near := _nearest(key, known):
+    key, hint = str(path[-1]), ""
+    near = _nearest(key, known)
+    if near and document.has((*path[:-1], near)):
+        hint, near = f"{near} is there too: remove this one", None
+    elif near:
         hint = f"write {near}"
     elif homes := _homes(key):
         hint = f"{key} belongs to {' or '.join(homes)}"
@@ -172,11 +177,24 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     where = dotted(path[:-1]) or "the spec"
     place = document.keys.get(path) or document.section(path)
     message = f"{where} has no field {_shown(key)}"
-    return Problem("key-unknown", Severity.ERROR, place, message, hint, path)
+    at_key = path in document.keys and place.whole
+    return Problem(
+        "key-unknown", Severity.ERROR, place, message, hint, path, near if at_key else None
+    )
 
 
-def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
-    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+def _problem(
+    rule: str,
+    document: Document,
+    path: Path,
+    message: str,
+    hint: str,
+    replacement: str | None = None,
+) -> Problem:
+    place = document.place(path)
+    if not document.has(path) or not place.whole:
+        replacement = None
+    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
 
 
 def _order(place: Place) -> tuple[int, int]:
@@ -248,37 +266,34 @@ def _described(value: object) -> str:
     return f"{kind} {shown}".strip()
 
 
-def _type_hint(cause: WrongType) -> str:
-    value = cause.value
-    if isinstance(value, str) and "list" in cause.expected:
-        return f"write [{value}]" if value else "write a list"
-    if isinstance(value, str) and "number" in cause.expected:
-        text = value.strip()
-        if text.lstrip("-").isdigit() or _is_float(text):
-            return f"write {text} without quotes"
-    if isinstance(value, str) and "true or false" in cause.expected:
-        told = {
-            "yes": "true",
-            "on": "true",
-            "true": "true",
-            "no": "false",
-            "off": "false",
-            "false": "false",
-        }
-        return f"write {told[value.lower()]}" if value.lower() in told else "write true or false"
-    if isinstance(value, bool | int | float) and "text" in cause.expected:
-        return f'write "{_shown(value)}" for text'
-    if isinstance(value, float) and "whole" in cause.expected and value.is_integer():
-        return f"write {int(value)}"
-    return f"write {cause.expected}"
+_SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false"}
+_SWITCHES["false"] = "false"
 
 
-def _is_float(text: str) -> bool:
+def _right_type(cause: WrongType) -> str | None:
+    """The same value, written as the type that is wanted; None where it can't be."""
+    value, expected = cause.value, cause.expected
+    if "list" in expected and isinstance(value, str) and value:
+        return flow([value])
+    if "text" in expected and isinstance(value, bool | int | float):
+        return f'"{_shown(value)}"'
+    if "true or false" in expected and isinstance(value, str):
+        return _SWITCHES.get(value.strip().lower())
+    if "number" in expected and isinstance(value, str):
+        return _number(value.strip(), whole="whole" in expected)
+    if "whole" in expected and isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None
+
+
+def _number(text: str, *, whole: bool) -> str | None:
+    """The text, where it is a number as a spec writes one."""
     try:
-        float(text)
+        value = read_scalar(text)
     except ValueError:
-        return False
-    return True
+        return None
+    kinds = (int,) if whole else (int, float)
+    return text if isinstance(value, kinds) and not isinstance(value, bool) else None
 
 
 def _limit(message: str) -> str:
