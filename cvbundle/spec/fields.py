@@ -10,6 +10,7 @@ import attrs
 from attrs import Attribute, frozen
 
 from cvbundle.problems import dotted
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About, Resolution, Spec, about_field, is_section
 
 FieldPath = tuple[str, ...]
@@ -94,7 +95,7 @@ class Field:
             return ""
         if self.is_section:
             return "" if self.default is not None else "null"
-        return shown(self.default)
+        return flow(self.default)
 
 
 @functools.cache
@@ -112,27 +113,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, if one is like it."""
     close = difflib.get_close_matches(word.lower()[:100], list(known), n=1, cutoff=0.6)
     return close[0] if close else None
-
-
-def shown(value: object) -> str:
-    """A value as it is written in a spec, on one line."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {shown(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, str):
-        return (
-            value if value and value == value.strip() and not _needs_quotes(value) else f'"{value}"'
-        )
-    return str(value)
-
-
-def _needs_quotes(text: str) -> bool:
-    return text[0] in "*&!%@`#-?:,[]{}|>'\"" or ": " in text or " #" in text
 
 
 def _walk(cls: Any, above: FieldPath) -> Iterator[Field]:
@@ -210,7 +190,7 @@ def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
     if type_ is Resolution:
         return "`FxHxW` or `[F, H, W]`"
     if _origin(type_) is Literal:
-        return " | ".join(shown(choice) for choice in get_args(type_))
+        return " | ".join(flow(choice) for choice in get_args(type_))
     if _origin(type_) is tuple:
         inner = _kind(get_args(type_)[0], item_limits, Limits())
         size = f", at least {limits.min_length}" if limits.min_length else ""

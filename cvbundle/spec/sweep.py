@@ -14,7 +14,8 @@ from typing import Any, cast
 from attrs import define, evolve, field, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
-from cvbundle.spec.fields import all_fields, nearest, shown
+from cvbundle.spec.fields import all_fields, nearest
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About
 from cvbundle.spec.source import Document
 
@@ -33,10 +34,15 @@ _AT: Path = ("sweep",)
 class Point:
     """One experiment of a sweep; the only one, without a name, where there is no sweep."""
 
-    name: str
-    """The swept fields with their values: `lora.rank=64, training.learning_rate=1e-05`."""
+    settings: tuple[str, ...]
+    """The swept fields with their values: `lora.rank=64`."""
     document: Document
     """Without `sweep`, and with the point's values as if the spec had said them."""
+
+    @property
+    def name(self) -> str:
+        """All of its settings; empty where there is no sweep."""
+        return ", ".join(self.settings)
 
 
 @frozen
@@ -65,7 +71,7 @@ def points(document: Document) -> tuple[Point, ...]:
     returned, whatever is wrong.
     """
     if document.data.get("sweep") is None and _AT not in document.unsound:
-        return (Point("", _without_sweep(document)),)
+        return (Point((), _without_sweep(document)),)
     reading = _Reading(document)
     settings = reading.settings()
     base = _without_sweep(document)
@@ -74,7 +80,7 @@ def points(document: Document) -> tuple[Point, ...]:
         problems=(*base.problems, *reading.problems),
         unsound=base.unsound | reading.unsound,
     )
-    return tuple(Point(_name(chosen), _with(document, base, chosen)) for chosen in settings)
+    return tuple(Point(_named(chosen), _with(document, base, chosen)) for chosen in settings)
 
 
 @define
@@ -89,7 +95,9 @@ class _Reading:
     def settings(self) -> list[tuple[_Setting, ...]]:
         """The settings of each point."""
         refused = (path[1] for path in self.document.unsound if path[:1] == _AT and len(path) == 2)
-        self.unsound.update(tuple(key.split(".")) for key in map(str, refused) if key in sweepable())
+        self.unsound.update(
+            tuple(key.split(".")) for key in map(str, refused) if key in sweepable()
+        )
         section = self.document.data.get("sweep")
         found: list[tuple[_Setting, ...]] = []
         if isinstance(section, Mapping):
@@ -97,9 +105,7 @@ class _Reading:
         elif isinstance(section, list):
             found = self._chosen(section)
         elif _AT not in self.document.unsound:
-            self._problem(
-                "value-type", _AT, f"sweep: expected {_FORM}, not {shown(section)}", _HINT
-            )
+            self._problem("value-type", _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
         return found or [()]
 
     def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
@@ -112,11 +118,9 @@ class _Reading:
             if path is None:
                 continue
             if not isinstance(values, list):
-                message = f"{dotted(at)}: expected a list of values, not {shown(values)}"
+                message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
                 hint = (
-                    f"write [{shown(values)}]"
-                    if not isinstance(values, Mapping)
-                    else "write a list"
+                    f"write [{flow(values)}]" if not isinstance(values, Mapping) else "write a list"
                 )
                 self._problem("value-type", at, message, hint)
             elif not values:
@@ -137,7 +141,7 @@ class _Reading:
         axis = [_Setting(path, (*at, index), value) for index, value in enumerate(values)]
         for index, setting in enumerate(axis):
             if any(_same(setting.value, other.value) for other in axis[:index]):
-                self._twice(setting.at, f"{shown(setting.value)} stands twice")
+                self._twice(setting.at, f"{flow(setting.value)} stands twice")
         return axis
 
     def _chosen(self, section: list[object]) -> list[tuple[_Setting, ...]]:
@@ -152,7 +156,7 @@ class _Reading:
             if at in self.document.unsound:
                 continue
             if not isinstance(point, Mapping) or not point:
-                message = f"{dotted(at)}: expected fields and their values, not {shown(point)}"
+                message = f"{dotted(at)}: expected fields and their values, not {flow(point)}"
                 hint = "in a list, each entry is a point like {lora.rank: 64}"
                 self._problem("value-type", at, message, hint)
                 continue
@@ -259,8 +263,8 @@ def _put(data: Mapping[str, object], path: Path, value: object) -> dict[str, obj
     return {**data, key: _put(section, path[1:], value)}
 
 
-def _name(settings: tuple[_Setting, ...]) -> str:
-    return ", ".join(f"{dotted(setting.path)}={shown(setting.value)}" for setting in settings)
+def _named(settings: tuple[_Setting, ...]) -> tuple[str, ...]:
+    return tuple(f"{dotted(setting.path)}={flow(setting.value)}" for setting in settings)
 
 
 def _nearest(key: str) -> str | None:
