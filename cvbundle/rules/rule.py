@@ -138,6 +138,7 @@ def all_rules() -> Mapping[str, Rule]:
         frames,
         inputs,
         precision,
+        reading,
         resolution,
         schedule,
     )

@@ -23,6 +23,10 @@ NULL_FOR_DEFAULT: frozenset[FieldPath] = frozenset((("model", "name"), ("lora",)
 """Fields where null means the default, although no resolved spec has null there by choice."""
 
 
+class Sweep:
+    """The type of `sweep`, which no class of the spec has: it is gone once points are made."""
+
+
 @frozen
 class Limits:
     """What a value must keep to beyond its type."""
@@ -104,11 +108,6 @@ def all_fields() -> tuple[Field, ...]:
     return tuple(_walk(Spec, ()))
 
 
-def find_field(name: str) -> Field | None:
-    """The field or section of a dotted name."""
-    return next((field for field in all_fields() if field.name == name), None)
-
-
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, if one is like it."""
     close = difflib.get_close_matches(word.lower()[:100], list(known), n=1, cutoff=0.6)
@@ -187,6 +186,8 @@ def _singles(validator: Any) -> Iterator[Any]:
 def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
     if is_section(type_):
         return "section"
+    if type_ is Sweep:
+        return "section of lists, or list of sections"
     if type_ is Resolution:
         return "`FxHxW` or `[F, H, W]`"
     if _origin(type_) is Literal:

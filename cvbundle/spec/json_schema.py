@@ -123,8 +123,7 @@ def _sweep() -> _Schema:
     values = {name: {"type": "array", "minItems": 1} for name in fields}
     point = {"type": "object", "additionalProperties": False, "minProperties": 1}
     return {
-        "description": sweep.ABOUT.doc,
-        "examples": [sweep.ABOUT.example],
+        **_described(sweep.FIELD),
         "anyOf": [
             {**point, "properties": values},
             {

@@ -14,17 +14,25 @@ from typing import Any, cast
 from attrs import define, evolve, field, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
-from cvbundle.spec.fields import all_fields, nearest
+from cvbundle.spec.fields import Field, Limits, Sweep, all_fields, nearest
 from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About
 from cvbundle.spec.source import Document
 
-ABOUT = About(
-    "Several experiments in one spec, one bundle each: fields to lists of values (a grid), or a "
-    "list of maps of fields to values (chosen points). Not part of a bundle's config.",
-    {"training.learning_rate": [1e-5, 5e-5], "lora.rank": [64, 128]},
-    default="none",
+FIELD = Field(
+    path=("sweep",),
+    type=Sweep,
+    nullable=True,
+    about=About(
+        "Several experiments in one spec, one bundle each: fields to lists of values (a grid), or "
+        "a list of maps of fields to values (chosen points). Not part of a bundle's config.",
+        {"training.learning_rate": [1e-5, 5e-5], "lora.rank": [64, 128]},
+    ),
+    default=None,
+    limits=Limits(),
+    item_limits=Limits(),
 )
+"""Documented like the fields of the spec's classes."""
 MAX_POINTS = 1000
 
 _AT: Path = ("sweep",)
