@@ -6,8 +6,8 @@
 from pathlib import Path
 
 from cvbundle.durable import write_bytes
-from cvbundle.explain import examples, inner_fields, severity_text, spec_fields, what
-from cvbundle.rules.rule import Rule, all_rules
+from cvbundle.explain import every_rule, examples, inner_fields, severity_text, spec_fields, what
+from cvbundle.rules.rule import Rule
 from cvbundle.spec.fields import Field
 from cvbundle.spec.flow import flow
 
@@ -48,7 +48,7 @@ def spec_markdown() -> str:
 
 def rules_markdown() -> str:
     """docs/rules.md."""
-    return "\n".join([_RULES_HEAD, *(_rule(rule) for rule in all_rules().values())])
+    return "\n".join([_RULES_HEAD, *(_rule(rule) for rule in every_rule())])
 
 
 def write(folder: Path) -> None:

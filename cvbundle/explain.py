@@ -31,6 +31,11 @@ def spec_fields() -> tuple[Field, ...]:
     return (*all_fields(), sweep.FIELD)
 
 
+def every_rule() -> tuple[Rule, ...]:
+    """Every rule by the alphabet: the order they register in is that of imports."""
+    return tuple(sorted(all_rules().values(), key=lambda rule: rule.id))
+
+
 def find_topics(name: str) -> tuple[Topic, ...]:
     """What a name means: one rule, one field, or every field whose last word it is.
 
@@ -67,7 +72,7 @@ def overview_text() -> str:
     lines += ["", "Rules"]
     lines += [
         f"  {rule.id:<26}{rule.severity.value:<10}{_first_sentence(what(rule))}"
-        for rule in all_rules().values()
+        for rule in every_rule()
     ]
     return "\n".join(lines)
 
@@ -101,7 +106,7 @@ def topic_data(topic: Topic) -> dict[str, object]:
 
 def overview_data() -> list[dict[str, object]]:
     """All fields and rules for a program."""
-    topics: list[Topic] = [*spec_fields(), *all_rules().values()]
+    topics: list[Topic] = [*spec_fields(), *every_rule()]
     return [topic_data(topic) for topic in topics]
 
 

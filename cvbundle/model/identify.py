@@ -67,43 +67,57 @@ def identify(path: str, base: Path, *, revision: str | None, name: str | None) -
     Raises:
         UserError: there is no such folder, or its config files aren't those of a CogVideoX.
     """
-    folder = base / Path(path).expanduser()
-    if not folder.is_dir():
+    folder = _folder(path, base)
+    if folder is None:
         if not is_hub_id(path):
             raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
         commit = cached_commit(path, revision)
-        cached = snapshot(path, commit) if commit else None
-        if cached is None:
-            return _from_catalog(path, name)
-        folder = cached
+        folder = snapshot(path, commit) if commit else None
+        if folder is None:
+            return _from_catalog(path, revision, name)
     architecture = read_architecture(folder)
-    found = card(name) if name and name != "custom" else None
-    if name is None:
-        found = card_like(architecture)
+    found = _card(name) if name else card_like(architecture)
+    return _model(path, folder, found, architecture)
+
+
+def named(name: str) -> BaseModel | None:
+    """The model of the catalog with this name, for a spec that doesn't say where its model is."""
+    known = card(name)
+    return None if known is None else _from_catalog(known.hub_ids[0], None, name)
+
+
+def _folder(path: str, base: Path) -> Path | None:
+    """The folder that a path means, if it is one."""
+    try:
+        folder = base / Path(path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+        return None
+
+
+def _card(name: str) -> Card | None:
+    return None if name == "custom" else card(name)
+
+
+def _model(
+    path: str, folder: Path | None, known: Card | None, architecture: Architecture
+) -> BaseModel:
     return BaseModel(
         path=path,
         folder=folder,
-        name=found.name if found else "custom",
+        name=known.name if known else "custom",
         task=task_of(architecture.transformer),
-        card=found,
+        card=known,
         architecture=architecture,
     )
 
 
-def _from_catalog(path: str, name: str | None) -> BaseModel:
-    known = card_of_hub_id(path)
-    if known is None and name:
-        known = card(name)
+def _from_catalog(path: str, revision: str | None, name: str | None) -> BaseModel:
+    known = card_of_hub_id(path) or (card(name) if name else None)
     if known is None:
         raise UserError(
             f"{path} is not one of the five CogVideoX models and not in the hub cache here; "
             "download it, or write model.name"
         )
-    return BaseModel(
-        path=path,
-        folder=None,
-        name=known.name,
-        task=task_of(known.architecture.transformer),
-        card=known,
-        architecture=known.architecture,
-    )
+    architecture = known.at_revision(revision)
+    return _model(path, None, _card(name) if name else known, architecture)

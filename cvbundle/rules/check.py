@@ -7,18 +7,19 @@ from attrs import evolve, frozen
 
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
-from cvbundle.model.identify import BaseModel, identify
+from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
 from cvbundle.rules.points import merged
 from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Data, Spec
-from cvbundle.spec.source import Document, read
+from cvbundle.spec.source import MAX_BYTES, Document, read
 from cvbundle.spec.structure import Structured, is_sound, structure
 from cvbundle.spec.sweep import Point, points
 
-_NO_MODEL = "value-range"
+_NOT_THERE = "value-range"
+"""The rule that a path breaks which leads nowhere."""
 
 
 @frozen
@@ -58,7 +59,9 @@ def check_file(
         UserError: the file can't be read.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            # One more than is allowed: the reader refuses it, and no device file is read for ever.
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
     return check_points(
@@ -108,11 +111,11 @@ def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]
         checked.sound(f"data.{name}") for name in ("root", "video_column", "caption_column")
     ):
         return
-    root = checked.base / FilePath(data.root).expanduser()
     try:
+        root = checked.base / FilePath(data.root).expanduser()
         listing = list_entries(data, root)
-    except UserError as error:
-        yield _problem(_NO_MODEL, checked.document, ("data", "root"), str(error), "")
+    except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
+        yield _problem(_NOT_THERE, checked.document, ("data", "root"), _sentence(error), "")
         return
     yield from listing.problems
     if open_clips and checked.sound("data"):
@@ -139,7 +142,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
         except UserError as error:
             path = ("validation", name)
             hint = "write a list, or the path of a text file"
-            problems.append(_problem(_NO_MODEL, document, path, str(error), hint))
+            problems.append(_problem(_NOT_THERE, document, path, str(error), hint))
             unknown.add(path)
     by_model = _defaults(model)
     data = with_defaults(data, by_model)
@@ -150,6 +153,9 @@ def check_document(document: Document, base: FilePath) -> Checked:
         problems.extend(_broken(structured, model, document))
         problems.extend(_misallowed(structured, document))
     accepted = frozenset(structured.spec.allow)
+    if not document.complete and not structured.sound(("allow",)):
+        # Whether these are accepted stands in what could not be read.
+        problems = [problem for problem in problems if problem.severity is Severity.ERROR]
     return Checked(
         document,
         base,
@@ -181,7 +187,7 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
         return None, None
     path, revision, name = (section.get(key) for key in ("path", "revision", "name"))
     if not isinstance(path, str) or not path:
-        return None, None
+        return named(name) if isinstance(name, str) else None, None
     try:
         return identify(
             path,
@@ -192,7 +198,7 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
     except UserError as error:
         at = ("model", "path")
         hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
-        return None, _problem(_NO_MODEL, document, at, str(error), hint)
+        return None, _problem(_NOT_THERE, document, at, str(error), hint)
 
 
 def _defaults(model: BaseModel | None) -> dict[Path, object]:
@@ -218,12 +224,21 @@ def _broken(
     for rule in all_rules().values():
         if rule.check is None or (rule.needs_model and model is None):
             continue
-        if not all(structured.sound(tuple(name.split("."))) for name in rule.reads):
+        if not all(_known(structured, name) for name in rule.reads):
             continue
         # Rules that need no model don't look at it.
         subject = Subject(structured.spec, model, document)  # type: ignore[arg-type]
         for finding in rule.check(subject):
-            yield _from_finding(rule, finding, document)
+            if finding.index is None or structured.sound(finding.path):
+                yield _from_finding(rule, finding, document)
+
+
+def _known(structured: Structured, reads: str) -> bool:
+    """Whether a field is what the spec says; of a list `field[]`, whether it is a list at all."""
+    path = _path(reads.removesuffix("[]"))
+    if not reads.endswith("[]"):
+        return structured.sound(path)
+    return not any(path[: len(bad)] == bad for bad in structured.unsound)
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
@@ -263,6 +278,12 @@ def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]
         elif rules[name].severity is Severity.ERROR:
             message = f"{name} is an error that can't be accepted"
             yield _problem("value-choice", document, path, message, rules[name].why)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)
 
 
 def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:

@@ -23,6 +23,14 @@ class Subject:
         """Whether the spec itself says something there, so that it isn't a default."""
         return self.document.has(tuple(dotted.split(".")))
 
+    def later(self, one: str, other: str) -> str:
+        """Of two fields, the one that stands later in the spec."""
+        return max((one, other), key=self._position)
+
+    def _position(self, dotted: str) -> tuple[int, int]:
+        place = self.document.place(tuple(dotted.split(".")))
+        return place.line, place.column
+
 
 @frozen
 class Finding:
@@ -75,7 +83,11 @@ class Rule:
     why: str
     source: str
     reads: tuple[str, ...] = ()
-    """The fields it looks at: it is left out where one of them is not known."""
+    """The fields it looks at: it is left out where one of them is not known.
+
+    `field[]` is a list or section of which the parts are looked at by themselves, or not at all:
+    one that is not known leaves out no more than what is found there.
+    """
     needs_model: bool = False
     good: Example = field(factory=dict)
     bad: Example = field(factory=dict)
@@ -137,6 +149,7 @@ def all_rules() -> Mapping[str, Rule]:
         dataset,
         frames,
         inputs,
+        launch,
         precision,
         reading,
         resolution,

@@ -448,7 +448,7 @@ class Validation:
         default=(),
         metadata=about(
             "Image to video: one image a prompt, or the path of a text file with one path a line.",
-            [],
+            ["first_frame.png"],
         ),
     )
     num_inference_steps: int = field(

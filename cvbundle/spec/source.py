@@ -16,7 +16,11 @@ from cvbundle.problems import Path, Place, Problem, Severity
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_DIGITS = 40
+MAX_DIGITS = 20
+"""2^64, the largest seed, has twenty."""
+MAX_VALUES = 10_000
+"""Far more than a spec has, so that a hostile file costs no time."""
+_MAX_NUMBER = 64
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -47,7 +51,8 @@ class Document:
     """A spec as plain data, and where each of its values and keys stands.
 
     `unsound` holds the paths whose value was refused while reading: they are absent from `data`,
-    and nothing may be concluded from their absence.
+    and nothing may be concluded from their absence. Where the text could not be read to its end
+    (`complete`), nothing may be concluded from the absence of anything.
     """
 
     file: str
@@ -56,6 +61,7 @@ class Document:
     keys: dict[Path, Place]
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[Path] = frozenset()
+    complete: bool = True
 
     def place(self, path: Path) -> Place:
         """The place of a value, or of the nearest section's key around it where it is missing."""
@@ -140,6 +146,8 @@ class _Reader:
     unsound: set[Path] = Factory(set)
     stack: list[_Open] = Factory(list)
     lines: list[str] = Factory(list)
+    lengths: dict[int, int] = Factory(dict)
+    complete: bool = True
 
     def document(self) -> Document:
         return Document(
@@ -149,6 +157,7 @@ class _Reader:
             self.keys,
             tuple(self.problems),
             frozenset(self.unsound),
+            self.complete,
         )
 
     def read(self) -> None:
@@ -157,22 +166,35 @@ class _Reader:
         try:
             self._events()
         except _Stop:
-            self.unsound.add(())
+            self._broken_off()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._spot(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
             self._problem("yaml-syntax", place, message, "not YAML from here on")
-            self.unsound.add(())
+            self._broken_off()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
             message = f"{_character(error.character)} is not allowed in YAML"
             self._problem("yaml-syntax", place, message, "remove it")
-            self.unsound.add(())
+            self._broken_off()
+
+    def _broken_off(self) -> None:
+        """What was being read has no known end, and what comes after it is not known at all."""
+        self.complete = False
+        for still_open in self.stack:
+            if isinstance(still_open.target, list):
+                self.unsound.add(still_open.path)
+            elif still_open.key is not None:
+                self.unsound.add((*still_open.path, still_open.key))
 
     def _events(self) -> None:
         documents = 0
-        for event in _parsed(self.text):
+        for number, event in enumerate(_parsed(self.text)):
+            if number > 2 * MAX_VALUES:
+                place = self._place(event.start_mark, event.end_mark)
+                self._unsafe(place, f"more than {MAX_VALUES:,} values", "is this the right file?")
+                raise _Stop
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, yaml.MappingStartEvent):
@@ -328,7 +350,9 @@ class _Reader:
 
     def _spot(self, line: int, column: int, width: int = 1, *, whole: bool = False) -> Place:
         text = self.lines[line] if line < len(self.lines) else ""
-        width = max(1, min(width, len(text.rstrip()) - column))
+        if line not in self.lengths:
+            self.lengths[line] = len(text.rstrip())
+        width = max(1, min(width, self.lengths[line] - column))
         return Place(self.file, line + 1, column + 1, width, text, whole)
 
     def _position(self, offset: int) -> tuple[int, int]:
@@ -364,6 +388,8 @@ def _no_number(text: str) -> str | None:
         return None
     if (_INT.fullmatch(text) or _HEX.fullmatch(text)) and len(text) > MAX_DIGITS:
         return f"a whole number of {len(text)} digits"
+    if len(text) > _MAX_NUMBER and _FLOAT.fullmatch(text):
+        return f"a number of {len(text)} digits"
     if _FLOAT.fullmatch(text) and abs(float(text)) == float("inf"):
         return f"{text[:MAX_DIGITS]} is too large for a number"
     return None
@@ -394,4 +420,6 @@ def read_scalar(text: str) -> object:
     document = read(f"value: {text}".encode(), "--set")
     if document.problems:
         raise ValueError(document.problems[0].message)
+    if set(document.data) != {"value"}:
+        raise ValueError("more than one value")
     return document.data["value"]

@@ -72,6 +72,8 @@ def structure(
     stand-ins without a problem of their own.
     """
     unsound = set(unknown | document.unsound)
+    if not document.complete:
+        unsound.update(_absent(document, Spec, ()))
     problems: list[Problem] = []
     remaining = _copied(data)
     for path in sorted(unsound, key=len):
@@ -88,6 +90,16 @@ def structure(
         else:
             return Structured(spec, tuple(problems), frozenset(unsound))
     raise AssertionError(f"no stand-ins found for {sorted(map(dotted, unsound))}")
+
+
+def _absent(document: Document, cls: Any, path: Path) -> Iterator[Path]:
+    """The fields that a document says nothing of, and so may have said had it been read whole."""
+    for name, attribute in attrs.fields_dict(cls).items():
+        inner, at = _section_class(attribute.type), (*path, name)
+        if not document.has(at):
+            yield at
+        elif is_section(inner):
+            yield from _absent(document, inner, at)
 
 
 def plain(spec: Spec) -> dict[str, object]:
@@ -333,6 +345,12 @@ def _stand_in(data: dict[str, object], path: Path) -> None:
         last = depth == len(path) - 1
         inner = target.get(step) if isinstance(target, dict) else None
         list_item = depth + 1 < len(path) and isinstance(path[depth + 1], int)
+        if list_item and isinstance(inner, list) and _is_tuple(attribute.type):
+            # The other items stay what they are, and where they are.
+            inner[cast(int, path[depth + 1])] = cast(list[object], about_field(attribute).example)[
+                0
+            ]
+            return
         if last or list_item or not isinstance(inner, dict):
             _put_stand_in(target, attribute)
             return

@@ -117,13 +117,16 @@ class _Reading:
         return found or [()]
 
     def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
-        if not section:
+        if not section and _AT not in self.document.unsound:
             self._problem("value-range", _AT, "the sweep is empty", "name a field, or remove sweep")
         axes = []
         for key, values in section.items():
             at: Path = (*_AT, key)
             path = self._field(key, at, values)
             if path is None:
+                continue
+            if at in self.document.unsound:
+                self.unsound.add(path)
                 continue
             if not isinstance(values, list):
                 message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
@@ -153,7 +156,7 @@ class _Reading:
         return axis
 
     def _chosen(self, section: list[object]) -> list[tuple[_Setting, ...]]:
-        if not section:
+        if not section and _AT not in self.document.unsound:
             self._problem("value-range", _AT, "the sweep is empty", "name a point, or remove sweep")
         if len(section) > MAX_POINTS:
             self._too_many(len(section))
