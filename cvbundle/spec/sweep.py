@@ -130,10 +130,8 @@ class _Reading:
                 continue
             if not isinstance(values, list):
                 message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
-                hint = (
-                    f"write [{flow(values)}]" if not isinstance(values, Mapping) else "write a list"
-                )
-                self._problem("value-type", at, message, hint)
+                one = None if isinstance(values, Mapping) else f"[{flow(values)}]"
+                self._problem("value-type", at, message, f"write {one or 'a list'}", one)
             elif not values:
                 hint = "write the values to try, or remove the field"
                 self._problem("value-range", at, f"{dotted(at)} has no values", hint)
@@ -195,7 +193,7 @@ class _Reading:
             message = f"{key} is set here and swept in the spec"
             self._problem("value-choice", path, message, "remove one of the two")
             return None
-        hint = "cvbundle explain lists all fields"
+        hint, near = "cvbundle explain lists all fields", None
         if isinstance(value, Mapping) and value:
             inner = next(iter(value))
             hint = f"write whole names: {key}.{inner}"
@@ -203,7 +201,7 @@ class _Reading:
             hint = f"write {near}"
         place = self.document.keys.get(at) or self.document.place(at)
         message = f"{key} is not a field that can be swept"
-        self.problems.append(Problem("key-unknown", Severity.ERROR, place, message, hint, at))
+        self.problems.append(Problem("key-unknown", Severity.ERROR, place, message, hint, at, near))
         return None
 
     def _twice(self, at: Path, message: str) -> None:
@@ -214,11 +212,15 @@ class _Reading:
         message = f"{size:,} points, more than {MAX_POINTS:,}"
         self._problem("value-range", _AT, message, "sweep over fewer values, or choose points")
 
-    def _problem(self, rule: str, path: Path, message: str, hint: str) -> None:
+    def _problem(
+        self, rule: str, path: Path, message: str, hint: str, replacement: str | None = None
+    ) -> None:
         place = self.document.place(path)
         if path == _AT:
             place = self.document.section(path)
-        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path))
+        if not place.whole:
+            replacement = None
+        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path, replacement))
 
 
 _FORM = "fields to lists of values, or a list of points"
