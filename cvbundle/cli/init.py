@@ -29,7 +29,8 @@ def command(path: Path, name: str | None, launched: Path | None) -> None:
         click.echo(text, nl=False)
         return
     _write_new(path, text)
-    click.echo(f"{path}: written; set data.root, then: cvbundle check {path}")
+    todo = "put your data.root in, then" if launched is None else "next"
+    click.echo(f"{path}: written; {todo}: cvbundle check {path}")
 
 
 def _starter(name: str) -> str:
