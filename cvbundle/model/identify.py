@@ -8,7 +8,7 @@ from cvbundle.model.architecture import Architecture, read_architecture
 from cvbundle.model.catalog import Card, card, card_like, card_of_hub_id, task_of
 from cvbundle.model.hub import cached_commit, is_hub_id, snapshot
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import ModelName, Precision, Resolution, Task
+from cvbundle.spec.schema import ModelName, Precision, Resolution, Task, is_revision
 
 
 @frozen(kw_only=True)
@@ -62,7 +62,8 @@ class BaseModel:
 def identify(path: str, base: Path, *, revision: str | None, name: str | None) -> BaseModel:
     """Find out which model `path` is; a relative folder is taken from `base`.
 
-    Without a `name` from the spec, it is told by its config files or hub id.
+    A `revision` that can be none is passed over. Without a `name` from the spec, it is told by its
+    config files or hub id.
 
     Raises:
         UserError: there is no such folder, or its config files aren't those of a CogVideoX.
@@ -71,6 +72,8 @@ def identify(path: str, base: Path, *, revision: str | None, name: str | None) -
     if folder is None:
         if not is_hub_id(path):
             raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
+        if revision is not None and not is_revision(revision):
+            revision = None
         commit = cached_commit(path, revision)
         folder = snapshot(path, commit) if commit else None
         if folder is None:

@@ -34,7 +34,7 @@ _AMBIGUOUS = (
     (re.compile(r"[-+]?0b[01_]+"), "binary in YAML 1.1, text in YAML 1.2"),
     (
         re.compile(
-            r"[-+]?(?=[0-9.]*_)(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
+            r"[-+]?(?=[0-9a-fA-Fx.]*_)(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
         ),
         "a number in YAML 1.1, text in YAML 1.2",
     ),
@@ -147,6 +147,7 @@ class _Reader:
     stack: list[_Open] = Factory(list)
     lines: list[str] = Factory(list)
     lengths: dict[int, int] = Factory(dict)
+    last: Path = ()
     complete: bool = True
 
     def document(self) -> Document:
@@ -169,7 +170,7 @@ class _Reader:
             self._broken_off()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = self._spot(mark.line, mark.column) if mark else Place(self.file, 1, 1)
+            place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
             self._problem("yaml-syntax", place, message, "not YAML from here on")
             self._broken_off()
@@ -182,6 +183,8 @@ class _Reader:
     def _broken_off(self) -> None:
         """What was being read has no known end, and what comes after it is not known at all."""
         self.complete = False
+        # Where a bracket or quote is missing, the last value has swallowed what came after it.
+        self.unsound.add(self.last)
         for still_open in self.stack:
             if isinstance(still_open.target, list):
                 self.unsound.add(still_open.path)
@@ -317,6 +320,7 @@ class _Reader:
 
     def _put(self, path: Path, place: Place, value: object, kept: bool) -> None:
         top = self.stack[-1]
+        self.last = path
         if isinstance(top.target, list):
             top.target.append(value)
         else:
@@ -354,6 +358,15 @@ class _Reader:
             self.lengths[line] = len(text.rstrip())
         width = max(1, min(width, self.lengths[line] - column))
         return Place(self.file, line + 1, column + 1, width, text, whole)
+
+    def _mark(self, line: int, column: int) -> Place:
+        """Where an error was seen; the end of what is written, for one seen after all of it."""
+        here = self.lines[line][column:] if line < len(self.lines) else ""
+        if not any(text.strip() for text in (here, *self.lines[line + 1 :])):
+            written = [number for number, text in enumerate(self.lines) if text.strip()]
+            line = written[-1] if written else 0
+            column = len(self.lines[line].rstrip())
+        return self._spot(line, column)
 
     def _position(self, offset: int) -> tuple[int, int]:
         before = self.text[:offset]

@@ -344,14 +344,13 @@ def _stand_in(data: dict[str, object], path: Path) -> None:
         cls = _section_class(attribute.type)
         last = depth == len(path) - 1
         inner = target.get(step) if isinstance(target, dict) else None
-        list_item = depth + 1 < len(path) and isinstance(path[depth + 1], int)
-        if list_item and isinstance(inner, list) and _is_tuple(attribute.type):
+        index = path[depth + 1] if not last else None
+        if isinstance(index, int) and isinstance(inner, list) and _is_tuple(attribute.type):
             # The other items stay what they are, and where they are.
-            inner[cast(int, path[depth + 1])] = cast(list[object], about_field(attribute).example)[
-                0
-            ]
+            if index < len(inner):
+                inner[index] = cast(list[object], about_field(attribute).example)[0]
             return
-        if last or list_item or not isinstance(inner, dict):
+        if last or isinstance(index, int) or not isinstance(inner, dict):
             _put_stand_in(target, attribute)
             return
         target = inner
