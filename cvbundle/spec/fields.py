@@ -207,8 +207,6 @@ def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
         )
         if bound is not None
     ]
-    if limits.pattern:
-        bounds.append(f"like `{limits.pattern}`")
     return f"{name} {', '.join(bounds)}" if bounds else name
 
 

@@ -5,7 +5,7 @@ Source: json-schema.org, draft 2020-12.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
@@ -27,9 +27,11 @@ _STEPS_OR_EPOCHS = [
 ]
 
 
-def spec_schema() -> _Schema:
-    """The schema of a whole spec, as plain data."""
+def spec_schema(accepted: Sequence[str] = ()) -> _Schema:
+    """The schema of a whole spec, as plain data; `accepted` are the ids that `allow` may name."""
     schema = _section(())
+    if accepted:
+        schema["properties"]["allow"]["items"] = {"enum": list(accepted)}
     schema["properties"]["sweep"] = _sweep()
     schema["properties"]["training"]["oneOf"] = _STEPS_OR_EPOCHS
     return {
@@ -105,7 +107,7 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
             maximum=limits.at_most,
             exclusiveMaximum=limits.less_than,
             minLength=limits.min_length,
-            pattern=f"^{limits.pattern}$" if limits.pattern else None,
+            pattern=f"^(?:{limits.pattern})$" if limits.pattern else None,
         ),
     }
 

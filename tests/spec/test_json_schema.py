@@ -1,17 +1,24 @@
 """Editors get a schema that takes what is right and refuses what one field alone makes wrong."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
+from cvbundle.cli import main
+from cvbundle.rules.check import check_document
+from cvbundle.rules.rule import acceptable_rules
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
 from cvbundle.spec.schema import Spec, about_field, is_section
 from cvbundle.spec.source import read
 from cvbundle.starters import Starter, all_starters, render
+from tests.spec.mutations import mutants
 
 SOUND = """\
 cvbundle: 1
@@ -25,9 +32,22 @@ training: {steps: 10}
 @pytest.fixture(scope="module")
 def validator() -> Draft202012Validator:
     """A validator of the schema, which is valid itself."""
-    schema = spec_schema()
+    schema = spec_schema(acceptable_rules())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
+
+
+def strict(validator: Draft202012Validator) -> Any:
+    """The same, but with whole numbers as a spec has them."""
+
+    def is_whole(_: object, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_whole)
+    strict_class: Any = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, type_checker=checker
+    )
+    return strict_class(validator.schema)
 
 
 def data(text: str) -> dict[str, object]:
@@ -101,6 +121,39 @@ def test_what_is_wrong_by_itself_is_not_valid(
 ) -> None:
     assert old in SOUND
     assert errors(validator, SOUND.replace(old, new)) != []
+
+
+def test_schema_and_check_agree_on_mutated_specs(
+    validator: Draft202012Validator, tmp_path: Path
+) -> None:
+    """But for whole numbers: 1.0 is one to JSON Schema, and not in a spec."""
+    validator = strict(validator)
+    by_field = {"key-unknown", "value-missing", "value-type", "value-choice"}
+    compared = 0
+    for content in mutants(400, seed=3):
+        document = read(content, "spec.yaml")
+        if document.problems:
+            continue
+        rules = {problem.rule for problem in check_document(document, tmp_path).problems}
+        if validator.is_valid(document.data):
+            assert not rules & by_field, content
+        else:
+            # A path to nothing is out of range, too, so that alone is no reason for the schema.
+            assert rules & (by_field | {"value-range", "steps-or-epochs"}), content
+        compared += 1
+    assert compared > 100
+
+
+def test_editors_complete_what_can_be_accepted() -> None:
+    schema = spec_schema(acceptable_rules())
+    assert "precision-fp16" in schema["properties"]["allow"]["items"]["enum"]
+    assert "frames-vae" not in schema["properties"]["allow"]["items"]["enum"]
+
+
+def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["schema"])
+    assert json.loads(capsys.readouterr().out) == spec_schema(acceptable_rules())
 
 
 def test_every_field_is_described_and_nothing_else_is() -> None:
