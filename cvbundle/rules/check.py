@@ -9,12 +9,14 @@ from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
+from cvbundle.rules.points import merged
 from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
-from cvbundle.spec.schema import Spec
+from cvbundle.spec.schema import Data, Spec
 from cvbundle.spec.source import MAX_BYTES, Document, read
 from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
+from cvbundle.spec.sweep import Point, points
 
 _NOT_THERE = "value-range"
 """The rule that a path breaks which leads nowhere."""
@@ -62,12 +64,44 @@ def check_file(
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
-    document = override(read(content, str(path)), settings)
-    checked = check_document(document, path.parent)
-    found = accept(dataset_problems(checked, open_clips=open_clips), checked.spec)
-    in_spec = [problem for problem in found if problem.place.file == document.file]
-    in_data = [problem for problem in found if problem.place.file != document.file]
-    return evolve(checked, problems=(*in_order((*checked.problems, *in_spec)), *in_data))
+    return check_points(
+        override(read(content, str(path)), settings), path.parent, open_clips=open_clips
+    )
+
+
+def check_points(document: Document, base: FilePath, *, open_clips: bool = False) -> Checked:
+    """Check every point of a document's sweep, and the lists that each point's data names.
+
+    What is returned is the first point with the problems of all of them, each once. A document
+    without a sweep is its own only point.
+    """
+    checks: list[Checked] = []
+    in_spec: list[tuple[Point, tuple[Problem, ...]]] = []
+    in_data: list[tuple[Point, tuple[Problem, ...]]] = []
+    listed: dict[Data, tuple[Problem, ...]] = {}
+    for point in points(document):
+        checked = check_document(point.document, base)
+        # Most sweeps leave the data alone: its lists are read, and its clips opened, once.
+        if checked.spec.data not in listed:
+            found = dataset_problems(checked, open_clips=open_clips)
+            listed[checked.spec.data] = accept(found, checked.spec)
+        found_here, found_there = _by_file(listed[checked.spec.data], document.file)
+        checks.append(checked)
+        in_spec.append((point, (*checked.problems, *found_here)))
+        in_data.append((point, found_there))
+    problems = (*in_order(merged(in_spec)), *merged(in_data))
+    return evolve(checks[0], problems=problems)
+
+
+def _by_file(
+    problems: Iterable[Problem], file: str
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """The problems in a file, and those in others."""
+    found = tuple(problems)
+    return (
+        tuple(problem for problem in found if problem.place.file == file),
+        tuple(problem for problem in found if problem.place.file != file),
+    )
 
 
 def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]:

@@ -150,9 +150,18 @@ def all_rules() -> Mapping[str, Rule]:
         frames,
         inputs,
         launch,
+        optimizer,
         precision,
+        reading,
         resolution,
         schedule,
     )
 
     return _rules
+
+
+def acceptable_rules() -> tuple[str, ...]:
+    """The ids that `allow` may name, by the alphabet: of warnings and waivable errors."""
+    return tuple(
+        sorted(rule.id for rule in all_rules().values() if rule.severity is not Severity.ERROR)
+    )
