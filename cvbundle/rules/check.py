@@ -1,5 +1,6 @@
 """Check a spec: from its text to a resolved spec and every problem in it."""
 
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
@@ -107,12 +108,17 @@ def _by_file(
 def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]:
     """What is wrong with a spec's dataset, in its order, as far as the spec says where it is."""
     data = checked.spec.data
-    if not all(
-        checked.sound(f"data.{name}") for name in ("root", "video_column", "caption_column")
-    ):
+    if not all(checked.sound(f"data.{name}") for name in ("root", *_LISTS)):
         return
     try:
         root = checked.base / FilePath(data.root).expanduser()
+        named = _LISTS if root.is_dir() else ()
+        no_lists = {name: why for name in named if (why := _no_list(root, getattr(data, name)))}
+        for name, why in no_lists.items():
+            at, hint = ("data", name), "name a file below data.root"
+            yield _problem(_NOT_THERE, checked.document, at, why, hint)
+        if no_lists:
+            return
         listing = list_entries(data, root)
     except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
         yield _problem(_NOT_THERE, checked.document, ("data", "root"), _sentence(error), "")
@@ -125,6 +131,24 @@ def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]
         for row in scan(listing.entries, data, root):
             if isinstance(row, Problem):
                 yield row
+
+
+_LISTS = ("metadata", "caption_column", "video_column", "image_column")
+
+
+def _no_list(root: FilePath, name: str | None) -> str | None:
+    """Why what a field names can't be read at all; a column's name is no file, and not judged."""
+    if name is None:
+        return None
+    try:
+        mode = (root / name).stat().st_mode
+    except OSError:
+        return None
+    except ValueError:  # a zero byte
+        return "this is not a path"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return f"{name} is a device or a pipe, not a list"
 
 
 def check_document(document: Document, base: FilePath) -> Checked:

@@ -16,6 +16,31 @@ CLIP_MISSING = describe(
     why="A clip that the list names is not there.",
     source="design, section 4",
 )
+CLIP_DAMAGED = describe(
+    "clip-damaged",
+    Severity.WARNING,
+    why="Bytes that no encoder writes stand in a clip, though its decoder notices nothing: some of "
+    "its frames may be smeared.",
+    source="ITU-T H.264 and H.265, 7.4.1; executed: 1000 zeros in a frame decode without an error",
+)
+CLIP_FPS = describe(
+    "clip-fps",
+    Severity.WARNING,
+    why="Clips of different frame rates show the same motion at different speeds.",
+    source="the models are trained at one rate: 8 frames a second (1.0), 16 (1.5)",
+)
+CAPTION_DUPLICATE = describe(
+    "caption-duplicate",
+    Severity.WARNING,
+    why="Clips with one caption can't be told apart by it; often a list was pasted twice.",
+    source="cvbundle issue 4",
+)
+NAMES_SHIFTED = describe(
+    "names-shifted",
+    Severity.WARNING,
+    why="Clips and images go together line by line; their names say that a list has slipped.",
+    source="cvbundle issue 4",
+)
 CLIP_UNREADABLE = describe(
     "clip-unreadable",
     Severity.ERROR,
@@ -64,29 +89,4 @@ CLIP_ASPECT = describe(
     Severity.WARNING,
     why="A clip of quite another shape loses most of its picture to the crop, or is distorted.",
     source="zai-org/CogVideo finetune/datasets/utils.py distorts silently",
-)
-CAPTION_DUPLICATE = describe(
-    "caption-duplicate",
-    Severity.WARNING,
-    why="One caption for several clips can't tell them apart, and is often a slip of the list.",
-    source="design, section 4",
-)
-CLIP_DAMAGED = describe(
-    "clip-damaged",
-    Severity.WARNING,
-    why="Parts of the file are not what its container says; the frames that are used decode.",
-    source="FFmpeg's own warnings while packets are read",
-)
-CLIP_FPS = describe(
-    "clip-fps",
-    Severity.WARNING,
-    why="Clips of several frame rates teach motion of several speeds: frames are taken by number, "
-    "not by time.",
-    source="zai-org/CogVideo finetune/datasets/utils.py never reads the rate; executed",
-)
-NAMES_SHIFTED = describe(
-    "names-shifted",
-    Severity.WARNING,
-    why="Clips and images go together line by line, and most names agree but for some lines.",
-    source="executed: a blank line in a list shifts all that follow",
 )

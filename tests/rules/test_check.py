@@ -301,6 +301,15 @@ def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> Non
     assert [(p.rule, p.path) for p in found] == [("value-range", ("data", "root"))]
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", '"a\\0b"'])
+@pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column"])
+def test_a_list_that_never_ends_is_not_read(tmp_path: Path, field: str, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    text = I2V.replace("data}", f"data, {field}: {name}}}") + RUN
+    found = in_file(tmp_path, text).problems
+    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
+
+
 def test_a_spec_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.yaml"):
         check_file(tmp_path / "gone.yaml")
