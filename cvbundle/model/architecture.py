@@ -6,6 +6,7 @@ Defaults are those of the diffusers classes, for keys that a config file leaves 
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,11 @@ def read_architecture(folder: Path) -> Architecture:
     return Architecture(**{name: _part(folder / file, cls) for name, file, cls in _PARTS})
 
 
+def has_config_files(folder: Path) -> bool:
+    """Whether a folder has every config file that `read_architecture` reads."""
+    return all((folder / file).is_file() for _, file, _ in _PARTS)
+
+
 def architecture_data(architecture: Architecture) -> dict[str, Any]:
     """The architecture as plain data, for `model.json`."""
     return asdict(architecture)
@@ -238,9 +244,13 @@ class Module:
         return rank * (self.inputs * self.kernel + self.outputs)
 
 
-def modules(transformer: Transformer) -> Iterator[Module]:
+@cache
+def modules(transformer: Transformer) -> tuple[Module, ...]:
     """Every module that LoRA can adapt, by its full name (facts: diffusers 0.42.1, executed)."""
-    t = transformer
+    return tuple(_modules(transformer))
+
+
+def _modules(t: Transformer) -> Iterator[Module]:
     dim = t.inner_dim
     if t.patch_size_t is None:
         yield Module("patch_embed.proj", "Conv2d", t.in_channels, dim, t.patch_size**2)
@@ -272,11 +282,19 @@ def lora_targets(transformer: Transformer, target: str) -> tuple[Module, ...]:
     A name matches whole or by its end after a dot, as peft matches a list of names
     (peft 0.21.2, tuners/tuners_utils.py, `check_target_module_exists`).
     """
-    return tuple(
-        module
-        for module in modules(transformer)
-        if module.name == target or module.name.endswith(f".{target}")
-    )
+    return _by_ending(transformer).get(target, ())
+
+
+@cache
+def _by_ending(transformer: Transformer) -> Mapping[str, tuple[Module, ...]]:
+    """Every name and every end of one after a dot, with the modules that have it."""
+    found: dict[str, list[Module]] = {}
+    for module in modules(transformer):
+        ending = module.name
+        while ending:
+            found.setdefault(ending, []).append(module)
+            ending = ending.partition(".")[2]
+    return {ending: tuple(having) for ending, having in found.items()}
 
 
 def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: int) -> int:
@@ -285,6 +303,7 @@ def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: in
     return sum(module.lora_parameters(rank) for module in adapted)
 
 
+@cache
 def total_parameters(transformer: Transformer) -> int:
     """All parameters of the transformer, the LayerNorms included."""
     t = transformer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.model.architecture import Architecture, read_architecture
+from cvbundle.model.architecture import Architecture, has_config_files, read_architecture
 from cvbundle.model.catalog import Card, card, card_like, card_of_hub_id, task_of
 from cvbundle.model.hub import cached_commit, is_hub_id, snapshot
 from cvbundle.problems import UserError
@@ -22,11 +22,8 @@ class BaseModel:
     task: Task
     card: Card | None
     architecture: Architecture
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the path is a hub id, so that a commit pins it."""
-        return is_hub_id(self.path) and self.folder != Path(self.path)
+    is_on_hub: bool
+    """Whether the path is a hub id, so that a commit pins it."""
 
     @property
     def precision(self) -> Precision:
@@ -62,25 +59,27 @@ class BaseModel:
 def identify(path: str, base: Path, *, revision: str | None, name: str | None) -> BaseModel:
     """Find out which model `path` is; a relative folder is taken from `base`.
 
-    A `revision` that can be none is passed over. Without a `name` from the spec, it is told by its
+    A `revision` or `name` that can be none is passed over. Without a name, the model is told by its
     config files or hub id.
 
     Raises:
         UserError: there is no such folder, or its config files aren't those of a CogVideoX.
     """
+    if name is not None and name != "custom" and card(name) is None:
+        name = None
     folder = _folder(path, base)
-    if folder is None:
-        if not is_hub_id(path):
-            raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
-        if revision is not None and not is_revision(revision):
-            revision = None
-        commit = cached_commit(path, revision)
-        folder = snapshot(path, commit) if commit else None
-        if folder is None:
-            return _from_catalog(path, revision, name)
-    architecture = read_architecture(folder)
-    found = _card(name) if name else card_like(architecture)
-    return _model(path, folder, found, architecture)
+    if folder is not None:
+        return _in_folder(path, folder, name, is_on_hub=False)
+    if not is_hub_id(path):
+        raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
+    if revision is not None and not is_revision(revision):
+        revision = None
+    commit = cached_commit(path, revision)
+    cached = snapshot(path, commit) if commit else None
+    # A download that was broken off tells less than the catalog.
+    if cached is not None and has_config_files(cached):
+        return _in_folder(path, cached, name, is_on_hub=True)
+    return _from_catalog(path, revision, name)
 
 
 def named(name: str) -> BaseModel | None:
@@ -102,8 +101,19 @@ def _card(name: str) -> Card | None:
     return None if name == "custom" else card(name)
 
 
+def _in_folder(path: str, folder: Path, name: str | None, *, is_on_hub: bool) -> BaseModel:
+    architecture = read_architecture(folder)
+    known = _card(name) if name else card_like(architecture)
+    return _model(path, folder, known, architecture, is_on_hub=is_on_hub)
+
+
 def _model(
-    path: str, folder: Path | None, known: Card | None, architecture: Architecture
+    path: str,
+    folder: Path | None,
+    known: Card | None,
+    architecture: Architecture,
+    *,
+    is_on_hub: bool,
 ) -> BaseModel:
     return BaseModel(
         path=path,
@@ -112,6 +122,7 @@ def _model(
         task=task_of(architecture.transformer),
         card=known,
         architecture=architecture,
+        is_on_hub=is_on_hub,
     )
 
 
@@ -123,4 +134,5 @@ def _from_catalog(path: str, revision: str | None, name: str | None) -> BaseMode
             "download it, or write model.name"
         )
     architecture = known.at_revision(revision)
-    return _model(path, None, _card(name) if name else known, architecture)
+    used = _card(name) if name else known
+    return _model(path, None, used, architecture, is_on_hub=True)

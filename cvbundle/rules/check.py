@@ -15,7 +15,7 @@ from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Data, Spec
 from cvbundle.spec.source import MAX_BYTES, Document, read
-from cvbundle.spec.structure import Structured, is_sound, structure
+from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
 from cvbundle.spec.sweep import Point, points
 
 _NOT_THERE = "value-range"
@@ -229,7 +229,7 @@ def _broken(
         # Rules that need no model don't look at it.
         subject = Subject(structured.spec, model, document)  # type: ignore[arg-type]
         for finding in rule.check(subject):
-            if finding.index is None or structured.sound(finding.path):
+            if is_known(finding.path, structured.unsound):
                 yield _from_finding(rule, finding, document)
 
 
@@ -238,7 +238,7 @@ def _known(structured: Structured, reads: str) -> bool:
     path = _path(reads.removesuffix("[]"))
     if not reads.endswith("[]"):
         return structured.sound(path)
-    return not any(path[: len(bad)] == bad for bad in structured.unsound)
+    return is_known(path, structured.unsound)
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
@@ -268,13 +268,15 @@ def _path(dotted: str) -> Path:
 def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
     """Entries of `allow` that are no rule, or one that can't be accepted."""
     rules = all_rules()
+    acceptable = [id for id, rule in rules.items() if rule.severity is not Severity.ERROR]
     for index, name in enumerate(structured.spec.allow):
         path: Path = ("allow", index)
-        if not structured.sound(path):
+        if not is_known(path, structured.unsound):
             continue
         if name not in rules:
-            hint = "cvbundle explain lists all rules"
-            yield _problem("value-choice", document, path, f"{name} is not a rule", hint)
+            message, near = f"{name} is not a rule", nearest(name, acceptable)
+            hint = f"write {near}" if near else "cvbundle explain lists all rules"
+            yield _problem("value-choice", document, path, message, hint, near)
         elif rules[name].severity is Severity.ERROR:
             message = f"{name} is an error that can't be accepted"
             yield _problem("value-choice", document, path, message, rules[name].why)
@@ -286,5 +288,13 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
-    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+def _problem(
+    rule: str,
+    document: Document,
+    path: Path,
+    message: str,
+    hint: str,
+    replacement: str | None = None,
+) -> Problem:
+    place = document.place(path)
+    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)

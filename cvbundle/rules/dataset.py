@@ -65,3 +65,28 @@ CLIP_ASPECT = describe(
     why="A clip of quite another shape loses most of its picture to the crop, or is distorted.",
     source="zai-org/CogVideo finetune/datasets/utils.py distorts silently",
 )
+CAPTION_DUPLICATE = describe(
+    "caption-duplicate",
+    Severity.WARNING,
+    why="One caption for several clips can't tell them apart, and is often a slip of the list.",
+    source="design, section 4",
+)
+CLIP_DAMAGED = describe(
+    "clip-damaged",
+    Severity.WARNING,
+    why="Parts of the file are not what its container says; the frames that are used decode.",
+    source="FFmpeg's own warnings while packets are read",
+)
+CLIP_FPS = describe(
+    "clip-fps",
+    Severity.WARNING,
+    why="Clips of several frame rates teach motion of several speeds: frames are taken by number, "
+    "not by time.",
+    source="zai-org/CogVideo finetune/datasets/utils.py never reads the rate; executed",
+)
+NAMES_SHIFTED = describe(
+    "names-shifted",
+    Severity.WARNING,
+    why="Clips and images go together line by line, and most names agree but for some lines.",
+    source="executed: a blank line in a list shifts all that follow",
+)

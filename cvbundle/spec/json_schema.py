@@ -97,7 +97,11 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
         return {"enum": list(get_args(type_))}
     if origin is tuple:
         items = _value(get_args(type_)[0], item_limits, Limits())
-        return {"type": "array", "items": items, **_given(minItems=limits.min_length)}
+        return {
+            "type": "array",
+            "items": items,
+            **_given(minItems=limits.min_length, maxItems=limits.max_length),
+        }
     kind = {bool: "boolean", int: "integer", float: "number", str: "string"}[type_]
     return {
         "type": kind,
@@ -107,6 +111,7 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
             maximum=limits.at_most,
             exclusiveMaximum=limits.less_than,
             minLength=limits.min_length,
+            maxLength=limits.max_length,
             pattern=f"^(?:{limits.pattern})$" if limits.pattern else None,
         ),
     }

@@ -16,6 +16,7 @@ from attrs.validators import (
     le,
     lt,
     matches_re,
+    max_len,
     min_len,
     optional,
 )
@@ -385,8 +386,8 @@ class Optimizer:
     name: OptimizerName = field(default="adamw", metadata=about("Which optimizer.", "adamw"))
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
-        validator=[min_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
-        metadata=about("Decay rates of the moments.", [0.9, 0.95]),
+        validator=[min_len(2), max_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
+        metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
     )
     epsilon: float = field(
         default=1e-8, validator=gt(0.0), metadata=about("Added to the denominator.", 1e-8)

@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_DIGITS = 20
 """2^64, the largest seed, has twenty."""
-MAX_VALUES = 10_000
+MAX_VALUES = 5_000
 """Far more than a spec has, so that a hostile file costs no time."""
 _MAX_NUMBER = 64
 
@@ -231,8 +231,9 @@ class _Reader:
 
     def _plain(self, text: str, path: Path, place: Place) -> object:
         if reading := _ambiguity(text):
-            hint = f'write "{text}" for text, or the number in plain digits'
-            self._problem("yaml-ambiguous", place, f"{text} is {reading}", hint, path)
+            short = text if len(text) <= _MAX_NUMBER else f"{text[:_MAX_NUMBER]}…"
+            hint = f'write "{short}" for text, or the number in plain digits'
+            self._problem("yaml-ambiguous", place, f"{short} is {reading}", hint, path)
             self.unsound.add(path)
         elif message := _no_number(text):
             self._problem("value-range", place, message, "write a finite number", path)

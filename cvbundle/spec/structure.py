@@ -1,7 +1,6 @@
 """Plain data to a `Spec`, strictly, with every failure turned into a problem at its place."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
@@ -40,9 +39,14 @@ class Structured:
         return is_sound(path, self.unsound)
 
 
-def is_sound(path: Path, unsound: frozenset[Path]) -> bool:
+def is_sound(path: Path, unsound: Set[Path]) -> bool:
     """Whether none of the `unsound` paths is `path`, above it or below it."""
-    return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in unsound)
+    return is_known(path, unsound) and not any(bad[: len(path)] == path for bad in unsound)
+
+
+def is_known(path: Path, unsound: Set[Path]) -> bool:
+    """Whether neither `path` nor anything it stands in is `unsound`; parts of it may be."""
+    return not any(path[:depth] in unsound for depth in range(len(path) + 1))
 
 
 class WrongType(TypeError):
@@ -150,34 +154,49 @@ def _problems(
             cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
         ):
             yield _unknown_key(document, (*path, key), known)
-    elif any(path[: len(bad)] == bad for bad in unsound):
+    elif not is_known(path, unsound):
         return
     elif isinstance(cause, KeyError):
         about = _about(path)
-        hint = f"write {path[-1]}: {_shown(about.example)}" if about and about.example else ""
+        hint = f"write {path[-1]}: {flow(about.example)}" if about and about.example else ""
         if about:
             hint = f"{hint} ({about.doc.rstrip('.')})" if hint else about.doc
         yield _problem("value-missing", document, path, f"{dotted(path)} is missing", hint)
     elif isinstance(cause, WrongChoice):
-        near = _nearest(str(cause.value), cause.choices)
+        only = cause.choices[0] if len(cause.choices) == 1 else None
+        near = only or nearest(str(cause.value), cause.choices)
         hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
-        message = f"{dotted(path)} can't be {_shown(cause.value)}: {', '.join(cause.choices)}"
+        message = f"{dotted(path)} can't be {_shown(cause.value)}"
+        if not only:
+            message += f": {', '.join(cause.choices)}"
         yield _problem("value-choice", document, path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
         better = _right_type(cause)
         hint = f"write {better or cause.expected}"
+        if better is None and not cause.expected.startswith("one of"):
+            hint += _such_as(path)
         yield _problem("value-type", document, path, message, hint, better)
     else:
         limit = _limit(str(cause.args[0]))
         message = f"{dotted(path)}: {limit}"
         about = _about(path)
-        yield _problem("value-range", document, path, message, about.doc if about else "")
+        hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
+        yield _problem("value-range", document, path, message, hint)
+
+
+def _such_as(path: Path) -> str:
+    """`, such as 128`: a sound value of the field, or of the list that an item is in."""
+    about = _about(path)
+    example = about.example if about else None
+    if isinstance(path[-1], int) and isinstance(example, list):
+        example = example[0]
+    return "" if example is None else f", such as {flow(example)}"
 
 
 def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     key, hint = str(path[-1]), ""
-    near = _nearest(key, known)
+    near = nearest(key, known)
     if near and document.has((*path[:-1], near)):
         hint, near = f"{near} is there too: remove this one", None
     elif near:
@@ -247,8 +266,12 @@ def _homes(key: str) -> list[str]:
     ]
 
 
-def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str | None:
-    close = difflib.get_close_matches(word.lower()[:100], known, n=1, cutoff=0.6)
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a misspelt one, if one is like it."""
+    # Slow to import, and only a wrong word needs it.
+    import difflib
+
+    close = difflib.get_close_matches(word.lower()[:100], list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 
 
@@ -314,7 +337,7 @@ def _limit(message: str) -> str:
     if not found:
         return message
     if rest.startswith("match regex"):
-        value = rest.rpartition(" (")[2].removesuffix(" doesn't)")
+        value = _shown(rest.rpartition(" (")[2].removesuffix(" doesn't)"))
         return f"{value} has characters or a length that are not allowed"
     prefix = "its length must " if message.startswith("Length") else "must "
     return (prefix + rest).replace(": ", ", not ", 1)

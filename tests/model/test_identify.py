@@ -71,6 +71,31 @@ def test_a_snapshot_in_the_cache_is_read_instead_of_the_catalog(empty_cache: Pat
     assert found("THUDM/CogVideoX-5b", revision="b" * 40).folder is None
 
 
+def test_a_broken_download_tells_less_than_the_catalog(empty_cache: Path) -> None:
+    repository = empty_cache / "models--THUDM--CogVideoX-5b"
+    (repository / "snapshots" / ("a" * 40) / "vae").mkdir(parents=True)
+    model = found("THUDM/CogVideoX-5b", revision="a" * 40)
+    assert model.folder is None
+    assert model.name == "cogvideox-5b"
+
+
+def test_a_folder_that_looks_like_a_hub_id_is_a_folder(tmp_path: Path) -> None:
+    write_configs(tmp_path / "models" / "mine", CATALOG[0].architecture)
+    assert not found("models/mine", tmp_path).is_on_hub
+    assert found("THUDM/CogVideoX-2b", tmp_path).is_on_hub
+
+
+def test_a_name_of_no_model_is_passed_over() -> None:
+    """It is reported as a wrong choice; the rest is still checked against the right model."""
+    assert found("THUDM/CogVideoX-5b", name="cogvideox-6b").name == "cogvideox-5b"
+
+
+def test_a_revision_leads_nowhere_else(empty_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("a" * 40)
+    for revision in (str(tmp_path / "elsewhere"), "../../../elsewhere", "/dev/zero"):
+        assert found("THUDM/CogVideoX-5b", revision=revision).folder is None
+
+
 def test_a_known_commit_has_its_own_sample_size() -> None:
     hub_id = "THUDM/CogVideoX1.5-5B-I2V"
     old = found(hub_id, revision="e724b279e89c204de20b66d8c09317a5d0d1b6f6")

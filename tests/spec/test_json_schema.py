@@ -17,7 +17,7 @@ from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
 from cvbundle.spec.schema import Spec, about_field, is_section
 from cvbundle.spec.source import read
-from cvbundle.starters import Starter, all_starters, render
+from cvbundle.starters import Starter, all_starters, starter_text
 from tests.spec.mutations import mutants
 
 SOUND = """\
@@ -66,7 +66,7 @@ def test_a_small_spec_is_valid(validator: Draft202012Validator) -> None:
 
 @pytest.mark.parametrize("starter", all_starters(), ids=lambda starter: starter.name)
 def test_every_starter_is_valid(starter: Starter, validator: Draft202012Validator) -> None:
-    assert errors(validator, render(starter)) == []
+    assert errors(validator, starter_text(starter)) == []
 
 
 @pytest.mark.parametrize(
