@@ -1,4 +1,4 @@
-"""What the machines must have: processes that share the work, packages, memory."""
+"""What the machines must have: processes that share the work, and memory."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,6 @@ from cvbundle.model.memory import GIB, estimate, in_gib
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Lora, Resolution, Spec, Strategy
-
-_PACKAGES = {"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt", "came": "came-pytorch"}
-"""Optimizers that torch doesn't have, and the package of each."""
 
 
 @rule(
@@ -57,39 +54,6 @@ def strategy_single(subject: Subject) -> Iterator[Finding]:
             "ddp",
             otherwise="launch.num_processes",
         )
-
-
-@rule(
-    "optimizer-missing",
-    Severity.ERROR,
-    why="Another optimizer in its place would be another experiment.",
-    source="zai-org/CogVideo finetune/utils/optimizer_utils.py falls back to AdamW; executed",
-    reads=("optimizer.name",),
-    good={"optimizer.name": "adamw"},
-    bad={"optimizer.name": "came"},
-)
-def optimizer_missing(subject: Subject) -> Iterator[Finding]:
-    """The optimizer's package is installed."""
-    name = subject.spec.optimizer.name
-    package = _PACKAGES.get(name)
-    if package is not None and not is_installed(package):
-        yield Finding(
-            "optimizer.name",
-            f"{name} needs the package {package}, which is not installed",
-            f"pip install {package}, or write adamw",
-        )
-
-
-def is_installed(package: str) -> bool:
-    """Whether a distribution of this name is installed here; imports nothing of it."""
-    # Slow to import, and only these optimizers need it.
-    from importlib import metadata
-
-    try:
-        metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @rule(

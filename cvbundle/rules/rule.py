@@ -150,6 +150,7 @@ def all_rules() -> Mapping[str, Rule]:
         frames,
         inputs,
         launch,
+        optimizer,
         precision,
         reading,
         resolution,

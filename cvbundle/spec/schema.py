@@ -16,7 +16,6 @@ from attrs.validators import (
     le,
     lt,
     matches_re,
-    max_len,
     min_len,
     optional,
 )
@@ -386,7 +385,7 @@ class Optimizer:
     name: OptimizerName = field(default="adamw", metadata=about("Which optimizer.", "adamw"))
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
-        validator=[min_len(2), max_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
+        validator=[min_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
         metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
     )
     epsilon: float = field(

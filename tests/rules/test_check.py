@@ -10,7 +10,7 @@ import pytest
 from cvbundle.cli import main
 from cvbundle.model.catalog import card
 from cvbundle.problems import Severity, UserError
-from cvbundle.rules import launch
+from cvbundle.rules import optimizer
 from cvbundle.rules.check import Checked, check_file
 from tests.model.folders import write_configs
 from tests.rules.specs import check_text, text_of
@@ -124,7 +124,7 @@ RUN = "training: {steps: 1000}\n"
 def test_a_mistake_is_found_at_its_line(
     text: str, rule: str, line: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "is_installed", lambda package: False)
+    monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
     found = check_text(text).problems
     assert (rule, line) in [(problem.rule, problem.place.line) for problem in found]
     assert [problem.rule for problem in found if problem.severity is not Severity.WARNING] in (
@@ -251,8 +251,8 @@ def test_the_memory_rule_names_settings_that_fit() -> None:
 
 
 def test_an_installed_package_is_found_without_importing_it() -> None:
-    assert launch.is_installed("torch")
-    assert not launch.is_installed("no-such-package-anywhere")
+    assert optimizer.is_installed("torch")
+    assert not optimizer.is_installed("no-such-package-anywhere")
 
 
 def test_a_tiny_model_is_judged_by_its_own_config(tmp_path: Path) -> None:

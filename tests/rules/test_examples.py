@@ -10,7 +10,7 @@ import pytest
 
 import cvbundle.dataset
 from cvbundle.problems import Severity
-from cvbundle.rules import launch
+from cvbundle.rules import launch, optimizer
 from cvbundle.rules.rule import Rule, Subject, all_rules
 from cvbundle.spec.schema import is_section
 from tests.rules.specs import check_text, line_of, text_of
@@ -21,7 +21,7 @@ CHECKED = [rule for rule in all_rules().values() if rule.check is not None]
 @pytest.fixture(autouse=True)
 def nothing_optional_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether an optimizer's package happens to be installed must not decide a test."""
-    monkeypatch.setattr(launch, "is_installed", lambda package: False)
+    monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
 
 
 def test_every_rule_of_the_design_is_registered() -> None:

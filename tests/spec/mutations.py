@@ -172,6 +172,8 @@ def _garbled(draw: random.Random) -> bytes:
 
 
 def _text(tree: dict[str, Any], draw: random.Random) -> bytes:
+    if draw.random() < 0.1:
+        tree["sweep"] = {"lora.rank": [64, draw.choice(_ODD)], "training.seed": [1, 2]}
     text = json.dumps(tree) if draw.random() < 0.2 else as_yaml(tree)
     ends = draw.choice(("\n", "\n", "\r\n"))
     return text.replace("\n", ends).encode("utf-8", "surrogatepass")

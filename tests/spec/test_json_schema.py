@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from cvbundle.cli import main
-from cvbundle.rules.check import check_document
+from cvbundle.rules.check import check_points
 from cvbundle.rules.rule import acceptable_rules
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
@@ -132,18 +132,18 @@ def test_schema_and_check_agree_on_mutated_specs(
     validator = strict(validator)
     by_field = {"key-unknown", "value-missing", "value-type", "value-choice"}
     compared = 0
-    for content in mutants(400, seed=3):
+    for content in mutants(200, seed=3):
         document = read(content, "spec.yaml")
         if document.problems:
             continue
-        rules = {problem.rule for problem in check_document(document, tmp_path).problems}
+        rules = {problem.rule for problem in check_points(document, tmp_path).problems}
         if validator.is_valid(document.data):
             assert not rules & by_field, content
         else:
             # A path to nothing is out of range, too, so that alone is no reason for the schema.
             assert rules & (by_field | {"value-range", "steps-or-epochs"}), content
         compared += 1
-    assert compared > 100
+    assert compared > 50
 
 
 def test_editors_complete_what_can_be_accepted() -> None:

@@ -65,7 +65,7 @@ def test_a_spec_as_plain_data_gives_the_same_spec() -> None:
         ("optimizer.betas", [0.9, "0.95"], "value-type", "0.95"),
         ("optimizer.betas", [0.9, 1.0], "value-range", None),
         ("optimizer.betas", [0.9], "value-range", None),
-        ("optimizer.betas", [0.9, 0.95, 0.99], "value-range", None),
+        ("optimizer.betas", [0.9, 0.95, 0.99], "optimizer-betas", "[0.9, 0.95]"),
         ("optimizer.name", "AdamW", "value-choice", "adamw"),
         ("data.resolution", "49x480", "value-type", None),
         ("data.resolution", [49, 480], "value-type", None),
