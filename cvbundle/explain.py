@@ -8,8 +8,9 @@ from cvbundle.problems import Severity
 from cvbundle.rules.reading import EXAMPLES
 from cvbundle.rules.rule import Rule, all_rules
 from cvbundle.spec import sweep
-from cvbundle.spec.fields import Field, all_fields, nearest
+from cvbundle.spec.fields import Field, all_fields
 from cvbundle.spec.flow import flow
+from cvbundle.spec.structure import nearest
 
 Topic = Field | Rule
 

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import ModelName, Strategy, TrainingType
-from cvbundle.templates import templates_folder
+from cvbundle.templates import render
 
 _FITS_ONE_GPU: tuple[Strategy, ...] = ("single", "ddp")
 _SHARED: tuple[Strategy, ...] = ("zero2", "zero2-offload", "zero3", "zero3-offload", "fsdp")
@@ -72,21 +72,9 @@ def overview() -> str:
     )
 
 
-def render(starter: Starter) -> str:
+def starter_text(starter: Starter) -> str:
     """The text of a starter spec."""
-    # Only `init` needs a template engine.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates_folder()),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    template = environment.get_template(f"{starter.source}.yaml")
-    return template.render(name=starter.name, strategy=starter.strategy)
+    return render(f"{starter.source}.yaml", name=starter.name, strategy=starter.strategy)
 
 
 def _strategies(model: str, type_: str) -> tuple[Strategy, ...]:

@@ -9,7 +9,7 @@ from cvbundle.problems import UserError
 from cvbundle.rules.check import check_points
 from cvbundle.spec.overrides import override
 from cvbundle.spec.source import Document, read
-from cvbundle.starters import DEFAULT, Starter, all_starters, find_starter, overview, render
+from cvbundle.starters import DEFAULT, Starter, all_starters, find_starter, overview, starter_text
 from cvbundle.templates import templates_folder
 
 every_starter = pytest.mark.parametrize("starter", all_starters(), ids=lambda starter: starter.name)
@@ -26,7 +26,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def document(starter: Starter, *settings: str) -> Document:
-    return override(read(render(starter).encode(), "spec.yaml"), settings)
+    return override(read(starter_text(starter).encode(), "spec.yaml"), settings)
 
 
 @every_starter
@@ -61,7 +61,7 @@ def test_a_starter_writes_the_settings_that_its_model_was_made_for(
 
 @every_starter
 def test_a_starter_is_text_of_at_most_100_columns_with_no_template_left(starter: Starter) -> None:
-    text = render(starter)
+    text = starter_text(starter)
     assert "{%" not in text
     assert "{{" not in text
     assert max(map(len, text.splitlines())) <= 100

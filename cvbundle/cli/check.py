@@ -1,6 +1,6 @@
 """`cvbundle check`."""
 
-import difflib
+import sys
 from pathlib import Path
 
 import click
@@ -40,6 +40,8 @@ def command(
 def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
     """Show what would be changed, and change it if that is wanted."""
     # A check that mends nothing loads nothing for it.
+    import difflib
+
     from cvbundle.rules.fix import plan_fix
 
     plan = plan_fix(spec, settings)
@@ -49,8 +51,18 @@ def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
     old, new = (text.decode("utf-8-sig").splitlines() for text in (plan.before, plan.after))
     for line in difflib.unified_diff(old, new, str(spec), f"{spec} (mended)", lineterm=""):
         click.echo(line, err=True)
-    if ask and not click.confirm(f"Write this to {spec}?", err=True):
+    if ask and not _wanted(spec):
         click.echo(f"{spec}: nothing is written", err=True)
         return
     plan.write()
     click.echo(f"{spec}: written", err=True)
+
+
+def _wanted(spec: Path) -> bool:
+    """Whether whoever is asked says yes; no where nobody can answer."""
+    try:
+        return click.confirm(f"Write this to {spec}?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        return False

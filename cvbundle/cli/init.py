@@ -7,7 +7,7 @@ import click
 
 from cvbundle.durable import write_bytes
 from cvbundle.problems import UserError
-from cvbundle.starters import DEFAULT, find_starter, overview, render
+from cvbundle.starters import DEFAULT, find_starter, overview, starter_text
 
 
 @click.command("init", epilog=f"\b\nTemplates:\n{overview()}")
@@ -35,7 +35,7 @@ def command(path: Path, name: str | None, launched: Path | None) -> None:
 
 def _starter(name: str) -> str:
     try:
-        return render(find_starter(name))
+        return starter_text(find_starter(name))
     except UserError as error:
         raise click.UsageError(str(error)) from None
 

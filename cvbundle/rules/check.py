@@ -14,7 +14,7 @@ from cvbundle.rules.points import merged
 from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
-from cvbundle.spec.schema import Data, Spec
+from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import MAX_BYTES, Document, read
 from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
 from cvbundle.spec.sweep import Point, points
@@ -79,14 +79,15 @@ def check_points(document: Document, base: FilePath, *, open_clips: bool = False
     checks: list[Checked] = []
     in_spec: list[tuple[Point, tuple[Problem, ...]]] = []
     in_data: list[tuple[Point, tuple[Problem, ...]]] = []
-    listed: dict[Data, tuple[Problem, ...]] = {}
+    listed: dict[object, tuple[Problem, ...]] = {}
     for point in points(document):
         checked = check_document(point.document, base)
         # Most sweeps leave the data alone: its lists are read, and its clips opened, once.
-        if checked.spec.data not in listed:
+        told = (checked.spec.data, checked.spec.model, checked.unsound)
+        if told not in listed:
             found = dataset_problems(checked, open_clips=open_clips)
-            listed[checked.spec.data] = accept(found, checked.spec)
-        found_here, found_there = _by_file(listed[checked.spec.data], document.file)
+            listed[told] = accept(found, checked.spec)
+        found_here, found_there = _by_file(listed[told], document.file)
         checks.append(checked)
         in_spec.append((point, (*checked.problems, *found_here)))
         in_data.append((point, found_there))

@@ -28,6 +28,10 @@ def _where(some: Sequence[Point], every: Sequence[Point]) -> str:
     common = [s for s in some[0].settings if all(s in point.settings for point in some)]
     alike = [point for point in every if all(s in point.settings for s in common)]
     if common and len(alike) == len(some):
-        return f"at {', '.join(common)}"
+        return f"at {_short(common)}"
     others = f" and {len(some) - 1} more points" if len(some) > 1 else ""
-    return f"at {some[0].name}{others}"
+    return f"at {_short(some[0].settings)}{others}"
+
+
+def _short(settings: Sequence[str]) -> str:
+    return ", ".join(text if len(text) <= 80 else f"{text[:79]}…" for text in settings)

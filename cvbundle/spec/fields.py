@@ -1,8 +1,7 @@
 """Every field of a spec as data: what `explain`, the JSON Schema and the documentation show."""
 
-import difflib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -36,6 +35,7 @@ class Limits:
     at_most: float | None = None
     less_than: float | None = None
     min_length: int | None = None
+    max_length: int | None = None
     pattern: str | None = None
 
 
@@ -108,12 +108,6 @@ def all_fields() -> tuple[Field, ...]:
     return tuple(_walk(Spec, ()))
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a misspelt one, if one is like it."""
-    close = difflib.get_close_matches(word.lower()[:100], list(known), n=1, cutoff=0.6)
-    return close[0] if close else None
-
-
 def _walk(cls: Any, above: FieldPath) -> Iterator[Field]:
     for attribute in attrs.fields(cls):
         field = _field(attribute, above)
@@ -158,6 +152,8 @@ def _limits(validator: Any) -> tuple[Limits, Limits]:
             found[_BOUNDS[single.compare_op]] = single.bound
         elif kind == "_MinLengthValidator":
             found["min_length"] = single.min_length
+        elif kind == "_MaxLengthValidator":
+            found["max_length"] = single.max_length
         elif kind == "_MatchesReValidator":
             found["pattern"] = single.pattern.pattern
         elif kind == "_DeepIterable":
@@ -194,8 +190,8 @@ def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
         return " | ".join(flow(choice) for choice in get_args(type_))
     if _origin(type_) is tuple:
         inner = _kind(get_args(type_)[0], item_limits, Limits())
-        size = f", at least {limits.min_length}" if limits.min_length else ""
-        return f"list of {inner}{size}" if " | " not in inner else f"list of: {inner}{size}"
+        inner = f"({inner})" if " " in inner else inner
+        return f"list of {inner}{_size(limits)}"
     name = {bool: "true or false", int: "whole number", float: "number", str: "text"}[type_]
     bounds = [
         f"{sign} {_number(bound)}"
@@ -208,6 +204,15 @@ def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
         if bound is not None
     ]
     return f"{name} {', '.join(bounds)}" if bounds else name
+
+
+def _size(limits: Limits) -> str:
+    """How many items a list has."""
+    if limits.max_length is None:
+        return f", at least {limits.min_length}" if limits.min_length else ""
+    if limits.min_length == limits.max_length:
+        return f", exactly {limits.min_length}"
+    return f", {limits.min_length or 0} to {limits.max_length}"
 
 
 def _number(bound: float) -> str:

@@ -97,7 +97,11 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
         return {"enum": list(get_args(type_))}
     if origin is tuple:
         items = _value(get_args(type_)[0], item_limits, Limits())
-        return {"type": "array", "items": items, **_given(minItems=limits.min_length)}
+        return {
+            "type": "array",
+            "items": items,
+            **_given(minItems=limits.min_length, maxItems=limits.max_length),
+        }
     kind = {bool: "boolean", int: "integer", float: "number", str: "string"}[type_]
     return {
         "type": kind,
@@ -107,6 +111,7 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
             maximum=limits.at_most,
             exclusiveMaximum=limits.less_than,
             minLength=limits.min_length,
+            maxLength=limits.max_length,
             pattern=f"^(?:{limits.pattern})$" if limits.pattern else None,
         ),
     }
@@ -121,21 +126,22 @@ def _or_null(schema: _Schema) -> _Schema:
 
 
 def _sweep() -> _Schema:
-    fields = sweep.sweepable()
-    values = {name: {"type": "array", "minItems": 1} for name in fields}
+    values = {name: {"$ref": _pointer(name)} for name in sweep.sweepable()}
+    lists = {name: {"type": "array", "minItems": 1, "items": values[name]} for name in values}
     point = {"type": "object", "additionalProperties": False, "minProperties": 1}
     return {
         **_described(sweep.FIELD),
         "anyOf": [
-            {**point, "properties": values},
-            {
-                "type": "array",
-                "minItems": 1,
-                "items": {**point, "properties": {name: {} for name in fields}},
-            },
+            {**point, "properties": lists},
+            {"type": "array", "minItems": 1, "items": {**point, "properties": values}},
             {"type": "null"},
         ],
     }
+
+
+def _pointer(name: str) -> str:
+    """Where a field's own schema is in the whole one (RFC 6901)."""
+    return "#/" + "/".join(f"properties/{step}" for step in name.split("."))
 
 
 def _given(**keywords: object) -> _Schema:

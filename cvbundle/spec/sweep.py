@@ -14,10 +14,11 @@ from typing import Any, cast
 from attrs import define, evolve, field, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
-from cvbundle.spec.fields import Field, Limits, Sweep, all_fields, nearest
+from cvbundle.spec.fields import Field, Limits, Sweep, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About
 from cvbundle.spec.source import Document
+from cvbundle.spec.structure import nearest
 
 FIELD = Field(
     path=("sweep",),
@@ -282,7 +283,7 @@ def _named(settings: tuple[_Setting, ...]) -> tuple[str, ...]:
 
 def _nearest(key: str) -> str | None:
     by_last = [name for name in sweepable() if name.rpartition(".")[2] == key]
-    return by_last[0] if by_last else nearest(key, list(sweepable()))
+    return by_last[0] if by_last else nearest(key, sweepable())
 
 
 def _equal(one: tuple[_Setting, ...], other: tuple[_Setting, ...]) -> bool:

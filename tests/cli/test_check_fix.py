@@ -1,5 +1,6 @@
 """`check --fix` writes what the hints offer, and nothing that wasn't shown."""
 
+import io
 import os
 import stat
 from pathlib import Path
@@ -102,6 +103,15 @@ def test_a_no_writes_nothing_and_reports_the_problems(
     assert asked == [f"Write this to {spec}?"]
     assert spec.read_text() == SPEC
     assert "error[frames-vae]" in capsys.readouterr().err
+
+
+def test_where_nobody_can_answer_nothing_is_written(
+    spec: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(spec, "--fix") == 1
+    assert spec.read_text() == SPEC
+    assert "nothing is written" in capsys.readouterr().err
 
 
 def test_a_second_time_there_is_nothing_to_write(

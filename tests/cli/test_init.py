@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.cli import main
-from cvbundle.starters import DEFAULT, find_starter, render
+from cvbundle.starters import DEFAULT, find_starter, starter_text
 
 
 def run(*arguments: str) -> int:
@@ -19,7 +19,7 @@ def test_it_writes_the_default_to_spec_yaml(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run() == 0
-    assert (tmp_path / "spec.yaml").read_text("utf-8") == render(find_starter(DEFAULT))
+    assert (tmp_path / "spec.yaml").read_text("utf-8") == starter_text(find_starter(DEFAULT))
     assert "cvbundle check spec.yaml" in capsys.readouterr().out
 
 
@@ -31,7 +31,7 @@ def test_it_writes_the_template_asked_for(tmp_path: Path) -> None:
 
 def test_a_dash_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-") == 0
-    assert capsys.readouterr().out == render(find_starter(DEFAULT))
+    assert capsys.readouterr().out == starter_text(find_starter(DEFAULT))
 
 
 def test_it_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,3 +83,17 @@ def test_a_sweep_over_datasets_reads_each(folder: Path) -> None:
     (found,) = problems(folder, "sweep: {data.root: [clips, other]}\n")
     assert found.path == ("data", "root")
     assert (found.place.line, found.place.column) == (7, 28)
+
+
+def test_data_that_is_not_known_in_one_point_is_still_read_in_another(folder: Path) -> None:
+    (folder / "clips" / "videos.txt").write_text("gone.mp4\n")
+    found = problems(folder, "sweep: {data.root: [*nothing, data, clips]}\n")
+    assert [problem.rule for problem in found] == ["yaml-unsafe", "value-range", "clip-missing"]
+
+
+def test_a_long_value_does_not_flood_the_message(folder: Path) -> None:
+    long = "x" * 5000
+    sweep = f"sweep: {{data.caption_prefix: [{long}, 5]}}\nallow: [frames-vae]\n"
+    found = problems(folder, sweep)
+    assert {problem.rule for problem in found} == {"value-type", "value-choice"}
+    assert all(len(problem.message) < 300 for problem in found)
