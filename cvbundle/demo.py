@@ -9,12 +9,12 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from cvbundle.bundle.templates import render
 from cvbundle.dataset.video import write_clip
 from cvbundle.durable import temporary_folder, write_bytes
 from cvbundle.model.catalog import card, task_of
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import TrainingType
+from cvbundle.templates import render
 
 _SPEC = "spec.yaml"
 _MODEL = "model"
@@ -60,7 +60,7 @@ def write_demo(folder: Path, model: str, kind: TrainingType) -> Demo:
     if found is None:
         raise UserError(f"{model} is not one of the five CogVideoX models")
     task = task_of(found.architecture.transformer)
-    spec = render("demo.yaml", name=model, task=task, kind=kind)
+    spec = render("demo.yaml", name=model, task=task, kind=kind).encode()
     path = folder / _SPEC
     if path.is_file():
         if path.read_bytes() == spec:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then move it into place."""
+def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file under a temporary name beside it, then move it into place.
+
+    `mode` is the file's permissions; without it, those that any new file gets.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
@@ -17,7 +20,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -28,6 +28,8 @@ class Place:
     width: int = 1
     text: str = field(default="", repr=False)
     """The whole line, for the excerpt; empty where there is none to show."""
+    whole: bool = True
+    """Whether the stretch is all of the value: not where it goes on in other lines, or is empty."""
 
 
 @frozen
@@ -40,6 +42,8 @@ class Problem:
     message: str
     hint: str = ""
     path: Path = ()
+    replacement: str | None = None
+    """YAML text that, written over the place, mends it; None where no single text would."""
 
     @property
     def blocks(self) -> bool:
@@ -92,13 +96,12 @@ def _printable(text: str) -> str:
 
 def _window(place: Place, size: int = 160) -> tuple[str, int, int]:
     """At most `size` characters of the line around the place, and the place's span in them."""
-    text = "".join(c if c.isprintable() else " " for c in place.text)
-    start = min(place.column - 1, len(text))
-    stop = min(start + place.width, len(text))
-    if len(text) <= size:
-        return text.rstrip(), start, stop
-    left = max(0, start - size // 2)
-    return text[left : left + size], start - left, min(stop - left, size)
+    line = place.text
+    start = min(place.column - 1, len(line))
+    stop = min(start + place.width, len(line))
+    left = 0 if len(line) <= size else max(0, start - size // 2)
+    text = "".join(c if c.isprintable() else " " for c in line[left : left + size])
+    return text.rstrip(), start - left, min(stop - left, size)
 
 
 def render_json(problems: Iterable[Problem]) -> str:

@@ -14,7 +14,7 @@ import cvbundle
 from cvbundle.bundle import layout
 from cvbundle.bundle.code import training_code
 from cvbundle.bundle.environment import lock, needed_distributions
-from cvbundle.bundle.templates import accelerate_config, launch_script, render
+from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
 from cvbundle.bundle.verify import sums_text
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped, sample_line, skipped_line
@@ -102,7 +102,7 @@ def _compile(checked: Checked, model: BaseModel, out: Path, written: bytes) -> C
         (folder / layout.REQUIREMENTS).write_bytes(requirements.encode())
         (folder / layout.ACCELERATE).write_bytes(accelerate_config(spec))
         (folder / layout.LAUNCH).write_bytes(launch_script(spec))
-        (folder / layout.README).write_bytes(_readme(spec, samples))
+        (folder / layout.README).write_bytes(readme(spec, samples))
         for name, source in code.files.items():
             target = folder / layout.CODE / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -211,14 +211,6 @@ def _copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
             ) from None
         names.append(name)
     return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
-
-
-def _readme(spec: Spec, samples: int) -> bytes:
-    steps = spec.total_steps(samples)
-    length = f"{steps} steps"
-    if spec.training.epochs is not None:
-        length = f"{spec.training.epochs} epochs ({steps} steps)"
-    return render("bundle-README.md", spec=spec, samples=samples, length=length)
 
 
 def _make_read_only(folder: Path) -> None:

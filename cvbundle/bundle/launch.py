@@ -16,8 +16,8 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.code import training_code
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.places import local_paths
+from cvbundle.bundle.rendered import launch_script
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
-from cvbundle.bundle.templates import launch_script
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec

@@ -15,7 +15,10 @@ _COMMANDS = {
     "check": "check",
     "compile": "compile",
     "demo": "demo",
+    "explain": "explain",
+    "init": "init",
     "run": "run",
+    "schema": "schema",
     "verify": "verify",
 }
 """Command to module of this package: one command's imports don't slow another one down."""

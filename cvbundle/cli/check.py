@@ -1,5 +1,6 @@
 """`cvbundle check`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -19,10 +20,49 @@ from cvbundle.rules.check import check_file
     default="text",
     help="How problems are shown.",
 )
-def command(spec: Path, settings: tuple[str, ...], open_clips: bool, style: str) -> int:
+@click.option("--fix", is_flag=True, help="Write what the hints offer into SPEC, then check.")
+@click.option("--yes", is_flag=True, help="With --fix: show the changes, but don't ask.")
+def command(
+    spec: Path, settings: tuple[str, ...], open_clips: bool, style: str, fix: bool, yes: bool
+) -> int:
     """Say everything that is wrong with SPEC."""
+    if yes and not fix:
+        raise click.UsageError("--yes is for --fix")
+    if fix:
+        _mend(spec, settings, ask=not yes)
     checked = check_file(spec, settings, open_clips=open_clips)
     report(checked.problems, style)
     if style == "text" and not checked.problems:
         click.echo(f"{spec}: no problems")
     return 1 if checked.blocked else 0
+
+
+def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
+    """Show what would be changed, and change it if that is wanted."""
+    # A check that mends nothing loads nothing for it.
+    import difflib
+
+    from cvbundle.rules.fix import plan_fix
+
+    plan = plan_fix(spec, settings)
+    if not plan.changes:
+        click.echo(f"{spec}: no hint offers a value that can be written", err=True)
+        return
+    old, new = (text.decode("utf-8-sig").splitlines() for text in (plan.before, plan.after))
+    for line in difflib.unified_diff(old, new, str(spec), f"{spec} (mended)", lineterm=""):
+        click.echo(line, err=True)
+    if ask and not _wanted(spec):
+        click.echo(f"{spec}: nothing is written", err=True)
+        return
+    plan.write()
+    click.echo(f"{spec}: written", err=True)
+
+
+def _wanted(spec: Path) -> bool:
+    """Whether whoever is asked says yes; no where nobody can answer."""
+    try:
+        return click.confirm(f"Write this to {spec}?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        return False

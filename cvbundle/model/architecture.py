@@ -6,6 +6,7 @@ Defaults are those of the diffusers classes, for keys that a config file leaves 
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Vae:
     in_channels: int = 3
     block_out_channels: tuple[int, ...] = (128, 256, 256, 512)
     latent_channels: int = 16
-    temporal_compression_ratio: float = 4
+    temporal_compression_ratio: int = 4
     scaling_factor: float = 1.15258426
     invert_scale_latents: bool = False
 
@@ -71,6 +72,7 @@ class TextEncoder:
     num_heads: int = 64
     num_layers: int = 24
     vocab_size: int = 32128
+    relative_attention_num_buckets: int = 32
 
 
 @frozen(kw_only=True)
@@ -103,12 +105,32 @@ class Architecture:
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames that the VAE makes of `frames` = 4k + 1."""
-        return (frames - 1) // int(self.vae.temporal_compression_ratio) + 1
+        return (frames - 1) // self.vae.temporal_compression_ratio + 1
 
     def padded_latent_frames(self, frames: int) -> int:
         """Latent frames that the transformer sees: whole temporal patches."""
         latent = self.latent_frames(frames)
         return latent + -latent % (self.transformer.patch_size_t or 1)
+
+    @property
+    def grid_limit(self) -> tuple[int, int] | None:
+        """Height and width of the largest patch grid with rotary positions; None for no limit.
+
+        Models with temporal patches cut their grid out of a table for the sample size; the others
+        compute it for the size at hand (diffusers 0.42.1, `_prepare_rotary_positional_embeddings`
+        of pipeline_cogvideox.py; executed: a larger grid is a RuntimeError).
+        """
+        t = self.transformer
+        if t.patch_size_t is None or not t.use_rotary_positional_embeddings:
+            return None
+        return t.sample_height // t.patch_size, t.sample_width // t.patch_size
+
+    def tokens(self, frames: int, height: int, width: int) -> int:
+        """Length of the transformer's sequence: patches of the sample, and the prompt."""
+        t = self.transformer
+        unit = self.pixels_per_patch
+        deep = self.padded_latent_frames(frames) // (t.patch_size_t or 1)
+        return deep * (-(-height // unit)) * (-(-width // unit)) + t.max_text_seq_length
 
 
 _PARTS: tuple[tuple[str, str, type], ...] = (
@@ -128,13 +150,28 @@ def read_architecture(folder: Path) -> Architecture:
     return Architecture(**{name: _part(folder / file, cls) for name, file, cls in _PARTS})
 
 
+def has_config_files(folder: Path) -> bool:
+    """Whether a folder has every config file that `read_architecture` reads."""
+    return all((folder / file).is_file() for _, file, _ in _PARTS)
+
+
 def architecture_data(architecture: Architecture) -> dict[str, Any]:
     """The architecture as plain data, for `model.json`."""
     return asdict(architecture)
 
 
+# Bounds that no real config comes near: a config file is input like any other, and sizes are
+# looped over.
+_LARGEST = 1_000_000
+_MOST_LAYERS = 1_000
+_MOST_STAGES = 8
+_MAX_CONFIG_BYTES = 1 << 20
+
+
 def _part(path: Path, cls: type) -> Any:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_CONFIG_BYTES):
+            raise UserError(f"{path}: is not a config file")
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(
@@ -145,33 +182,45 @@ def _part(path: Path, cls: type) -> Any:
         raise UserError(f"{path}: is not JSON") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: is not a JSON object")
-    values = {}
+    values: dict[str, Any] = {}
     for name, attribute in fields_dict(cls).items():
         if name in data:
             values[name] = _value(path, name, data[name], attribute.default)
+    if values.get("num_layers", 0) > _MOST_LAYERS:
+        raise _unlike(path, "num_layers", values["num_layers"])
     return cls(**values)
 
 
 def _value(path: Path, name: str, value: object, default: object) -> object:
     """A config value, checked against the kind of the class's default."""
     if isinstance(default, tuple):
-        if isinstance(value, list) and value and all(type(item) is int for item in value):
+        if (
+            isinstance(value, list)
+            and 0 < len(value) <= _MOST_STAGES
+            and all(type(item) is int and 0 < item <= _LARGEST for item in value)
+        ):
             return tuple(value)
     elif default is None:
-        if value is None or (type(value) is int and value > 0):
+        if value is None or (type(value) is int and 0 < value <= _LARGEST):
             return value
     elif isinstance(default, bool):
         if isinstance(value, bool):
             return value
     elif isinstance(default, int):
-        if type(value) is int and value > 0:
+        if type(value) is int and 0 < value <= _LARGEST:
             return value
+        if type(value) is float and value.is_integer() and 0 < value <= _LARGEST:
+            return int(value)
     elif isinstance(default, float):
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LARGEST:
             return float(value)
     elif isinstance(value, type(default)):
         return value
-    raise UserError(f"{path}: {name} is {value!r}, which no CogVideoX has")
+    raise _unlike(path, name, value)
+
+
+def _unlike(path: Path, name: str, value: object) -> UserError:
+    return UserError(f"{path}: {name} is {repr(value)[:60]}, which no CogVideoX has")
 
 
 @frozen
@@ -195,9 +244,13 @@ class Module:
         return rank * (self.inputs * self.kernel + self.outputs)
 
 
-def modules(transformer: Transformer) -> Iterator[Module]:
+@cache
+def modules(transformer: Transformer) -> tuple[Module, ...]:
     """Every module that LoRA can adapt, by its full name (facts: diffusers 0.42.1, executed)."""
-    t = transformer
+    return tuple(_modules(transformer))
+
+
+def _modules(t: Transformer) -> Iterator[Module]:
     dim = t.inner_dim
     if t.patch_size_t is None:
         yield Module("patch_embed.proj", "Conv2d", t.in_channels, dim, t.patch_size**2)
@@ -229,11 +282,19 @@ def lora_targets(transformer: Transformer, target: str) -> tuple[Module, ...]:
     A name matches whole or by its end after a dot, as peft matches a list of names
     (peft 0.21.2, tuners/tuners_utils.py, `check_target_module_exists`).
     """
-    return tuple(
-        module
-        for module in modules(transformer)
-        if module.name == target or module.name.endswith(f".{target}")
-    )
+    return _by_ending(transformer).get(target, ())
+
+
+@cache
+def _by_ending(transformer: Transformer) -> Mapping[str, tuple[Module, ...]]:
+    """Every name and every end of one after a dot, with the modules that have it."""
+    found: dict[str, list[Module]] = {}
+    for module in modules(transformer):
+        ending = module.name
+        while ending:
+            found.setdefault(ending, []).append(module)
+            ending = ending.partition(".")[2]
+    return {ending: tuple(having) for ending, having in found.items()}
 
 
 def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: int) -> int:
@@ -242,6 +303,7 @@ def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: in
     return sum(module.lora_parameters(rank) for module in adapted)
 
 
+@cache
 def total_parameters(transformer: Transformer) -> int:
     """All parameters of the transformer, the LayerNorms included."""
     t = transformer
@@ -250,6 +312,21 @@ def total_parameters(transformer: Transformer) -> int:
     outside = 2 * dim + 2 * dim
     norms = t.num_layers * in_block + outside
     return sum(module.parameters for module in modules(t)) + norms
+
+
+def text_encoder_parameters(encoder: TextEncoder) -> int:
+    """All parameters of the T5 encoder (transformers `T5EncoderModel`, gated feed-forward)."""
+    inner = encoder.num_heads * encoder.d_kv
+    attention = 4 * encoder.d_model * inner
+    feed_forward = 3 * encoder.d_model * encoder.d_ff
+    layer_norms = 2 * encoder.d_model
+    position_bias = encoder.relative_attention_num_buckets * encoder.num_heads
+    return (
+        encoder.vocab_size * encoder.d_model
+        + encoder.num_layers * (attention + feed_forward + layer_norms)
+        + encoder.d_model
+        + position_bias
+    )
 
 
 def has_traits_of(transformer: Transformer, other: Transformer) -> bool:

@@ -15,10 +15,24 @@ from cvbundle.model.architecture import (
     Transformer,
     Vae,
     has_traits_of,
+    total_parameters,
 )
 from cvbundle.spec.schema import ModelName, Precision, Resolution, Task
 
 License = Literal["Apache-2.0", "CogVideoX LICENSE"]
+
+
+@frozen
+class Revision:
+    """A commit of a hub repository, or its first hex digits where no more are known."""
+
+    commit: str
+    sample: tuple[int, int] | None = None
+    """`sample_height` and `sample_width` of its transformer, where they differ between commits."""
+
+    def is_commit(self, revision: str | None) -> bool:
+        """Whether a full commit is this one."""
+        return revision is not None and len(revision) == 40 and revision.startswith(self.commit)
 
 
 @frozen(kw_only=True)
@@ -31,10 +45,43 @@ class Card:
     precision: Precision
     """What it was trained in, and is stable in."""
     resolution: Resolution
+    """What it makes: frames, height and width."""
+    longest: int
+    """Frames of the longest clip it was trained on."""
+    frame_step: int
+    """It was trained on this many frames n times, and one."""
     fps: int
     prompt_tokens: int
     """Longest prompt; the sequence is padded to `max_text_seq_length` all the same."""
     license: License
+    terms: str
+    any_aspect: bool = False
+    """Whether the longer side may be shorter than that of `resolution`, and either side be it."""
+    revisions: tuple[Revision, ...] = ()
+    """Commits that are known, the newest first."""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the transformer."""
+        return total_parameters(self.architecture.transformer)
+
+    def trained_at(self, height: int, width: int) -> bool:
+        """Whether the model was trained on frames of this size, in pixels."""
+        if not self.any_aspect:
+            return (height, width) == (self.resolution.height, self.resolution.width)
+        short, long = sorted((height, width))
+        return short == self.resolution.height and long <= self.resolution.width
+
+    def at_revision(self, revision: str | None) -> Architecture:
+        """The architecture as the config files of a commit have it; main's where it is unknown."""
+        found = next((known for known in self.revisions if known.is_commit(revision)), None)
+        if found is None or found.sample is None:
+            return self.architecture
+        height, width = found.sample
+        transformer = evolve(
+            self.architecture.transformer, sample_height=height, sample_width=width
+        )
+        return evolve(self.architecture, transformer=transformer)
 
 
 def _hub(name: str) -> tuple[str, ...]:
@@ -42,11 +89,16 @@ def _hub(name: str) -> tuple[str, ...]:
     return (f"THUDM/{name}", f"zai-org/{name}")
 
 
+_APACHE = "Apache-2.0 for the transformer and the VAE."
+_OWN = (
+    "Free for academic research; commercial use needs registration and ends at a million visits a "
+    "month; no military or illegal use."
+)
 _T5 = TextEncoder()
 _2B = Transformer()
 _5B = Transformer(num_layers=42, num_attention_heads=48, use_rotary_positional_embeddings=True)
 _5B_I2V = evolve(_5B, in_channels=32, use_learned_positional_embeddings=True)
-# Hub main is 96x170; older revisions of the i2v model say 300x300 (finetrainers#121).
+# Hub main is 96x170; some older commits say 300x300 (finetrainers#121, CogVideo#758).
 _1_5 = evolve(
     _5B, patch_size_t=2, patch_bias=False, sample_height=96, sample_width=170, sample_frames=81
 )
@@ -72,9 +124,16 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_2B, _VAE_2B, 3.0),
         precision="fp16",
         resolution=Resolution(49, 480, 720),
+        longest=49,
+        frame_step=8,
         fps=8,
         prompt_tokens=226,
         license="Apache-2.0",
+        terms=_APACHE,
+        revisions=(
+            Revision("1137dac"),
+            Revision("3c9d823cba79e879738d89c3e72a8348ff9aa51b"),
+        ),
     ),
     Card(
         name="cogvideox-5b",
@@ -82,9 +141,13 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_5B, _VAE_5B, 1.0),
         precision="bf16",
         resolution=Resolution(49, 480, 720),
+        longest=49,
+        frame_step=8,
         fps=8,
         prompt_tokens=226,
         license="CogVideoX LICENSE",
+        terms=_OWN,
+        revisions=(Revision("8fc5b28"),),
     ),
     Card(
         name="cogvideox-5b-i2v",
@@ -92,9 +155,13 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_5B_I2V, _VAE_5B, 1.0),
         precision="bf16",
         resolution=Resolution(49, 480, 720),
+        longest=49,
+        frame_step=8,
         fps=8,
         prompt_tokens=226,
         license="CogVideoX LICENSE",
+        terms=_OWN,
+        revisions=(Revision("567fb6a18b1ae8dbb9fcf29c3ea1f17de05bd9ed"),),
     ),
     Card(
         name="cogvideox1.5-5b",
@@ -102,9 +169,16 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_1_5, _VAE_1_5, 1.0),
         precision="bf16",
         resolution=Resolution(81, 768, 1360),
+        longest=161,
+        frame_step=16,
         fps=16,
         prompt_tokens=224,
         license="CogVideoX LICENSE",
+        terms=_OWN,
+        revisions=(
+            Revision("fdc5267", (96, 170)),
+            Revision("5cb8a989ab3ca1223b04b42b01a5314cd3825f32"),
+        ),
     ),
     Card(
         name="cogvideox1.5-5b-i2v",
@@ -112,9 +186,17 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_1_5_I2V, _VAE_1_5, 1.0),
         precision="bf16",
         resolution=Resolution(81, 768, 1360),
+        longest=161,
+        frame_step=16,
         fps=16,
         prompt_tokens=224,
         license="CogVideoX LICENSE",
+        terms=_OWN,
+        any_aspect=True,
+        revisions=(
+            Revision("27f3ec31a1db84c0e42960fce258c8f7ff2b23ac", (96, 170)),
+            Revision("e724b279e89c204de20b66d8c09317a5d0d1b6f6", (300, 300)),
+        ),
     ),
 )
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.model.architecture import Architecture, read_architecture
+from cvbundle.model.architecture import Architecture, has_config_files, read_architecture
 from cvbundle.model.catalog import Card, card, card_like, card_of_hub_id, task_of
 from cvbundle.model.hub import cached_commit, is_hub_id, snapshot
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import ModelName, Precision, Resolution, Task
+from cvbundle.spec.schema import ModelName, Precision, Resolution, Task, is_revision
 
 
 @frozen(kw_only=True)
@@ -22,11 +22,8 @@ class BaseModel:
     task: Task
     card: Card | None
     architecture: Architecture
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the path is a hub id, so that a commit pins it."""
-        return is_hub_id(self.path) and self.folder != Path(self.path)
+    is_on_hub: bool
+    """Whether the path is a hub id, so that a commit pins it."""
 
     @property
     def precision(self) -> Precision:
@@ -62,48 +59,80 @@ class BaseModel:
 def identify(path: str, base: Path, *, revision: str | None, name: str | None) -> BaseModel:
     """Find out which model `path` is; a relative folder is taken from `base`.
 
-    Without a `name` from the spec, it is told by its config files or hub id.
+    A `revision` or `name` that can be none is passed over. Without a name, the model is told by its
+    config files or hub id.
 
     Raises:
         UserError: there is no such folder, or its config files aren't those of a CogVideoX.
     """
-    folder = base / Path(path).expanduser()
-    if not folder.is_dir():
-        if not is_hub_id(path):
-            raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
-        commit = cached_commit(path, revision)
-        cached = snapshot(path, commit) if commit else None
-        if cached is None:
-            return _from_catalog(path, name)
-        folder = cached
+    if name is not None and name != "custom" and card(name) is None:
+        name = None
+    folder = _folder(path, base)
+    if folder is not None:
+        return _in_folder(path, folder, name, is_on_hub=False)
+    if not is_hub_id(path):
+        raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
+    if revision is not None and not is_revision(revision):
+        revision = None
+    commit = cached_commit(path, revision)
+    cached = snapshot(path, commit) if commit else None
+    # A download that was broken off tells less than the catalog.
+    if cached is not None and has_config_files(cached):
+        return _in_folder(path, cached, name, is_on_hub=True)
+    return _from_catalog(path, revision, name)
+
+
+def named(name: str) -> BaseModel | None:
+    """The model of the catalog with this name, for a spec that doesn't say where its model is."""
+    known = card(name)
+    return None if known is None else _from_catalog(known.hub_ids[0], None, name)
+
+
+def _folder(path: str, base: Path) -> Path | None:
+    """The folder that a path means, if it is one."""
+    try:
+        folder = base / Path(path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+        return None
+
+
+def _card(name: str) -> Card | None:
+    return None if name == "custom" else card(name)
+
+
+def _in_folder(path: str, folder: Path, name: str | None, *, is_on_hub: bool) -> BaseModel:
     architecture = read_architecture(folder)
-    found = card(name) if name and name != "custom" else None
-    if name is None:
-        found = card_like(architecture)
+    known = _card(name) if name else card_like(architecture)
+    return _model(path, folder, known, architecture, is_on_hub=is_on_hub)
+
+
+def _model(
+    path: str,
+    folder: Path | None,
+    known: Card | None,
+    architecture: Architecture,
+    *,
+    is_on_hub: bool,
+) -> BaseModel:
     return BaseModel(
         path=path,
         folder=folder,
-        name=found.name if found else "custom",
+        name=known.name if known else "custom",
         task=task_of(architecture.transformer),
-        card=found,
+        card=known,
         architecture=architecture,
+        is_on_hub=is_on_hub,
     )
 
 
-def _from_catalog(path: str, name: str | None) -> BaseModel:
-    known = card_of_hub_id(path)
-    if known is None and name:
-        known = card(name)
+def _from_catalog(path: str, revision: str | None, name: str | None) -> BaseModel:
+    known = card_of_hub_id(path) or (card(name) if name else None)
     if known is None:
         raise UserError(
             f"{path} is not one of the five CogVideoX models and not in the hub cache here; "
             "download it, or write model.name"
         )
-    return BaseModel(
-        path=path,
-        folder=None,
-        name=known.name,
-        task=task_of(known.architecture.transformer),
-        card=known,
-        architecture=known.architecture,
-    )
+    architecture = known.at_revision(revision)
+    used = _card(name) if name else known
+    return _model(path, None, used, architecture, is_on_hub=True)

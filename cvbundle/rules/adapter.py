@@ -1,13 +1,15 @@
 """Which modules an adapter is put on."""
 
-import difflib
 from collections.abc import Iterator
+
+from attrs import evolve
 
 from cvbundle.model.architecture import Transformer, lora_targets, modules
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 
 _FIELD = "lora.target_modules"
+_ITEMS = f"{_FIELD}[]"
 
 
 @rule(
@@ -15,7 +17,7 @@ _FIELD = "lora.target_modules"
     Severity.ERROR,
     why="peft ignores a name that matches nothing as long as another one matches.",
     source="peft 0.21.2, tuners/tuners_utils.py; executed",
-    reads=(_FIELD,),
+    reads=(_ITEMS,),
     needs_model=True,
     good={_FIELD: ["to_q", "to_k"]},
     bad={_FIELD: ["to_q", "to_query"]},
@@ -26,28 +28,77 @@ def lora_target_missing(subject: Subject) -> Iterator[Finding]:
         return
     transformer = subject.model.architecture.transformer
     for index, target in enumerate(subject.spec.lora.target_modules):
-        if not lora_targets(transformer, target):
-            near = nearest_targets(transformer, target)
-            yield Finding(
-                _FIELD,
-                f"{target} is the name of no module of this model that can take LoRA",
-                f"write {' or '.join(near)}",
-                index=index,
-            )
+        if lora_targets(transformer, target):
+            continue
+        message = f"{target} is the name of no module of this model that can take LoRA"
+        if target.lower() == "all-linear":
+            every = " ".join(_endings(transformer))
+            yield Finding(_FIELD, message, f"name the modules: {every}", index=index)
+        elif near := nearest_target(transformer, target):
+            yield Finding.write(_FIELD, message, near, index=index)
+        else:
+            common = ", ".join(list(_endings(transformer))[:8])
+            yield Finding(_FIELD, message, f"write the end of a name: {common}", index=index)
 
 
-def nearest_targets(transformer: Transformer, target: str) -> list[str]:
-    """The endings of module names that are most like `target`."""
-    endings = dict.fromkeys(
-        module.name.rpartition("attn1.")[2]
-        if "attn1." in module.name
-        else ".".join(module.name.split(".")[2:] or [module.name])
-        if module.name.startswith("transformer_blocks.")
-        else module.name
-        for module in modules(transformer)
-    )
-    close = difflib.get_close_matches(target[:100], list(endings), n=2, cutoff=0.4)
-    return close or [ending for ending in endings if ending.startswith("to_")][:4]
+@rule(
+    "lora-target-broad",
+    Severity.WARNING,
+    why="The name also adapts modules outside the blocks, such as the patch embedding or the last "
+    "projection.",
+    source="peft 0.21.2 matches ends of names; executed: proj hits patch_embed.proj, linear hits "
+    "norm_out.linear",
+    reads=(_ITEMS,),
+    needs_model=True,
+    good={_FIELD: ["ff.net.0.proj", "norm1.linear"]},
+    bad={_FIELD: ["to_q", "proj"]},
+)
+def lora_target_broad(subject: Subject) -> Iterator[Finding]:
+    """No target hits modules inside the blocks and outside of them."""
+    if subject.spec.lora is None:
+        return
+    transformer = subject.model.architecture.transformer
+    for index, target in enumerate(subject.spec.lora.target_modules):
+        found = [module.name for module in lora_targets(transformer, target)]
+        outside = [name for name in found if not _in_blocks(name)]
+        inside = list(dict.fromkeys(_ending(name) for name in found if _in_blocks(name)))
+        if not (inside and outside):
+            continue
+        message = f"{target} is also the end of {' and '.join(outside)}, outside the blocks"
+        if len(inside) == 1:
+            yield Finding.write(_FIELD, message, inside[0], index=index)
+        else:
+            yield Finding(_FIELD, message, f"write {', '.join(inside)}", index=index)
+
+
+def nearest_target(transformer: Transformer, target: str) -> str | None:
+    """The ending of a module's name that is most like `target`, if one is."""
+    # Slow to import, and only a wrong name needs it.
+    import difflib
+
+    endings = list(_endings(transformer))
+    if inside := [ending for ending in endings if ending.startswith(f"{target}.")]:
+        return inside[0]
+    close = difflib.get_close_matches(target[:100], endings, n=1, cutoff=0.55)
+    return close[0] if close else None
+
+
+def _endings(transformer: Transformer) -> dict[str, None]:
+    """The shortest names that mean one kind of module each; those inside the blocks first."""
+    names = [module.name for module in modules(evolve(transformer, num_layers=1))]
+    names.sort(key=lambda name: not _in_blocks(name))
+    return dict.fromkeys(map(_ending, names))
+
+
+def _in_blocks(name: str) -> bool:
+    return name.startswith("transformer_blocks.")
+
+
+def _ending(name: str) -> str:
+    """A module's name without its block: `to_q`, `ff.net.2`; outside the blocks, all of it."""
+    if not _in_blocks(name):
+        return name
+    return ".".join(name.split(".")[2:]).removeprefix("attn1.")
 
 
 @rule(
@@ -55,7 +106,7 @@ def nearest_targets(transformer: Transformer, target: str) -> list[str]:
     Severity.ERROR,
     why="Full fine-tuning has no adapter: the settings would be ignored.",
     source="promise 5 of the design: nothing is silently something else",
-    reads=("training.type", "lora"),
+    reads=("training.type", "lora[]"),
     good={"training.type": "lora", "lora.rank": 64},
     bad={"training.type": "sft", "lora.rank": 64},
 )

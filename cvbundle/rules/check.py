@@ -1,5 +1,6 @@
 """Check a spec: from its text to a resolved spec and every problem in it."""
 
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
@@ -7,16 +8,19 @@ from attrs import evolve, frozen
 
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
-from cvbundle.model.identify import BaseModel, identify
+from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
+from cvbundle.rules.points import merged
 from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document, read
-from cvbundle.spec.structure import Structured, is_sound, structure
+from cvbundle.spec.source import MAX_BYTES, Document, read
+from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
+from cvbundle.spec.sweep import Point, points
 
-_NO_MODEL = "value-range"
+_NOT_THERE = "value-range"
+"""The rule that a path breaks which leads nowhere."""
 
 
 @frozen
@@ -56,27 +60,69 @@ def check_file(
         UserError: the file can't be read.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            # One more than is allowed: the reader refuses it, and no device file is read for ever.
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
-    document = override(read(content, str(path)), settings)
-    checked = check_document(document, path.parent)
-    found = tuple(dataset_problems(checked, open_clips=open_clips))
-    return evolve(checked, problems=checked.problems + accept(found, checked.spec))
+    return check_points(
+        override(read(content, str(path)), settings), path.parent, open_clips=open_clips
+    )
+
+
+def check_points(document: Document, base: FilePath, *, open_clips: bool = False) -> Checked:
+    """Check every point of a document's sweep, and the lists that each point's data names.
+
+    What is returned is the first point with the problems of all of them, each once. A document
+    without a sweep is its own only point.
+    """
+    checks: list[Checked] = []
+    in_spec: list[tuple[Point, tuple[Problem, ...]]] = []
+    in_data: list[tuple[Point, tuple[Problem, ...]]] = []
+    listed: dict[object, tuple[Problem, ...]] = {}
+    for point in points(document):
+        checked = check_document(point.document, base)
+        # Most sweeps leave the data alone: its lists are read, and its clips opened, once.
+        told = (checked.spec.data, checked.spec.model, checked.unsound)
+        if told not in listed:
+            found = dataset_problems(checked, open_clips=open_clips)
+            listed[told] = accept(found, checked.spec)
+        found_here, found_there = _by_file(listed[told], document.file)
+        checks.append(checked)
+        in_spec.append((point, (*checked.problems, *found_here)))
+        in_data.append((point, found_there))
+    problems = (*in_order(merged(in_spec)), *merged(in_data))
+    return evolve(checks[0], problems=problems)
+
+
+def _by_file(
+    problems: Iterable[Problem], file: str
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """The problems in a file, and those in others."""
+    found = tuple(problems)
+    return (
+        tuple(problem for problem in found if problem.place.file == file),
+        tuple(problem for problem in found if problem.place.file != file),
+    )
 
 
 def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]:
     """What is wrong with a spec's dataset, in its order, as far as the spec says where it is."""
     data = checked.spec.data
-    if not all(
-        checked.sound(f"data.{name}") for name in ("root", "video_column", "caption_column")
-    ):
+    if not all(checked.sound(f"data.{name}") for name in ("root", *_LISTS)):
         return
-    root = checked.base / FilePath(data.root).expanduser()
     try:
+        root = checked.base / FilePath(data.root).expanduser()
+        named = _LISTS if root.is_dir() else ()
+        no_lists = {name: why for name in named if (why := _no_list(root, getattr(data, name)))}
+        for name, why in no_lists.items():
+            at, hint = ("data", name), "name a file below data.root"
+            yield _problem(_NOT_THERE, checked.document, at, why, hint)
+        if no_lists:
+            return
         listing = list_entries(data, root)
-    except UserError as error:
-        yield _problem(_NO_MODEL, checked.document, ("data", "root"), str(error), "")
+    except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
+        yield _problem(_NOT_THERE, checked.document, ("data", "root"), _sentence(error), "")
         return
     yield from listing.problems
     if open_clips and checked.sound("data"):
@@ -86,6 +132,24 @@ def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]
         for row in scan(listing.entries, data, root):
             if isinstance(row, Problem):
                 yield row
+
+
+_LISTS = ("metadata", "caption_column", "video_column", "image_column")
+
+
+def _no_list(root: FilePath, name: str | None) -> str | None:
+    """Why what a field names can't be read at all; a column's name is no file, and not judged."""
+    if name is None:
+        return None
+    try:
+        mode = (root / name).stat().st_mode
+    except OSError:
+        return None
+    except ValueError:  # a zero byte
+        return "this is not a path"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return f"{name} is a device or a pipe, not a list"
 
 
 def check_document(document: Document, base: FilePath) -> Checked:
@@ -103,7 +167,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
         except UserError as error:
             path = ("validation", name)
             hint = "write a list, or the path of a text file"
-            problems.append(_problem(_NO_MODEL, document, path, str(error), hint))
+            problems.append(_problem(_NOT_THERE, document, path, str(error), hint))
             unknown.add(path)
     by_model = _defaults(model)
     data = with_defaults(data, by_model)
@@ -114,6 +178,9 @@ def check_document(document: Document, base: FilePath) -> Checked:
         problems.extend(_broken(structured, model, document))
         problems.extend(_misallowed(structured, document))
     accepted = frozenset(structured.spec.allow)
+    if not document.complete and not structured.sound(("allow",)):
+        # Whether these are accepted stands in what could not be read.
+        problems = [problem for problem in problems if problem.severity is Severity.ERROR]
     return Checked(
         document,
         base,
@@ -145,7 +212,7 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
         return None, None
     path, revision, name = (section.get(key) for key in ("path", "revision", "name"))
     if not isinstance(path, str) or not path:
-        return None, None
+        return named(name) if isinstance(name, str) else None, None
     try:
         return identify(
             path,
@@ -156,7 +223,7 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
     except UserError as error:
         at = ("model", "path")
         hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
-        return None, _problem(_NO_MODEL, document, at, str(error), hint)
+        return None, _problem(_NOT_THERE, document, at, str(error), hint)
 
 
 def _defaults(model: BaseModel | None) -> dict[Path, object]:
@@ -182,39 +249,77 @@ def _broken(
     for rule in all_rules().values():
         if rule.check is None or (rule.needs_model and model is None):
             continue
-        if not all(structured.sound(tuple(name.split("."))) for name in rule.reads):
+        if not all(_known(structured, name) for name in rule.reads):
             continue
         # Rules that need no model don't look at it.
         subject = Subject(structured.spec, model, document)  # type: ignore[arg-type]
         for finding in rule.check(subject):
-            yield _from_finding(rule, finding, document)
+            if is_known(finding.path, structured.unsound):
+                yield _from_finding(rule, finding, document)
+
+
+def _known(structured: Structured, reads: str) -> bool:
+    """Whether a field is what the spec says; of a list `field[]`, whether it is a list at all."""
+    path = _path(reads.removesuffix("[]"))
+    if not reads.endswith("[]"):
+        return structured.sound(path)
+    return is_known(path, structured.unsound)
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
-    path = finding.path
+    path, hint, replacement = finding.path, finding.hint, finding.replacement
     place = document.place(path)
-    if finding.at_key or path not in document.values:
+    if not document.has(path):
+        replacement = None
+    if not document.has(path) and not document.has(path[:2]):
+        if hint.startswith("write "):
+            hint = f"write {path[-1]}: {hint.removeprefix('write ')}"
+        if finding.otherwise and document.has(other := _path(finding.otherwise)):
+            hint = hint.replace(f"write {path[-1]}", f"write {finding.at}")
+            path, place = other, document.place(other)
+    elif finding.at_key:
         place = document.section(path)
-    hint = finding.hint
+    if not place.whole:
+        replacement = None
     if rule.severity is Severity.WAIVABLE:
         hint = f"{hint}, or allow: [{rule.id}]" if hint else f"or write allow: [{rule.id}]"
-    return Problem(rule.id, rule.severity, place, finding.message, hint, path)
+    return Problem(rule.id, rule.severity, place, finding.message, hint, path, replacement)
+
+
+def _path(dotted: str) -> Path:
+    return tuple(dotted.split("."))
 
 
 def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
     """Entries of `allow` that are no rule, or one that can't be accepted."""
     rules = all_rules()
+    acceptable = [id for id, rule in rules.items() if rule.severity is not Severity.ERROR]
     for index, name in enumerate(structured.spec.allow):
         path: Path = ("allow", index)
-        if not structured.sound(path):
+        if not is_known(path, structured.unsound):
             continue
         if name not in rules:
-            hint = "cvbundle explain lists all rules"
-            yield _problem("value-choice", document, path, f"{name} is not a rule", hint)
+            message, near = f"{name} is not a rule", nearest(name, acceptable)
+            hint = f"write {near}" if near else "cvbundle explain lists all rules"
+            yield _problem("value-choice", document, path, message, hint, near)
         elif rules[name].severity is Severity.ERROR:
             message = f"{name} is an error that can't be accepted"
             yield _problem("value-choice", document, path, message, rules[name].why)
 
 
-def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
-    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)
+
+
+def _problem(
+    rule: str,
+    document: Document,
+    path: Path,
+    message: str,
+    hint: str,
+    replacement: str | None = None,
+) -> Problem:
+    place = document.place(path)
+    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)

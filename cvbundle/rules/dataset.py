@@ -6,7 +6,8 @@ from cvbundle.rules.rule import describe
 CAPTION_COUNT = describe(
     "caption-count",
     Severity.ERROR,
-    why="Captions and clips belong together line by line: a missing line shifts all that follow.",
+    why="Captions, clips and images belong together line by line: a missing line shifts all that "
+    "follow.",
     source="zai-org/CogVideo finetune/datasets/utils.py; executed: a blank line shifts captions",
 )
 CLIP_MISSING = describe(
@@ -14,6 +15,31 @@ CLIP_MISSING = describe(
     Severity.ERROR,
     why="A clip that the list names is not there.",
     source="design, section 4",
+)
+CLIP_DAMAGED = describe(
+    "clip-damaged",
+    Severity.WARNING,
+    why="Bytes that no encoder writes stand in a clip, though its decoder notices nothing: some of "
+    "its frames may be smeared.",
+    source="ITU-T H.264 and H.265, 7.4.1; executed: 1000 zeros in a frame decode without an error",
+)
+CLIP_FPS = describe(
+    "clip-fps",
+    Severity.WARNING,
+    why="Clips of different frame rates show the same motion at different speeds.",
+    source="the models are trained at one rate: 8 frames a second (1.0), 16 (1.5)",
+)
+CAPTION_DUPLICATE = describe(
+    "caption-duplicate",
+    Severity.WARNING,
+    why="Clips with one caption can't be told apart by it; often a list was pasted twice.",
+    source="cvbundle issue 4",
+)
+NAMES_SHIFTED = describe(
+    "names-shifted",
+    Severity.WARNING,
+    why="Clips and images go together line by line; their names say that a list has slipped.",
+    source="cvbundle issue 4",
 )
 CLIP_UNREADABLE = describe(
     "clip-unreadable",
@@ -24,7 +50,7 @@ CLIP_UNREADABLE = describe(
 CLIP_TRUNCATED = describe(
     "clip-truncated",
     Severity.ERROR,
-    why="A file that ends before its own index says: what is missing would be trained as silence.",
+    why="A file that ends before its own index says; what is missing can't be trained on.",
     source="executed: the upstream trainer stops at such a clip after encoding those before it",
 )
 CLIP_SHORT = describe(
@@ -38,4 +64,29 @@ CAPTION_EMPTY = describe(
     Severity.WARNING,
     why="An empty caption teaches nothing about the clip; use data.caption_dropout for that.",
     source="design, section 4",
+)
+CAPTION_TOO_LONG = describe(
+    "caption-too-long",
+    Severity.WARNING,
+    why="The tokenizer cuts what is beyond the model's longest prompt: those words train nothing.",
+    source="diffusers pipeline_cogvideox.py:529 truncates at 226 tokens; 1.5 was trained on 224 "
+    "(zai-org/CogVideo sat/configs/cogvideox1.5_5b.yaml:52)",
+)
+CLIP_DUPLICATE = describe(
+    "clip-duplicate",
+    Severity.WARNING,
+    why="The same clip twice weighs twice, and with two captions teaches a mixture of them.",
+    source="design, section 4",
+)
+CLIP_UPSCALED = describe(
+    "clip-upscaled",
+    Severity.WARNING,
+    why="A clip smaller than the sample is enlarged: the model learns the blur.",
+    source="zai-org/CogVideo finetune/datasets/utils.py resizes silently",
+)
+CLIP_ASPECT = describe(
+    "clip-aspect",
+    Severity.WARNING,
+    why="A clip of quite another shape loses most of its picture to the crop, or is distorted.",
+    source="zai-org/CogVideo finetune/datasets/utils.py distorts silently",
 )

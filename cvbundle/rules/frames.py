@@ -23,13 +23,15 @@ _FIELD = "data.resolution"
 def frames_vae(subject: Subject) -> Iterator[Finding]:
     """The frames are 4k + 1, for the model's own temporal compression."""
     size = subject.spec.data.resolution
-    stride = int(subject.model.architecture.vae.temporal_compression_ratio)
+    stride = subject.model.architecture.vae.temporal_compression_ratio
     if (size.frames - 1) % stride:
-        legal = nearest_frames(size.frames, stride)
-        yield Finding(
+        transformer = subject.model.architecture.transformer
+        fixed = transformer.use_learned_positional_embeddings
+        legal = transformer.sample_frames if fixed else nearest_frames(size.frames, 2 * stride)
+        yield Finding.write(
             _FIELD,
             f"{size.frames} frames: (frames - 1) must be a multiple of {stride}",
-            f"write {with_frames(size, legal)}",
+            str(with_frames(size, legal)),
         )
 
 
@@ -47,13 +49,15 @@ def frames_vae(subject: Subject) -> Iterator[Finding]:
 def frames_8n_plus_1(subject: Subject) -> Iterator[Finding]:
     """The frames are 8n + 1."""
     size = subject.spec.data.resolution
-    stride = int(subject.model.architecture.vae.temporal_compression_ratio)
+    stride = subject.model.architecture.vae.temporal_compression_ratio
+    if subject.model.architecture.transformer.use_learned_positional_embeddings:
+        return  # frames-fixed says more
     if (size.frames - 1) % stride == 0 and (size.frames - 1) % (2 * stride):
         legal = nearest_frames(size.frames, 2 * stride)
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{size.frames} frames: the models were trained on {2 * stride}n + 1",
-            f"write {with_frames(size, legal)}",
+            str(with_frames(size, legal)),
         )
 
 
@@ -74,11 +78,11 @@ def frames_fixed(subject: Subject) -> Iterator[Finding]:
     if not transformer.use_learned_positional_embeddings:
         return
     if size.frames != transformer.sample_frames:
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{size.frames} frames: this model's learned positions are for exactly "
             f"{transformer.sample_frames}",
-            f"write {with_frames(size, transformer.sample_frames)}",
+            str(with_frames(size, transformer.sample_frames)),
         )
 
 

@@ -2,9 +2,36 @@
 
 from collections.abc import Iterator
 
-from cvbundle.model.catalog import task_of
+from cvbundle.model.architecture import has_traits_of
+from cvbundle.model.catalog import card, card_like, task_of
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+
+
+@rule(
+    "model-name",
+    Severity.ERROR,
+    why="The name decides what the model was trained for; one of another model misleads every "
+    "check.",
+    source="design, section 3: what the folder's own config files say",
+    reads=("model.name",),
+    needs_model=True,
+    good={"model.path": "THUDM/CogVideoX-5b", "model.name": "cogvideox-5b"},
+    bad={"model.path": "THUDM/CogVideoX-5b", "model.name": "cogvideox-2b"},
+)
+def model_name(subject: Subject) -> Iterator[Finding]:
+    """`model.name` is built like the model that is there."""
+    named = card(subject.spec.model.name)
+    architecture = subject.model.architecture
+    if named is None or has_traits_of(named.architecture.transformer, architecture.transformer):
+        return
+    alike = card_like(architecture)
+    right = alike.name if alike else "custom"
+    yield Finding.write(
+        "model.name",
+        f"the model is not built like {named.name}: its config files are those of {right}",
+        right,
+    )
 
 
 @rule(
@@ -22,11 +49,11 @@ def task_matches_model(subject: Subject) -> Iterator[Finding]:
     task = task_of(subject.model.architecture.transformer)
     if subject.spec.model.type != task:
         channels = subject.model.architecture.transformer.in_channels
-        yield Finding(
+        yield Finding.write(
             "model.type",
             f"{subject.spec.model.type} with a model of {channels} input channels, which is for "
             f"{task}",
-            f"write {task}",
+            task,
         )
 
 
@@ -35,7 +62,7 @@ def task_matches_model(subject: Subject) -> Iterator[Finding]:
     Severity.ERROR,
     why="Text to video takes no image: the settings would be ignored.",
     source="promise 5 of the design: nothing is silently something else",
-    reads=("model.type", "data.image_column", "training.image_dropout", "validation.images"),
+    reads=("model.type", "data.image_column", "training.image_dropout", "validation.images[]"),
     good={"model.type": "t2v"},
     bad={"model.type": "t2v", "data.image_column": "images.txt"},
 )
@@ -51,4 +78,37 @@ def image_column_with_t2v(subject: Subject) -> Iterator[Finding]:
     }
     for at, given in told.items():
         if given:
-            yield Finding(at, f"{at} means nothing with model.type: t2v", "remove it", at_key=True)
+            yield Finding(at, f"{at} means nothing with model.type: t2v", "remove it")
+
+
+@rule(
+    "validation-images",
+    Severity.ERROR,
+    why="Image to video starts each sample from an image.",
+    source="diffusers pipeline_cogvideox_image2video.py: image is required",
+    reads=("model.type", "validation.prompts[]", "validation.images[]"),
+    good={
+        "model.path": "THUDM/CogVideoX-5b-I2V",
+        "validation.steps": 200,
+        "validation.prompts": ["A cat walks.", "A dog runs."],
+        "validation.images": ["cat.png", "dog.png"],
+    },
+    bad={
+        "model.path": "THUDM/CogVideoX-5b-I2V",
+        "validation.steps": 200,
+        "validation.prompts": ["A cat walks.", "A dog runs."],
+        "validation.images": ["cat.png"],
+    },
+)
+def validation_images(subject: Subject) -> Iterator[Finding]:
+    """Image to video has one validation image a prompt."""
+    validation = subject.spec.validation
+    if validation is None or subject.spec.model.type != "i2v":
+        return
+    prompts, images = len(validation.prompts), len(validation.images)
+    if prompts != images:
+        yield Finding(
+            "validation.images",
+            f"{images} validation images for {prompts} prompts",
+            f"name {prompts}, one a prompt",
+        )

@@ -19,9 +19,9 @@ from cvbundle.rules.rule import Finding, Subject, rule
 def precision_fp16(subject: Subject) -> Iterator[Finding]:
     """fp16 is for models that were trained in it."""
     if subject.spec.training.mixed_precision == "fp16" and subject.model.precision != "fp16":
-        yield Finding(
+        yield Finding.write(
             "training.mixed_precision",
             f"fp16 overflows on {subject.model.name}, which was trained in "
             f"{subject.model.precision}",
-            f"write {subject.model.precision}",
+            subject.model.precision,
         )

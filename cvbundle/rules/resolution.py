@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cvbundle.model.identify import BaseModel
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Resolution
@@ -26,11 +27,10 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
     unit = subject.model.architecture.pixels_per_patch
     wrong = [value for value in (size.height, size.width) if value % unit]
     if wrong:
-        better = Resolution(size.frames, _nearest(size.height, unit), _nearest(size.width, unit))
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{' and '.join(map(str, wrong))}: height and width must be multiples of {unit}",
-            f"write {better}",
+            str(_legal(size, subject.model)),
         )
 
 
@@ -46,17 +46,122 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
 )
 def resolution_fixed(subject: Subject) -> Iterator[Finding]:
     """A model with learned positions gets exactly its own height and width."""
-    size = subject.spec.data.resolution
-    own = subject.model.resolution
-    if not subject.model.architecture.transformer.use_learned_positional_embeddings:
+    size, own = subject.spec.data.resolution, subject.model.resolution
+    if not _has_learned_positions(subject.model):
         return
     if (size.height, size.width) != (own.height, own.width):
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{size.height}x{size.width}: this model's learned positions are for exactly "
             f"{own.height}x{own.width}",
-            f"write {Resolution(size.frames, own.height, own.width)}",
+            str(Resolution(size.frames, own.height, own.width)),
         )
+
+
+@rule(
+    "resolution-5b",
+    Severity.WAIVABLE,
+    why="cogvideox-5b was trained on one size only. Its code runs at others, with positions it has "
+    "never seen.",
+    source="zai-org/CogVideo README.md:202, issue 732; finetune/schemas/args.py:153 means to check "
+    "this, but compares with names that no model has",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={"model.path": "THUDM/CogVideoX-5b", _FIELD: "49x480x720"},
+    bad={"model.path": "THUDM/CogVideoX-5b", _FIELD: "49x256x384"},
+)
+def resolution_5b(subject: Subject) -> Iterator[Finding]:
+    """cogvideox-5b gets exactly its own height and width."""
+    size, own = subject.spec.data.resolution, subject.model.resolution
+    known = subject.model.card
+    if known is None or known.name != "cogvideox-5b":
+        return
+    if (size.height, size.width) != (own.height, own.width):
+        yield Finding.write(
+            _FIELD,
+            f"{size.height}x{size.width}: {known.name} was trained on {own.height}x{own.width}",
+            str(Resolution(size.frames, own.height, own.width)),
+        )
+
+
+@rule(
+    "resolution-grid",
+    Severity.ERROR,
+    why="The 1.5 models cut their rotary positions out of a table for their sample size: a patch "
+    "grid that is taller or wider, such as portrait, trains and then fails in every pipeline.",
+    source="diffusers pipeline_cogvideox.py, _prepare_rotary_positional_embeddings ('slice'); "
+    "executed",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={"model.path": "THUDM/CogVideoX1.5-5B", _FIELD: "81x768x1360"},
+    bad={"model.path": "THUDM/CogVideoX1.5-5B", _FIELD: "81x1360x768"},
+)
+def resolution_grid(subject: Subject) -> Iterator[Finding]:
+    """The patch grid fits the table of rotary positions."""
+    limit = subject.model.architecture.grid_limit
+    if limit is None:
+        return
+    size = subject.spec.data.resolution
+    unit = subject.model.architecture.pixels_per_patch
+    highest, widest = limit[0] * unit, limit[1] * unit
+    if size.height > highest or size.width > widest:
+        yield Finding.write(
+            _FIELD,
+            f"{size.height}x{size.width}: this model's positions end at {highest} rows and "
+            f"{widest} columns",
+            str(_legal(size, subject.model)),
+        )
+
+
+@rule(
+    "resolution-untrained",
+    Severity.WARNING,
+    why="The model runs at this size, but wasn't trained on it.",
+    source="zai-org/CogVideo README.md:189-258, issue 732",
+    reads=(_FIELD,),
+    needs_model=True,
+    good={"model.path": "THUDM/CogVideoX1.5-5B-I2V", _FIELD: "81x768x1024"},
+    bad={"model.path": "THUDM/CogVideoX-2b", _FIELD: "49x256x384"},
+)
+def resolution_untrained(subject: Subject) -> Iterator[Finding]:
+    """2b and 1.5 get the sizes of their cards; a smaller relative gets its own."""
+    known = subject.model.card
+    size, own = subject.spec.data.resolution, subject.model.resolution
+    if known is None or known.name == "cogvideox-5b" or _has_learned_positions(subject.model):
+        return
+    if _legal(size, subject.model) != size:
+        return  # an error says so already
+    same_size = (own.height, own.width) == (known.resolution.height, known.resolution.width)
+    if (size.height, size.width) == (own.height, own.width):
+        return
+    if not (same_size and known.trained_at(size.height, size.width)):
+        sizes = f"{own.height}x{own.width}"
+        if same_size and known.any_aspect:
+            sizes = f"{own.height}x{own.height} to {sizes}"
+        yield Finding(
+            _FIELD,
+            f"{size.height}x{size.width}: {known.name} was trained on {sizes}",
+            f"write {Resolution(size.frames, own.height, own.width)}",
+            replacement=str(Resolution(size.frames, own.height, own.width)),
+        )
+
+
+def _has_learned_positions(model: BaseModel) -> bool:
+    return model.architecture.transformer.use_learned_positional_embeddings
+
+
+def _legal(size: Resolution, model: BaseModel) -> Resolution:
+    """The nearest size that no error forbids."""
+    if _has_learned_positions(model) or (model.card and model.card.name == "cogvideox-5b"):
+        return Resolution(size.frames, model.resolution.height, model.resolution.width)
+    unit = model.architecture.pixels_per_patch
+    height, width = _nearest(size.height, unit), _nearest(size.width, unit)
+    if limit := model.architecture.grid_limit:
+        highest, widest = limit[0] * unit, limit[1] * unit
+        if width <= highest and height <= widest and (height > highest or width > widest):
+            height, width = width, height
+        height, width = min(height, highest), min(width, widest)
+    return Resolution(size.frames, height, width)
 
 
 def _nearest(value: int, unit: int) -> int:

@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from cvbundle.model.identify import BaseModel
 from cvbundle.problems import Path, Severity
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document
 
@@ -22,6 +23,14 @@ class Subject:
         """Whether the spec itself says something there, so that it isn't a default."""
         return self.document.has(tuple(dotted.split(".")))
 
+    def later(self, one: str, other: str) -> str:
+        """Of two fields, the one that stands later in the spec."""
+        return max((one, other), key=self._position)
+
+    def _position(self, dotted: str) -> tuple[int, int]:
+        place = self.document.place(tuple(dotted.split(".")))
+        return place.line, place.column
+
 
 @frozen
 class Finding:
@@ -34,6 +43,24 @@ class Finding:
     """Which item, where the field is a list."""
     at_key: bool = False
     """The field should not be there at all."""
+    replacement: str | None = None
+    """The YAML text to write there instead, where it is one."""
+    otherwise: str | None = None
+    """A field that conflicts with `at`: the place where `at` is a default and this one is not."""
+
+    @classmethod
+    def write(
+        cls,
+        at: str,
+        message: str,
+        value: object,
+        *,
+        index: int | None = None,
+        otherwise: str | None = None,
+    ) -> "Finding":
+        """A finding that is mended by writing one value."""
+        text = flow(value)
+        return cls(at, message, f"write {text}", index=index, replacement=text, otherwise=otherwise)
 
     @property
     def path(self) -> Path:
@@ -56,7 +83,11 @@ class Rule:
     why: str
     source: str
     reads: tuple[str, ...] = ()
-    """The fields it looks at: it is left out where one of them is not known."""
+    """The fields it looks at: it is left out where one of them is not known.
+
+    `field[]` is a list or section of which the parts are looked at by themselves, or not at all:
+    one that is not known leaves out no more than what is found there.
+    """
     needs_model: bool = False
     good: Example = field(factory=dict)
     bad: Example = field(factory=dict)
@@ -118,9 +149,19 @@ def all_rules() -> Mapping[str, Rule]:
         dataset,
         frames,
         inputs,
+        launch,
+        optimizer,
         precision,
+        reading,
         resolution,
         schedule,
     )
 
     return _rules
+
+
+def acceptable_rules() -> tuple[str, ...]:
+    """The ids that `allow` may name, by the alphabet: of warnings and waivable errors."""
+    return tuple(
+        sorted(rule.id for rule in all_rules().values() if rule.severity is not Severity.ERROR)
+    )

@@ -19,18 +19,10 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
     """Exactly one of the two."""
     training = subject.spec.training
     if training.steps is None and training.epochs is None:
-        yield Finding("training.steps", "neither steps nor epochs are given", "write steps: 1000")
+        yield Finding("training.steps", "neither steps nor epochs are given", "write 1000")
     if training.steps is not None and training.epochs is not None:
-        later = max(
-            ("training.steps", "training.epochs"),
-            key=lambda at: _line(subject, at),
-        )
-        yield Finding(later, "both steps and epochs are given", "remove one of them", at_key=True)
-
-
-def _line(subject: Subject, at: str) -> tuple[int, int]:
-    place = subject.document.place(tuple(at.split(".")))
-    return place.line, place.column
+        later = subject.later("training.steps", "training.epochs")
+        yield Finding(later, "both steps and epochs are given", "remove one of them")
 
 
 @rule(
@@ -38,21 +30,27 @@ def _line(subject: Subject, at: str) -> tuple[int, int]:
     Severity.ERROR,
     why="The learning rate would never reach its value.",
     source="diffusers optimization.py: warmup counts optimizer steps",
-    reads=("training.steps", "lr_scheduler.warmup_steps", "lr_scheduler.name"),
+    reads=(
+        "training.steps",
+        "training.epochs",
+        "lr_scheduler.warmup_steps",
+        "lr_scheduler.name",
+    ),
     good={"training.steps": 1000, "lr_scheduler.warmup_steps": 100},
-    bad={"training.steps": 50, "lr_scheduler.warmup_steps": 100},
+    bad={"training.steps": 200, "lr_scheduler.warmup_steps": 500},
 )
 def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
     """Warmup ends before the run does."""
-    schedule = subject.spec.lr_scheduler
-    steps = subject.spec.training.steps
-    if steps is None or schedule.name == "constant" or schedule.warmup_steps <= steps:
+    schedule, training = subject.spec.lr_scheduler, subject.spec.training
+    if training.steps is None or training.epochs is not None or schedule.name == "constant":
         return
-    yield Finding(
-        "lr_scheduler.warmup_steps",
-        f"{schedule.warmup_steps} steps of warmup in a run of {steps}",
-        f"write {steps // 10}",
-    )
+    if schedule.warmup_steps > training.steps:
+        yield Finding.write(
+            "lr_scheduler.warmup_steps",
+            f"{schedule.warmup_steps} steps of warmup in a run of {training.steps}",
+            training.steps // 10,
+            otherwise="training.steps",
+        )
 
 
 @rule(
@@ -78,8 +76,30 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     every = subject.spec.checkpointing.steps
     if validation is not None and validation.steps % every:
         near = max(1, (2 * validation.steps + every) // (2 * every)) * every
-        yield Finding(
+        yield Finding.write(
             "validation.steps",
             f"{validation.steps} is not a multiple of checkpointing.steps ({every})",
-            f"write {near}",
+            near,
         )
+
+
+@rule(
+    "checkpoint-never",
+    Severity.WARNING,
+    why="The first checkpoint would come after the end: a run that is killed starts over.",
+    source="design, section 4",
+    reads=("training.steps", "training.epochs", "checkpointing.steps"),
+    good={"training.steps": 1000, "checkpointing.steps": 500},
+    bad={"training.steps": 1000, "checkpointing.steps": 2000},
+)
+def checkpoint_never(subject: Subject) -> Iterator[Finding]:
+    """The run lasts to its first checkpoint."""
+    training, every = subject.spec.training, subject.spec.checkpointing.steps
+    if training.steps is None or training.epochs is not None or every <= training.steps:
+        return
+    yield Finding.write(
+        "checkpointing.steps",
+        f"a checkpoint every {every} steps in a run of {training.steps}",
+        max(1, training.steps // 5),
+        otherwise="training.steps",
+    )

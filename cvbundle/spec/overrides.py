@@ -21,49 +21,68 @@ def override(document: Document, settings: Iterable[str]) -> Document:
 def _set(document: Document, setting: str) -> Document:
     name, equals, text = setting.partition("=")
     path: Path = tuple(name.strip().split("."))
-    whole = Place("--set", 1, 1, len(setting), setting)
     if not equals or not all(path):
-        hint = "write --set training.learning_rate=1e-4"
-        problem = Problem("yaml-syntax", Severity.ERROR, whole, "not field=value", hint)
-        return evolve(document, problems=(*document.problems, problem))
-    value_place = Place("--set", 1, len(name) + 2, max(1, len(text)), setting)
-    given = read(f"value: {text}".encode(), "--set")
-    if given.problems or "value" not in given.data:
-        problems = tuple(evolve(found, place=value_place, path=path) for found in given.problems)
+        whole = Place("--set", 1, 1, max(1, len(setting)), setting)
+        return _refused(document, whole, "not field=value", "write training.learning_rate=1e-4")
+    key_place = Place("--set", 1, 1, len(name), setting)
+    value_place = Place("--set", 1, len(name) + 2, max(1, len(text)), setting, whole=bool(text))
+    document = with_value(document, path, None, value_place, key_place)
+    given = read(f"value: {text}".encode("utf-8", "surrogateescape"), "--set")
+    problems = given.problems
+    if not problems and (set(given.data) != {"value"} or not given.complete):
+        problems = (Problem("yaml-syntax", Severity.ERROR, value_place, "not one value"),)
+    if problems:
+        placed = (evolve(problem, place=value_place, path=path) for problem in problems)
         return evolve(
             document,
-            problems=document.problems + problems,
+            problems=(*document.problems, *placed),
             unsound=document.unsound | {path},
-            values={**document.values, path: value_place},
         )
-    key_place = Place("--set", 1, 1, len(name), setting)
-    return with_value(document, path, given.data["value"], value_place, key_place)
+    return evolve(document, data=_with(document.data, path, given.data["value"]))
 
 
 def with_value(
     document: Document, path: Path, value: object, place: Place, key_place: Place
 ) -> Document:
     """The document with another value at `path`, said to stand at `place`."""
-    data = _deep_copy(document.data)
-    target = data
-    for step in path[:-1]:
-        inner = target.get(str(step))
-        if not isinstance(inner, dict):
-            inner = {}
-            target[str(step)] = inner
-        target = inner
-    target[str(path[-1])] = value
-    values = {at: old for at, old in document.values.items() if at[: len(path)] != path}
+    document = _without(document, path)
     return evolve(
         document,
-        data=data,
-        values={**values, path: place},
+        data=_with(document.data, path, value),
+        values={**document.values, path: place},
         keys={**document.keys, path: key_place},
-        unsound=document.unsound - {path},
     )
 
 
-def _deep_copy(data: dict[str, object]) -> dict[str, object]:
-    return {
-        key: _deep_copy(value) if isinstance(value, dict) else value for key, value in data.items()
-    }
+def _refused(document: Document, place: Place, message: str, hint: str) -> Document:
+    problem = Problem("yaml-syntax", Severity.ERROR, place, message, hint)
+    return evolve(document, problems=(*document.problems, problem))
+
+
+def _without(document: Document, path: Path) -> Document:
+    """The document that says nothing of a path: neither a value, nor places, nor doubts."""
+
+    def is_below(other: Path) -> bool:
+        return other[: len(path)] == path
+
+    return evolve(
+        document,
+        values={at: place for at, place in document.values.items() if not is_below(at)},
+        keys={at: place for at, place in document.keys.items() if not is_below(at)},
+        unsound=frozenset(at for at in document.unsound if not is_below(at)),
+        # What was wrong with a value that is replaced is wrong no longer.
+        problems=tuple(
+            problem
+            for problem in document.problems
+            if not problem.path or not is_below(problem.path)
+        ),
+    )
+
+
+def _with(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
+    """A copy of the data with a value at a path; what stands in its way is replaced."""
+    key = str(path[0])
+    if len(path) == 1:
+        return {**data, key: value}
+    inner = data.get(key)
+    return {**data, key: _with(inner if isinstance(inner, dict) else {}, path[1:], value)}

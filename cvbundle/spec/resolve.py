@@ -14,6 +14,7 @@ BY_MODEL: tuple[Path, ...] = (
     ("validation", "fps"),
 )
 """The fields whose default is the model's."""
+_MAX_LIST_BYTES = 1 << 20
 
 
 def with_defaults(data: Mapping[str, object], by_model: Mapping[Path, object]) -> dict[str, object]:
@@ -46,12 +47,17 @@ def with_listed(data: Mapping[str, object], base: FilePath, field: str) -> dict[
     if not isinstance(named, str):
         return dict(data)
     try:
-        lines = (base / named).read_text("utf-8-sig").splitlines()
+        path = base / FilePath(named).expanduser()
+        if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_LIST_BYTES):
+            raise UserError(f"{named} is not a text file")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise UserError(f"{named} can't be read ({error.strerror})") from None
-    except (UnicodeDecodeError, ValueError):
+    except UnicodeDecodeError:
         raise UserError(f"{named} is not UTF-8 text") from None
-    entries = [line.strip() for line in lines if line.strip()]
+    except (ValueError, RuntimeError):  # a zero byte in the name, the home of nobody
+        raise UserError(f"{named} is not a path") from None
+    entries = [line.strip() for line in text.split("\n") if line.strip()]
     if not entries:
         raise UserError(f"{named} is empty")
     return {**data, "validation": {**cast(Mapping[str, object], section), field: entries}}

@@ -53,6 +53,8 @@ Tracker = Literal[
 
 _RESOLUTION = re.compile(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})")
 _MAX_SEED = 2**64 - 1
+# A commit, branch or tag: it becomes part of a path in the hub's cache, and must not lead out.
+_REVISION = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}"
 
 
 @frozen(order=True)
@@ -77,6 +79,11 @@ class Resolution:
 
     def __str__(self) -> str:
         return f"{self.frames}x{self.height}x{self.width}"
+
+
+def is_revision(text: str) -> bool:
+    """Whether a text can be a commit, branch or tag."""
+    return re.fullmatch(_REVISION, text) is not None
 
 
 @frozen
@@ -128,7 +135,7 @@ class Model:
     )
     revision: str | None = field(
         default=None,
-        validator=optional(min_len(1)),
+        validator=optional(matches_re(_REVISION)),
         metadata=about(
             "Hub only: the commit. A branch or tag is resolved to its commit at compile time.", None
         ),
@@ -379,7 +386,7 @@ class Optimizer:
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
         validator=[min_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
-        metadata=about("Decay rates of the moments.", [0.9, 0.95]),
+        metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
     )
     epsilon: float = field(
         default=1e-8, validator=gt(0.0), metadata=about("Added to the denominator.", 1e-8)
@@ -448,7 +455,7 @@ class Validation:
         default=(),
         metadata=about(
             "Image to video: one image a prompt, or the path of a text file with one path a line.",
-            [],
+            ["first_frame.png"],
         ),
     )
     num_inference_steps: int = field(

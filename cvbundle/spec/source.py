@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_DIGITS = 40
+MAX_DIGITS = 20
+"""2^64, the largest seed, has twenty."""
+MAX_VALUES = 5_000
+"""Far more than a spec has, so that a hostile file costs no time."""
+_MAX_NUMBER = 64
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -30,7 +34,7 @@ _AMBIGUOUS = (
     (re.compile(r"[-+]?0b[01_]+"), "binary in YAML 1.1, text in YAML 1.2"),
     (
         re.compile(
-            r"[-+]?(?=[0-9.]*_)(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
+            r"[-+]?(?=[0-9a-fA-Fx.]*_)(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
         ),
         "a number in YAML 1.1, text in YAML 1.2",
     ),
@@ -47,7 +51,8 @@ class Document:
     """A spec as plain data, and where each of its values and keys stands.
 
     `unsound` holds the paths whose value was refused while reading: they are absent from `data`,
-    and nothing may be concluded from their absence.
+    and nothing may be concluded from their absence. Where the text could not be read to its end
+    (`complete`), nothing may be concluded from the absence of anything.
     """
 
     file: str
@@ -56,12 +61,15 @@ class Document:
     keys: dict[Path, Place]
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[Path] = frozenset()
+    complete: bool = True
 
     def place(self, path: Path) -> Place:
         """The place of a value, or of the nearest section's key around it where it is missing."""
         if path in self.values:
             return self.values[path]
-        return self.section(path[:-1]) if path else self.top()
+        if path and isinstance(path[-1], int):
+            return self.place(path[:-1])
+        return self.section(path[:-1])
 
     def section(self, path: Path) -> Place:
         """The place of a section's key; line 1 for the top."""
@@ -138,6 +146,9 @@ class _Reader:
     unsound: set[Path] = Factory(set)
     stack: list[_Open] = Factory(list)
     lines: list[str] = Factory(list)
+    lengths: dict[int, int] = Factory(dict)
+    last: Path = ()
+    complete: bool = True
 
     def document(self) -> Document:
         return Document(
@@ -147,6 +158,7 @@ class _Reader:
             self.keys,
             tuple(self.problems),
             frozenset(self.unsound),
+            self.complete,
         )
 
     def read(self) -> None:
@@ -155,22 +167,37 @@ class _Reader:
         try:
             self._events()
         except _Stop:
-            self.unsound.add(())
+            self._broken_off()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = self._spot(mark.line, mark.column) if mark else Place(self.file, 1, 1)
+            place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
             self._problem("yaml-syntax", place, message, "not YAML from here on")
-            self.unsound.add(())
+            self._broken_off()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
             message = f"{_character(error.character)} is not allowed in YAML"
             self._problem("yaml-syntax", place, message, "remove it")
-            self.unsound.add(())
+            self._broken_off()
+
+    def _broken_off(self) -> None:
+        """What was being read has no known end, and what comes after it is not known at all."""
+        self.complete = False
+        # Where a bracket or quote is missing, the last value has swallowed what came after it.
+        self.unsound.add(self.last)
+        for still_open in self.stack:
+            if isinstance(still_open.target, list):
+                self.unsound.add(still_open.path)
+            elif still_open.key is not None:
+                self.unsound.add((*still_open.path, still_open.key))
 
     def _events(self) -> None:
         documents = 0
-        for event in _parsed(self.text):
+        for number, event in enumerate(_parsed(self.text)):
+            if number > 2 * MAX_VALUES:
+                place = self._place(event.start_mark, event.end_mark)
+                self._unsafe(place, f"more than {MAX_VALUES:,} values", "is this the right file?")
+                raise _Stop
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, yaml.MappingStartEvent):
@@ -204,8 +231,9 @@ class _Reader:
 
     def _plain(self, text: str, path: Path, place: Place) -> object:
         if reading := _ambiguity(text):
-            hint = f'write "{text}" for text, or the number in plain digits'
-            self._problem("yaml-ambiguous", place, f"{text} is {reading}", hint, path)
+            short = text if len(text) <= _MAX_NUMBER else f"{text[:_MAX_NUMBER]}…"
+            hint = f'write "{short}" for text, or the number in plain digits'
+            self._problem("yaml-ambiguous", place, f"{short} is {reading}", hint, path)
             self.unsound.add(path)
         elif message := _no_number(text):
             self._problem("value-range", place, message, "write a finite number", path)
@@ -241,7 +269,7 @@ class _Reader:
                 raise _Stop
             path = self._path()
             kept = self._wanted(event, path, place)
-            self._put(path, place, target, kept)
+            self._put(path, evolve(place, whole=False), target, kept)
         elif isinstance(target, list):
             self._no_sections(place, "the spec is a list")
             raise _Stop
@@ -293,6 +321,7 @@ class _Reader:
 
     def _put(self, path: Path, place: Place, value: object, kept: bool) -> None:
         top = self.stack[-1]
+        self.last = path
         if isinstance(top.target, list):
             top.target.append(value)
         else:
@@ -320,13 +349,25 @@ class _Reader:
         self.unsound.add(())
 
     def _place(self, start: Any, end: Any) -> Place:
-        width = end.column - start.column if end.line == start.line else MAX_BYTES
-        return self._spot(start.line, start.column, width)
+        one_line = end.line == start.line
+        width = end.column - start.column if one_line else MAX_BYTES
+        return self._spot(start.line, start.column, width, whole=one_line and width > 0)
 
-    def _spot(self, line: int, column: int, width: int = 1) -> Place:
+    def _spot(self, line: int, column: int, width: int = 1, *, whole: bool = False) -> Place:
         text = self.lines[line] if line < len(self.lines) else ""
-        width = max(1, min(width, len(text.rstrip()) - column))
-        return Place(self.file, line + 1, column + 1, width, text)
+        if line not in self.lengths:
+            self.lengths[line] = len(text.rstrip())
+        width = max(1, min(width, self.lengths[line] - column))
+        return Place(self.file, line + 1, column + 1, width, text, whole)
+
+    def _mark(self, line: int, column: int) -> Place:
+        """Where an error was seen; the end of what is written, for one seen after all of it."""
+        here = self.lines[line][column:] if line < len(self.lines) else ""
+        if not any(text.strip() for text in (here, *self.lines[line + 1 :])):
+            written = [number for number, text in enumerate(self.lines) if text.strip()]
+            line = written[-1] if written else 0
+            column = len(self.lines[line].rstrip())
+        return self._spot(line, column)
 
     def _position(self, offset: int) -> tuple[int, int]:
         before = self.text[:offset]
@@ -361,6 +402,8 @@ def _no_number(text: str) -> str | None:
         return None
     if (_INT.fullmatch(text) or _HEX.fullmatch(text)) and len(text) > MAX_DIGITS:
         return f"a whole number of {len(text)} digits"
+    if len(text) > _MAX_NUMBER and _FLOAT.fullmatch(text):
+        return f"a number of {len(text)} digits"
     if _FLOAT.fullmatch(text) and abs(float(text)) == float("inf"):
         return f"{text[:MAX_DIGITS]} is too large for a number"
     return None
@@ -391,4 +434,6 @@ def read_scalar(text: str) -> object:
     document = read(f"value: {text}".encode(), "--set")
     if document.problems:
         raise ValueError(document.problems[0].message)
+    if set(document.data) != {"value"}:
+        raise ValueError("more than one value")
     return document.data["value"]

@@ -1,7 +1,6 @@
 """Plain data to a `Spec`, strictly, with every failure turned into a problem at its place."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
@@ -17,8 +16,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import About, Resolution, Spec, about_field, is_section
-from cvbundle.spec.source import Document
+from cvbundle.spec.source import Document, read_scalar
 
 _MAX_ROUNDS = 8
 
@@ -39,9 +39,14 @@ class Structured:
         return is_sound(path, self.unsound)
 
 
-def is_sound(path: Path, unsound: frozenset[Path]) -> bool:
+def is_sound(path: Path, unsound: Set[Path]) -> bool:
     """Whether none of the `unsound` paths is `path`, above it or below it."""
-    return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in unsound)
+    return is_known(path, unsound) and not any(bad[: len(path)] == path for bad in unsound)
+
+
+def is_known(path: Path, unsound: Set[Path]) -> bool:
+    """Whether neither `path` nor anything it stands in is `unsound`; parts of it may be."""
+    return not any(path[:depth] in unsound for depth in range(len(path) + 1))
 
 
 class WrongType(TypeError):
@@ -71,6 +76,8 @@ def structure(
     stand-ins without a problem of their own.
     """
     unsound = set(unknown | document.unsound)
+    if not document.complete:
+        unsound.update(_absent(document, Spec, ()))
     problems: list[Problem] = []
     remaining = _copied(data)
     for path in sorted(unsound, key=len):
@@ -87,6 +94,16 @@ def structure(
         else:
             return Structured(spec, tuple(problems), frozenset(unsound))
     raise AssertionError(f"no stand-ins found for {sorted(map(dotted, unsound))}")
+
+
+def _absent(document: Document, cls: Any, path: Path) -> Iterator[Path]:
+    """The fields that a document says nothing of, and so may have said had it been read whole."""
+    for name, attribute in attrs.fields_dict(cls).items():
+        inner, at = _section_class(attribute.type), (*path, name)
+        if not document.has(at):
+            yield at
+        elif is_section(inner):
+            yield from _absent(document, inner, at)
 
 
 def plain(spec: Spec) -> dict[str, object]:
@@ -137,33 +154,52 @@ def _problems(
             cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
         ):
             yield _unknown_key(document, (*path, key), known)
-    elif any(path[: len(bad)] == bad for bad in unsound):
+    elif not is_known(path, unsound):
         return
     elif isinstance(cause, KeyError):
         about = _about(path)
-        hint = f"write {path[-1]}: {_shown(about.example)}" if about and about.example else ""
+        hint = f"write {path[-1]}: {flow(about.example)}" if about and about.example else ""
         if about:
             hint = f"{hint} ({about.doc.rstrip('.')})" if hint else about.doc
         yield _problem("value-missing", document, path, f"{dotted(path)} is missing", hint)
     elif isinstance(cause, WrongChoice):
-        near = _nearest(str(cause.value), cause.choices)
+        only = cause.choices[0] if len(cause.choices) == 1 else None
+        near = only or nearest(str(cause.value), cause.choices)
         hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
-        message = f"{_shown(cause.value)} is not a {path_name(path)}: {', '.join(cause.choices)}"
-        yield _problem("value-choice", document, path, message, hint)
+        message = f"{dotted(path)} can't be {_shown(cause.value)}"
+        if not only:
+            message += f": {', '.join(cause.choices)}"
+        yield _problem("value-choice", document, path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
-        yield _problem("value-type", document, path, message, _type_hint(cause))
+        better = _right_type(cause)
+        hint = f"write {better or cause.expected}"
+        if better is None and not cause.expected.startswith("one of"):
+            hint += _such_as(path)
+        yield _problem("value-type", document, path, message, hint, better)
     else:
         limit = _limit(str(cause.args[0]))
         message = f"{dotted(path)}: {limit}"
         about = _about(path)
-        yield _problem("value-range", document, path, message, about.doc if about else "")
+        hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
+        yield _problem("value-range", document, path, message, hint)
+
+
+def _such_as(path: Path) -> str:
+    """`, such as 128`: a sound value of the field, or of the list that an item is in."""
+    about = _about(path)
+    example = about.example if about else None
+    if isinstance(path[-1], int) and isinstance(example, list):
+        example = example[0]
+    return "" if example is None else f", such as {flow(example)}"
 
 
 def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
-    key = str(path[-1])
-    hint = ""
-    if near := _nearest(key, known):
+    key, hint = str(path[-1]), ""
+    near = nearest(key, known)
+    if near and document.has((*path[:-1], near)):
+        hint, near = f"{near} is there too: remove this one", None
+    elif near:
         hint = f"write {near}"
     elif homes := _homes(key):
         hint = f"{key} belongs to {' or '.join(homes)}"
@@ -172,11 +208,24 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     where = dotted(path[:-1]) or "the spec"
     place = document.keys.get(path) or document.section(path)
     message = f"{where} has no field {_shown(key)}"
-    return Problem("key-unknown", Severity.ERROR, place, message, hint, path)
+    at_key = path in document.keys and place.whole
+    return Problem(
+        "key-unknown", Severity.ERROR, place, message, hint, path, near if at_key else None
+    )
 
 
-def _problem(rule: str, document: Document, path: Path, message: str, hint: str) -> Problem:
-    return Problem(rule, Severity.ERROR, document.place(path), message, hint, path)
+def _problem(
+    rule: str,
+    document: Document,
+    path: Path,
+    message: str,
+    hint: str,
+    replacement: str | None = None,
+) -> Problem:
+    place = document.place(path)
+    if not document.has(path) or not place.whole:
+        replacement = None
+    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
 
 
 def _order(place: Place) -> tuple[int, int]:
@@ -217,8 +266,12 @@ def _homes(key: str) -> list[str]:
     ]
 
 
-def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str | None:
-    close = difflib.get_close_matches(word.lower()[:100], known, n=1, cutoff=0.6)
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a misspelt one, if one is like it."""
+    # Slow to import, and only a wrong word needs it.
+    import difflib
+
+    close = difflib.get_close_matches(word.lower()[:100], list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 
 
@@ -248,37 +301,34 @@ def _described(value: object) -> str:
     return f"{kind} {shown}".strip()
 
 
-def _type_hint(cause: WrongType) -> str:
-    value = cause.value
-    if isinstance(value, str) and "list" in cause.expected:
-        return f"write [{value}]" if value else "write a list"
-    if isinstance(value, str) and "number" in cause.expected:
-        text = value.strip()
-        if text.lstrip("-").isdigit() or _is_float(text):
-            return f"write {text} without quotes"
-    if isinstance(value, str) and "true or false" in cause.expected:
-        told = {
-            "yes": "true",
-            "on": "true",
-            "true": "true",
-            "no": "false",
-            "off": "false",
-            "false": "false",
-        }
-        return f"write {told[value.lower()]}" if value.lower() in told else "write true or false"
-    if isinstance(value, bool | int | float) and "text" in cause.expected:
-        return f'write "{_shown(value)}" for text'
-    if isinstance(value, float) and "whole" in cause.expected and value.is_integer():
-        return f"write {int(value)}"
-    return f"write {cause.expected}"
+_SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false"}
+_SWITCHES["false"] = "false"
 
 
-def _is_float(text: str) -> bool:
+def _right_type(cause: WrongType) -> str | None:
+    """The same value, written as the type that is wanted; None where it can't be."""
+    value, expected = cause.value, cause.expected
+    if "list" in expected and isinstance(value, str) and value:
+        return flow([value])
+    if "text" in expected and isinstance(value, bool | int | float):
+        return f'"{_shown(value)}"'
+    if "true or false" in expected and isinstance(value, str):
+        return _SWITCHES.get(value.strip().lower())
+    if "number" in expected and isinstance(value, str):
+        return _number(value.strip(), whole="whole" in expected)
+    if "whole" in expected and isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None
+
+
+def _number(text: str, *, whole: bool) -> str | None:
+    """The text, where it is a number as a spec writes one."""
     try:
-        float(text)
+        value = read_scalar(text)
     except ValueError:
-        return False
-    return True
+        return None
+    kinds = (int,) if whole else (int, float)
+    return text if isinstance(value, kinds) and not isinstance(value, bool) else None
 
 
 def _limit(message: str) -> str:
@@ -287,7 +337,7 @@ def _limit(message: str) -> str:
     if not found:
         return message
     if rest.startswith("match regex"):
-        value = rest.rpartition(" (")[2].removesuffix(" doesn't)")
+        value = _shown(rest.rpartition(" (")[2].removesuffix(" doesn't)"))
         return f"{value} has characters or a length that are not allowed"
     prefix = "its length must " if message.startswith("Length") else "must "
     return (prefix + rest).replace(": ", ", not ", 1)
@@ -317,8 +367,13 @@ def _stand_in(data: dict[str, object], path: Path) -> None:
         cls = _section_class(attribute.type)
         last = depth == len(path) - 1
         inner = target.get(step) if isinstance(target, dict) else None
-        list_item = depth + 1 < len(path) and isinstance(path[depth + 1], int)
-        if last or list_item or not isinstance(inner, dict):
+        index = path[depth + 1] if not last else None
+        if isinstance(index, int) and isinstance(inner, list) and _is_tuple(attribute.type):
+            # The other items stay what they are, and where they are.
+            if index < len(inner):
+                inner[index] = cast(list[object], about_field(attribute).example)[0]
+            return
+        if last or isinstance(index, int) or not isinstance(inner, dict):
             _put_stand_in(target, attribute)
             return
         target = inner

@@ -1,0 +1,36 @@
+"""`cvbundle explain`."""
+
+import json
+
+import click
+
+from cvbundle.explain import (
+    UnknownTopic,
+    find_topics,
+    overview_data,
+    overview_text,
+    topic_data,
+    topic_text,
+)
+
+
+@click.command("explain")
+@click.argument("name", metavar="RULE|FIELD", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+def command(name: str | None, as_json: bool) -> None:
+    """Say what a rule or a field means; without a name, list them all."""
+    if name is None:
+        click.echo(_json(overview_data()) if as_json else overview_text())
+        return
+    try:
+        topics = find_topics(name)
+    except UnknownTopic as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(_json([topic_data(topic) for topic in topics]))
+    else:
+        click.echo("\n\n".join(topic_text(topic) for topic in topics))
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)

@@ -1,0 +1,67 @@
+"""`cvbundle init`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from cvbundle.durable import write_bytes
+from cvbundle.problems import UserError
+from cvbundle.starters import DEFAULT, find_starter, overview, starter_text
+
+
+@click.command("init", epilog=f"\b\nTemplates:\n{overview()}")
+@click.argument("path", type=click.Path(path_type=Path, allow_dash=True), default="spec.yaml")
+@click.option("--template", "name", metavar="NAME", help=f"Which starter spec; {DEFAULT} if none.")
+@click.option(
+    "--from",
+    "launched",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A launch script of zai-org/CogVideo or a config of CogKit, to be written as a spec.",
+)
+def command(path: Path, name: str | None, launched: Path | None) -> None:
+    """Write a starter spec to PATH (spec.yaml; - prints it), never over a file that is there."""
+    if name is not None and launched is not None:
+        raise click.UsageError("--template and --from are two ways to begin: give one")
+    text = _starter(name or DEFAULT) if launched is None else _converted(launched)
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
+    _write_new(path, text)
+    todo = "put your data.root in, then" if launched is None else "next"
+    click.echo(f"{path}: written; {todo}: cvbundle check {path}")
+
+
+def _starter(name: str) -> str:
+    try:
+        return starter_text(find_starter(name))
+    except UserError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _converted(launched: Path) -> str:
+    from cvbundle.upstream.convert import convert_file
+
+    converted = convert_file(launched)
+    for note in converted.notes:
+        click.echo(f"note: {note}", err=True)
+    return converted.text
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that isn't there yet, whole.
+
+    Raises:
+        UserError: something of that name is there.
+    """
+    try:
+        # Claims the name: nobody else's file can come to be there meanwhile.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        raise UserError(f"{path} is there already; name another file") from None
+    try:
+        write_bytes(path, text.encode())
+    except BaseException:
+        path.unlink()
+        raise

@@ -1,0 +1,186 @@
+"""What a field or a rule means, from the texts that stand beside them in the code."""
+
+import re
+from collections.abc import Iterable, Mapping
+from textwrap import fill
+
+from cvbundle.problems import Severity
+from cvbundle.rules.reading import EXAMPLES
+from cvbundle.rules.rule import Rule, all_rules
+from cvbundle.spec import sweep
+from cvbundle.spec.fields import Field, all_fields
+from cvbundle.spec.flow import flow
+from cvbundle.spec.structure import nearest
+
+Topic = Field | Rule
+
+_WIDTH = 96
+
+
+class UnknownTopic(LookupError):
+    """A name that is neither a rule nor a field; `near` is the known name most like it."""
+
+    def __init__(self, name: str, near: str | None) -> None:
+        self.name = name
+        self.near = near
+        meant = f"did you mean {near}?" if near else "cvbundle explain lists all"
+        super().__init__(f"{name} is neither a rule nor a field: {meant}")
+
+
+def spec_fields() -> tuple[Field, ...]:
+    """Every section and field of a spec as it is written, `sweep` too."""
+    return (*all_fields(), sweep.FIELD)
+
+
+def every_rule() -> tuple[Rule, ...]:
+    """Every rule by the alphabet: the order they register in is that of imports."""
+    return tuple(sorted(all_rules().values(), key=lambda rule: rule.id))
+
+
+def find_topics(name: str) -> tuple[Topic, ...]:
+    """What a name means: one rule, one field, or every field whose last word it is.
+
+    Raises:
+        UnknownTopic: nothing has this name.
+    """
+    rules = all_rules()
+    if name in rules:
+        return (rules[name],)
+    fields = spec_fields()
+    whole = tuple(field for field in fields if field.name == name)
+    if whole:
+        return whole
+    by_last_word = tuple(field for field in fields if field.path[-1] == name)
+    if by_last_word:
+        return by_last_word
+    last_words = {field.path[-1]: field.name for field in reversed(fields)}
+    near = nearest(name, [*rules, *(field.name for field in fields), *last_words])
+    raise UnknownTopic(name, last_words.get(near, near) if near else None)
+
+
+def topic_text(topic: Topic) -> str:
+    """A rule or field, for a person."""
+    return _rule_text(topic) if isinstance(topic, Rule) else _field_text(topic)
+
+
+def overview_text() -> str:
+    """All fields and rules, a line each."""
+    lines = ["Fields"]
+    for field in spec_fields():
+        indent = "  " * len(field.path)
+        name = f"{indent}{field.path[-1]}{':' if field.is_section else ''}"
+        lines.append(f"{name:<34}{_first_sentence(field.about.doc)}")
+    lines += ["", "Rules"]
+    lines += [
+        f"  {rule.id:<26}{rule.severity.value:<10}{_first_sentence(what(rule))}"
+        for rule in every_rule()
+    ]
+    return "\n".join(lines)
+
+
+def topic_data(topic: Topic) -> dict[str, object]:
+    """The same for a program."""
+    if isinstance(topic, Field):
+        return {
+            "kind": "section" if topic.is_section else "field",
+            "name": topic.name,
+            "what": topic.about.doc,
+            "type": topic.kind,
+            "required": topic.required,
+            "default": topic.default_text,
+            "example": topic.about.example,
+            "local": topic.about.local,
+            "fields": [field.name for field in inner_fields(topic)],
+        }
+    good, bad = examples(topic)
+    return {
+        "kind": "rule",
+        "name": topic.id,
+        "severity": topic.severity.value,
+        "what": what(topic),
+        "why": topic.why,
+        "source": topic.source,
+        "good": good,
+        "bad": bad,
+    }
+
+
+def overview_data() -> list[dict[str, object]]:
+    """All fields and rules for a program."""
+    topics: list[Topic] = [*spec_fields(), *every_rule()]
+    return [topic_data(topic) for topic in topics]
+
+
+def what(rule: Rule) -> str:
+    """What a rule asks for, in one sentence."""
+    doc = rule.check.__doc__ if rule.check is not None else None
+    return " ".join((doc or rule.why).split())
+
+
+def severity_text(rule: Rule) -> str:
+    """What a rule's severity means for whoever breaks it."""
+    return {
+        Severity.ERROR: "error",
+        Severity.WAIVABLE: f"error, unless the spec says allow: [{rule.id}]",
+        Severity.WARNING: f"warning; allow: [{rule.id}] silences it",
+    }[rule.severity]
+
+
+def examples(rule: Rule) -> tuple[str, str]:
+    """Lines of a spec that keep to a rule, and some that break it; empty where clips would."""
+    if rule.id in EXAMPLES:
+        return EXAMPLES[rule.id].good, EXAMPLES[rule.id].bad
+    return _settings(rule.good), _settings(rule.bad)
+
+
+def inner_fields(field: Field) -> tuple[Field, ...]:
+    """The fields of a section."""
+    return tuple(inner for inner in all_fields() if inner.path[:-1] == field.path)
+
+
+def _settings(example: Mapping[str, object]) -> str:
+    return "\n".join(f"{name}: {flow(value)}" for name, value in example.items())
+
+
+def _rule_text(rule: Rule) -> str:
+    good, bad = examples(rule)
+    told = [("what", what(rule)), ("why", rule.why), ("source", rule.source)]
+    if told[0][1] == rule.why:
+        told.pop(0)
+    return "\n".join(
+        [
+            f"{rule.id}: {severity_text(rule)}",
+            *_items(told),
+            *_items([("good", good), ("bad", bad)]),
+        ]
+    )
+
+
+def _field_text(field: Field) -> str:
+    told = [("what", field.about.doc)]
+    if field.is_section:
+        told.append(("fields", ", ".join(inner.path[-1] for inner in inner_fields(field))))
+    else:
+        told.append(("type", field.kind))
+    if field.default_text:
+        told.append(("default", field.default_text))
+    if field.about.example is not None:
+        told.append(("example", f"{field.name}: {flow(field.about.example)}"))
+    if field.about.local:
+        told.append(("local", "says where something is on this machine: not part of the hash"))
+    head = f"{field.name}: required" if field.required else field.name
+    return "\n".join([head, *_items(told)])
+
+
+def _items(told: Iterable[tuple[str, str]]) -> list[str]:
+    lines = []
+    for label, text in told:
+        for number, line in enumerate(text.splitlines()):
+            first = f"  {label if number == 0 else '':<9}"
+            lines.append(fill(line, _WIDTH, initial_indent=first, subsequent_indent=" " * 11))
+    return lines
+
+
+def _first_sentence(text: str) -> str:
+    sentence = re.split(r"(?<=\w)\. |; ", text)[0].rstrip(".")
+    return sentence if len(sentence) <= 70 else f"{sentence[:69]}…"

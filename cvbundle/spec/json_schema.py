@@ -1,0 +1,161 @@
+"""The JSON Schema of a spec, for editors that complete and check while one types.
+
+It says what can be said of a field alone; the rules between fields, models and clips are `check`'s.
+Source: json-schema.org, draft 2020-12.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+
+from cvbundle.spec import sweep
+from cvbundle.spec.fields import LISTED_IN_FILES, Field, Limits, all_fields
+from cvbundle.spec.schema import Resolution
+
+_Schema = dict[str, Any]
+_STEPS_OR_EPOCHS = [
+    {
+        "required": ["steps"],
+        "properties": {"steps": {"type": "integer"}, "epochs": {"type": "null"}},
+    },
+    {
+        "required": ["epochs"],
+        "properties": {"epochs": {"type": "integer"}, "steps": {"type": "null"}},
+    },
+]
+
+
+def spec_schema(accepted: Sequence[str] = ()) -> _Schema:
+    """The schema of a whole spec, as plain data; `accepted` are the ids that `allow` may name."""
+    schema = _section(())
+    if accepted:
+        schema["properties"]["allow"]["items"] = {"enum": list(accepted)}
+    schema["properties"]["sweep"] = _sweep()
+    schema["properties"]["training"]["oneOf"] = _STEPS_OR_EPOCHS
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cvbundle spec",
+        "description": "A CogVideoX fine-tuning experiment; `cvbundle check` knows more.",
+        **schema,
+    }
+
+
+def _section(path: tuple[str, ...]) -> _Schema:
+    inner = [field for field in all_fields() if field.path[:-1] == path]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [field.path[-1] for field in inner if field.required],
+        "properties": {field.path[-1]: _field(field) for field in inner},
+    }
+
+
+def _field(field: Field) -> _Schema:
+    if field.is_section:
+        schema = _section(field.path)
+        if field.nullable:
+            schema["type"] = ["object", "null"]
+    else:
+        schema = _value(field.type, field.limits, field.item_limits)
+        if field.path in LISTED_IN_FILES:
+            schema = {"anyOf": [schema, {"type": "string", "minLength": 1}]}
+        if field.nullable:
+            schema = _or_null(schema)
+    return {**schema, **_described(field)}
+
+
+def _described(field: Field) -> _Schema:
+    about = field.about
+    text = about.doc
+    if about.default:
+        text = f"{text} Default: {about.default}."
+    described: _Schema = {"description": text}
+    if field.default is not attrs.NOTHING and not field.is_section:
+        described["default"] = _plain(field.default)
+    if about.example is not None:
+        described["examples"] = [_plain(about.example)]
+    return described
+
+
+def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
+    if type_ is Resolution:
+        return {
+            "anyOf": [
+                {"type": "string", "pattern": "^[0-9]{1,6}x[0-9]{1,6}x[0-9]{1,6}$"},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 3,
+                    "maxItems": 3,
+                },
+            ]
+        }
+    origin: Any = get_origin(type_)
+    if origin is Literal:
+        return {"enum": list(get_args(type_))}
+    if origin is tuple:
+        items = _value(get_args(type_)[0], item_limits, Limits())
+        return {
+            "type": "array",
+            "items": items,
+            **_given(minItems=limits.min_length, maxItems=limits.max_length),
+        }
+    kind = {bool: "boolean", int: "integer", float: "number", str: "string"}[type_]
+    return {
+        "type": kind,
+        **_given(
+            minimum=limits.at_least,
+            exclusiveMinimum=limits.more_than,
+            maximum=limits.at_most,
+            exclusiveMaximum=limits.less_than,
+            minLength=limits.min_length,
+            maxLength=limits.max_length,
+            pattern=f"^(?:{limits.pattern})$" if limits.pattern else None,
+        ),
+    }
+
+
+def _or_null(schema: _Schema) -> _Schema:
+    if "enum" in schema:
+        return {"enum": [*schema["enum"], None]}
+    if isinstance(schema.get("type"), str):
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+
+
+def _sweep() -> _Schema:
+    values = {name: {"$ref": _pointer(name)} for name in sweep.sweepable()}
+    lists = {name: {"type": "array", "minItems": 1, "items": values[name]} for name in values}
+    point = {"type": "object", "additionalProperties": False, "minProperties": 1}
+    return {
+        **_described(sweep.FIELD),
+        "anyOf": [
+            {**point, "properties": lists},
+            {"type": "array", "minItems": 1, "items": {**point, "properties": values}},
+            {"type": "null"},
+        ],
+    }
+
+
+def _pointer(name: str) -> str:
+    """Where a field's own schema is in the whole one (RFC 6901)."""
+    return "#/" + "/".join(f"properties/{step}" for step in name.split("."))
+
+
+def _given(**keywords: object) -> _Schema:
+    return {name: _plain(value) for name, value in keywords.items() if value is not None}
+
+
+def _plain(value: object) -> object:
+    """As JSON has it; whole floats as whole numbers, so that an editor writes 1 and not 1.0."""
+    if isinstance(value, Resolution):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value

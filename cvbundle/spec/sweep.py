@@ -1,0 +1,297 @@
+"""`sweep`: one spec that stands for several experiments.
+
+A map of fields to lists is a grid, every value of one with every value of the others; a list of
+maps is chosen points. Each point is a document of its own, in which the swept values keep the
+places they have in the sweep, so that whatever is wrong with them is reported there.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from attrs import define, evolve, field, frozen
+
+from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.spec.fields import Field, Limits, Sweep, all_fields
+from cvbundle.spec.flow import flow
+from cvbundle.spec.schema import About
+from cvbundle.spec.source import Document
+from cvbundle.spec.structure import nearest
+
+FIELD = Field(
+    path=("sweep",),
+    type=Sweep,
+    nullable=True,
+    about=About(
+        "Several experiments in one spec, one bundle each: fields to lists of values (a grid), or "
+        "a list of maps of fields to values (chosen points). Not part of a bundle's config.",
+        {"training.learning_rate": [1e-5, 5e-5], "lora.rank": [64, 128]},
+    ),
+    default=None,
+    limits=Limits(),
+    item_limits=Limits(),
+)
+"""Documented like the fields of the spec's classes."""
+MAX_POINTS = 1000
+
+_AT: Path = ("sweep",)
+
+
+@frozen
+class Point:
+    """One experiment of a sweep; the only one, without a name, where there is no sweep."""
+
+    settings: tuple[str, ...]
+    """The swept fields with their values: `lora.rank=64`."""
+    document: Document
+    """Without `sweep`, and with the point's values as if the spec had said them."""
+
+    @property
+    def name(self) -> str:
+        """All of its settings; empty where there is no sweep."""
+        return ", ".join(self.settings)
+
+
+@frozen
+class _Setting:
+    """One value of one field, and where it stands below `sweep`."""
+
+    path: Path
+    at: Path
+    value: object
+
+
+@functools.cache
+def sweepable() -> tuple[str, ...]:
+    """The fields that a sweep may name: every one that is a value or can be written as one."""
+    return tuple(
+        field.name
+        for field in all_fields()
+        if len(field.path) > 1 or not (field.is_section or field.name in ("cvbundle", "allow"))
+    )
+
+
+def points(document: Document) -> tuple[Point, ...]:
+    """Every point of a document's sweep, in the order written; the last field changes fastest.
+
+    What is wrong with the sweep itself is among the problems of every point. At least one point is
+    returned, whatever is wrong.
+    """
+    if document.data.get("sweep") is None and _AT not in document.unsound:
+        return (Point((), _without_sweep(document)),)
+    reading = _Reading(document)
+    settings = reading.settings()
+    base = _without_sweep(document)
+    base = evolve(
+        base,
+        problems=(*base.problems, *reading.problems),
+        unsound=base.unsound | reading.unsound,
+    )
+    return tuple(Point(_named(chosen), _with(document, base, chosen)) for chosen in settings)
+
+
+@define
+class _Reading:
+    """The sweep section as lists of settings, and what is wrong with it."""
+
+    document: Document
+    problems: list[Problem] = field(factory=list)
+    unsound: set[Path] = field(factory=set)
+    """Fields that are swept, over values that can't be told."""
+
+    def settings(self) -> list[tuple[_Setting, ...]]:
+        """The settings of each point."""
+        refused = (path[1] for path in self.document.unsound if path[:1] == _AT and len(path) == 2)
+        self.unsound.update(
+            tuple(key.split(".")) for key in map(str, refused) if key in sweepable()
+        )
+        section = self.document.data.get("sweep")
+        found: list[tuple[_Setting, ...]] = []
+        if isinstance(section, Mapping):
+            found = self._grid(section)
+        elif isinstance(section, list):
+            found = self._chosen(section)
+        elif _AT not in self.document.unsound:
+            self._problem("value-type", _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
+        return found or [()]
+
+    def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
+        if not section and _AT not in self.document.unsound:
+            self._problem("value-range", _AT, "the sweep is empty", "name a field, or remove sweep")
+        axes = []
+        for key, values in section.items():
+            at: Path = (*_AT, key)
+            path = self._field(key, at, values)
+            if path is None:
+                continue
+            if at in self.document.unsound:
+                self.unsound.add(path)
+                continue
+            if not isinstance(values, list):
+                message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
+                one = None if isinstance(values, Mapping) else f"[{flow(values)}]"
+                self._problem("value-type", at, message, f"write {one or 'a list'}", one)
+            elif not values:
+                hint = "write the values to try, or remove the field"
+                self._problem("value-range", at, f"{dotted(at)} has no values", hint)
+            else:
+                axes.append(self._axis(path, at, values))
+                continue
+            self.unsound.add(path)
+        size = math.prod(len(axis) for axis in axes)
+        if size > MAX_POINTS:
+            self._too_many(size)
+            self.unsound.update(axis[0].path for axis in axes)
+            return []
+        return list(itertools.product(*axes)) if axes else []
+
+    def _axis(self, path: Path, at: Path, values: list[object]) -> list[_Setting]:
+        axis = [_Setting(path, (*at, index), value) for index, value in enumerate(values)]
+        for index, setting in enumerate(axis):
+            if any(_same(setting.value, other.value) for other in axis[:index]):
+                self._twice(setting.at, f"{flow(setting.value)} stands twice")
+        return axis
+
+    def _chosen(self, section: list[object]) -> list[tuple[_Setting, ...]]:
+        if not section and _AT not in self.document.unsound:
+            self._problem("value-range", _AT, "the sweep is empty", "name a point, or remove sweep")
+        if len(section) > MAX_POINTS:
+            self._too_many(len(section))
+            return []
+        found: list[tuple[_Setting, ...]] = []
+        for index, point in enumerate(section):
+            at: Path = (*_AT, index)
+            if at in self.document.unsound:
+                continue
+            if not isinstance(point, Mapping) or not point:
+                message = f"{dotted(at)}: expected fields and their values, not {flow(point)}"
+                hint = "in a list, each entry is a point like {lora.rank: 64}"
+                self._problem("value-type", at, message, hint)
+                continue
+            settings = tuple(self._point(point, at))
+            if any(_equal(settings, other) for other in found):
+                self._twice(at, "this point stands twice")
+            elif settings:
+                found.append(settings)
+        return found
+
+    def _point(self, point: Mapping[str, object], above: Path) -> Iterator[_Setting]:
+        for key, value in point.items():
+            at = (*above, key)
+            path = self._field(key, at, value)
+            if path is not None:
+                yield _Setting(path, at, value)
+
+    def _field(self, key: str, at: Path, value: object) -> Path | None:
+        """The path that a sweep's key names, if that can be swept."""
+        path: Path = tuple(key.split("."))
+        if key in sweepable():
+            place = self.document.values.get(path)
+            if place is None or place.file == self.document.file:
+                return path
+            message = f"{key} is set here and swept in the spec"
+            self._problem("value-choice", path, message, "remove one of the two")
+            return None
+        hint, near = "cvbundle explain lists all fields", None
+        if isinstance(value, Mapping) and value:
+            inner = next(iter(value))
+            hint = f"write whole names: {key}.{inner}"
+        elif near := _nearest(key):
+            hint = f"write {near}"
+        place = self.document.keys.get(at) or self.document.place(at)
+        message = f"{key} is not a field that can be swept"
+        self.problems.append(Problem("key-unknown", Severity.ERROR, place, message, hint, at, near))
+        return None
+
+    def _twice(self, at: Path, message: str) -> None:
+        hint = "remove one: both would be the same bundle"
+        self._problem("value-range", at, message, hint)
+
+    def _too_many(self, size: int) -> None:
+        message = f"{size:,} points, more than {MAX_POINTS:,}"
+        self._problem("value-range", _AT, message, "sweep over fewer values, or choose points")
+
+    def _problem(
+        self, rule: str, path: Path, message: str, hint: str, replacement: str | None = None
+    ) -> None:
+        place = self.document.place(path)
+        if path == _AT:
+            place = self.document.section(path)
+        if not place.whole:
+            replacement = None
+        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path, replacement))
+
+
+_FORM = "fields to lists of values, or a list of points"
+_HINT = "write {lora.rank: [64, 128]}"
+
+
+def _without_sweep(document: Document) -> Document:
+    def kept(places: Mapping[Path, Place]) -> dict[Path, Place]:
+        return {path: place for path, place in places.items() if path[:1] != _AT}
+
+    return evolve(
+        document,
+        data={key: value for key, value in document.data.items() if key != "sweep"},
+        values=kept(document.values),
+        keys=kept(document.keys),
+        unsound=frozenset(path for path in document.unsound if path[:1] != _AT),
+    )
+
+
+def _with(document: Document, base: Document, settings: tuple[_Setting, ...]) -> Document:
+    """The document with a point's values in it, at the places they have in `document`."""
+    data = base.data
+    values, keys, unsound = dict(base.values), dict(base.keys), set(base.unsound)
+    for setting in settings:
+        path, at = setting.path, setting.at
+        data = _put(data, path, setting.value)
+        for places in (values, keys):
+            for old in [old for old in places if old[: len(path)] == path]:
+                del places[old]
+        unsound = {old for old in unsound if old[: len(path)] != path}
+        values |= _moved(document.values, at, path)
+        keys |= _moved(document.keys, at, path)
+        key = at if isinstance(at[-1], str) else at[:-1]
+        if key in document.keys:
+            keys[path] = document.keys[key]
+        unsound.update((*path, *old[len(at) :]) for old in document.unsound if old[: len(at)] == at)
+    return evolve(base, data=data, values=values, keys=keys, unsound=frozenset(unsound))
+
+
+def _moved(places: Mapping[Path, Place], at: Path, path: Path) -> dict[Path, Place]:
+    return {
+        (*path, *old[len(at) :]): place for old, place in places.items() if old[: len(at)] == at
+    }
+
+
+def _put(data: Mapping[str, object], path: Path, value: object) -> dict[str, object]:
+    """A copy of the data with another value at `path`."""
+    key = str(path[0])
+    if len(path) == 1:
+        return {**data, key: value}
+    inner = data.get(key)
+    section = cast(Mapping[str, object], inner) if isinstance(inner, Mapping) else {}
+    return {**data, key: _put(section, path[1:], value)}
+
+
+def _named(settings: tuple[_Setting, ...]) -> tuple[str, ...]:
+    return tuple(f"{dotted(setting.path)}={flow(setting.value)}" for setting in settings)
+
+
+def _nearest(key: str) -> str | None:
+    by_last = [name for name in sweepable() if name.rpartition(".")[2] == key]
+    return by_last[0] if by_last else nearest(key, sweepable())
+
+
+def _equal(one: tuple[_Setting, ...], other: tuple[_Setting, ...]) -> bool:
+    mine: dict[Path, Any] = {setting.path: setting.value for setting in one}
+    theirs: dict[Path, Any] = {setting.path: setting.value for setting in other}
+    return mine.keys() == theirs.keys() and all(_same(mine[path], theirs[path]) for path in mine)
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values are equal and of one type: 1 and true are two values."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

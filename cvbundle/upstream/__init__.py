@@ -1,0 +1,1 @@
+"""What other trainers' launch scripts and configs mean, as a spec."""

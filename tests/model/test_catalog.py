@@ -1,0 +1,60 @@
+"""The catalog says what the cards say."""
+
+import pytest
+
+from cvbundle.model.catalog import CATALOG, Card, card, card_like, task_of
+
+
+@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+def test_a_card_is_found_by_its_name_and_by_its_build(known: Card) -> None:
+    assert card(known.name) is known
+    assert card_like(known.architecture) is known
+
+
+def test_the_five_models_have_their_tasks_precisions_and_licences() -> None:
+    said = {
+        c.name: (
+            task_of(c.architecture.transformer),
+            c.precision,
+            c.fps,
+            c.prompt_tokens,
+            c.license,
+        )
+        for c in CATALOG
+    }
+    own = "CogVideoX LICENSE"
+    assert said == {
+        "cogvideox-2b": ("t2v", "fp16", 8, 226, "Apache-2.0"),
+        "cogvideox-5b": ("t2v", "bf16", 8, 226, own),
+        "cogvideox-5b-i2v": ("i2v", "bf16", 8, 226, own),
+        "cogvideox1.5-5b": ("t2v", "bf16", 16, 224, own),
+        "cogvideox1.5-5b-i2v": ("i2v", "bf16", 16, 224, own),
+    }
+
+
+@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+def test_a_model_was_trained_at_its_own_resolution(known: Card) -> None:
+    size = known.resolution
+    assert known.trained_at(size.height, size.width)
+    assert (size.frames - 1) % known.frame_step == 0
+    assert size.frames <= known.longest
+
+
+def test_only_image_to_video_of_1_5_knows_other_shapes() -> None:
+    flexible = card("cogvideox1.5-5b-i2v")
+    fixed = card("cogvideox1.5-5b")
+    assert flexible is not None
+    assert fixed is not None
+    assert flexible.trained_at(768, 1024)
+    assert flexible.trained_at(1024, 768)
+    assert not flexible.trained_at(768, 1376)
+    assert not flexible.trained_at(752, 1360)
+    assert not fixed.trained_at(768, 1024)
+
+
+def test_a_short_commit_is_known_by_its_beginning() -> None:
+    known = card("cogvideox-2b")
+    assert known is not None
+    assert known.revisions[0].is_commit("1137dac" + "0" * 33)
+    assert not known.revisions[0].is_commit("1137dac")
+    assert not known.revisions[0].is_commit(None)

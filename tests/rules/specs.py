@@ -1,0 +1,69 @@
+"""Small specs to check rules on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cvbundle.rules.check import Checked, check_document
+from cvbundle.spec.schema import Spec
+from cvbundle.spec.source import read
+
+SOUND: dict[str, object] = {
+    "cvbundle": 1,
+    "name": "sound",
+    "model.path": "THUDM/CogVideoX-2b",
+    "data.root": "data",
+    "training.steps": 1000,
+}
+"""A spec that no rule finds anything in; a field to a value."""
+
+
+def text_of(changes: Mapping[str, object]) -> str:
+    """The sound spec with some fields changed, as YAML with one field a line."""
+    tree: dict[str, Any] = {}
+    for name, value in {**SOUND, **changes}.items():
+        *above, last = name.split(".")
+        section = tree
+        for step in above:
+            section = section.setdefault(step, {})
+        section[last] = value
+    lines: list[str] = []
+    _write(tree, 0, lines)
+    return "\n".join(lines) + "\n"
+
+
+def line_of(text: str, name: str) -> int:
+    """The line, from 1, that a field of `text_of` stands in."""
+    depth = name.count(".")
+    last = name.rpartition(".")[2]
+    section = name.partition(".")[0]
+    inside = depth == 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(" "):
+            inside = depth == 0 or line == f"{section}:"
+        if inside and line.startswith("  " * depth + f"{last}:"):
+            return number
+    raise LookupError(name)
+
+
+def _write(tree: Mapping[str, Any], depth: int, lines: list[str]) -> None:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value and depth < 1:
+            lines.append("  " * depth + f"{key}:")
+            _write(value, depth + 1, lines)
+        else:
+            lines.append("  " * depth + f"{key}: {json.dumps(value)}")
+
+
+def check_text(text: str | bytes, base: Path = Path("/nowhere")) -> Checked:
+    """What is found in a spec's text, its dataset aside."""
+    content = text.encode() if isinstance(text, str) else text
+    return check_document(read(content, "spec.yaml"), base)
+
+
+def spec_of(changes: Mapping[str, object]) -> Spec:
+    """The sound spec with some fields changed, resolved."""
+    checked = check_text(text_of(changes))
+    assert not checked.blocked, checked.problems
+    return checked.spec

@@ -1,0 +1,341 @@
+"""Every mistake at once, in file order, at its place; and nothing said of what is right."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cvbundle.cli import main
+from cvbundle.model.catalog import card
+from cvbundle.problems import Severity, UserError
+from cvbundle.rules import optimizer
+from cvbundle.rules.check import Checked, check_file
+from tests.model.folders import write_configs
+from tests.rules.specs import check_text, text_of
+
+TEN_MISTAKES = """\
+cvbundle: 1
+name: ten-mistakes
+model:
+  path: THUDM/CogVideoX-5b
+data:
+  resolution: 48x480x720        # 5 and 6: no root, wrong frames
+training:
+  steps: 1000
+  epochs: 10                    # 9: both
+  mixed_precision: fp16         # 10: a model trained in bf16
+  learning_rte: 1e-4            # 11: a typo
+lora:
+  rank: 64
+  rank: 128                     # 14: twice
+  target_modules: [to_q, to_query]
+optimizer:
+  name: adamx
+  betas: [0.9, "0.95"]
+checkpointing:
+  steps: 200
+validation:
+  steps: 300
+  prompts: [A cat walks.]
+"""
+
+
+def test_ten_mistakes_of_ten_kinds_are_ten_problems_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(TEN_MISTAKES)
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(spec), "--format", "json"])
+    assert ended.value.code == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(p["line"], p["column"], p["rule"]) for p in found] == [
+        (5, 1, "value-missing"),
+        (6, 15, "frames-vae"),
+        (9, 11, "steps-or-epochs"),
+        (10, 20, "precision-fp16"),
+        (11, 3, "key-unknown"),
+        (14, 3, "key-duplicate"),
+        (15, 26, "lora-target-missing"),
+        (17, 9, "value-choice"),
+        (18, 16, "value-type"),
+        (22, 10, "validation-interval"),
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+HEAD = "cvbundle: 1\nname: x\nmodel: {path: THUDM/CogVideoX-2b}\ndata: {root: data}\n"
+I2V = HEAD.replace("-2b", "-5b-I2V")
+NEW = HEAD.replace("CogVideoX-2b", "CogVideoX1.5-5B")
+RUN = "training: {steps: 1000}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "line"),
+    [
+        (HEAD, "steps-or-epochs", 1),
+        (HEAD + "training:\n  type: lora\n", "steps-or-epochs", 5),
+        (HEAD + "training:\n  epochs: 1\n  steps: 1\n", "steps-or-epochs", 7),
+        (HEAD + "training:\n  steps: 50\n", "warmup-exceeds-steps", 6),
+        (HEAD + RUN + "lr_scheduler:\n  warmup_steps: 2000\n", "warmup-exceeds-steps", 7),
+        (HEAD + "training:\n  steps: 150\n", "checkpoint-never", 6),
+        (HEAD + RUN + "checkpointing:\n  steps: 2000\n", "checkpoint-never", 7),
+        (HEAD + "training:\n  type: sft\n  steps: 1000\nlora:\n  rank: 4\n", "lora-with-sft", 8),
+        (HEAD + RUN + "validation:\n  prompts: [a]\n  steps: 300\n", "validation-interval", 8),
+        (HEAD + RUN + "validation:\n  prompts: [a]\n", "value-missing", 6),
+        (I2V + RUN + "validation:\n  steps: 200\n  prompts: [a]\n", "validation-images", 6),
+        (
+            I2V + RUN + "validation:\n  steps: 200\n  prompts: [a]\n  images: [a.png, b.png]\n",
+            "validation-images",
+            9,
+        ),
+        (HEAD.replace("data}", "data, image_column: i}") + RUN, "image-column-with-t2v", 4),
+        (HEAD + "training:\n  steps: 1000\n  image_dropout: 0.1\n", "image-column-with-t2v", 7),
+        (I2V.replace("data}", "data, resolution: 49x480x704}") + RUN, "resolution-fixed", 4),
+        (I2V.replace("data}", "data, resolution: 41x480x720}") + RUN, "frames-fixed", 4),
+        (NEW.replace("data}", "data, resolution: 81x1360x768}") + RUN, "resolution-grid", 4),
+        (NEW.replace("data}", "data, resolution: 81x768x1024}") + RUN, "resolution-untrained", 4),
+        (HEAD.replace("path", "type: i2v, path") + RUN, "task-matches-model", 3),
+        (HEAD.replace("path", "name: cogvideox-5b, path") + RUN, "model-name", 3),
+        (HEAD.replace("THUDM/CogVideoX-2b", "./gone") + RUN, "value-range", 3),
+        (
+            HEAD + RUN + "lora:\n  target_modules:\n    - to_q\n    - to_out\n",
+            "lora-target-missing",
+            9,
+        ),
+        (
+            HEAD + RUN + "lora:\n  target_modules:\n    - to_q\n    - linear\n",
+            "lora-target-broad",
+            9,
+        ),
+        (HEAD + RUN + "launch:\n  num_processes: 2\n", "strategy-single", 7),
+        (
+            HEAD + RUN + "launch: {strategy: ddp, num_processes: 3, num_machines: 2}\n",
+            "batch-not-divisible",
+            6,
+        ),
+        (HEAD + RUN + "launch:\n  num_machines: 2\n", "batch-not-divisible", 7),
+        (HEAD + RUN + "launch: {gpu_memory_gib: 8}\n", "memory", 6),
+        (HEAD + RUN + "optimizer:\n  name: prodigy\n", "optimizer-missing", 7),
+    ],
+)
+def test_a_mistake_is_found_at_its_line(
+    text: str, rule: str, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
+    found = check_text(text).problems
+    assert (rule, line) in [(problem.rule, problem.place.line) for problem in found]
+    assert [problem.rule for problem in found if problem.severity is not Severity.WARNING] in (
+        [rule],
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + RUN,
+        (HEAD + RUN).replace("\n", "\r\n"),
+        "\ufeff" + HEAD + RUN,
+        "%YAML 1.2\n---\n" + HEAD + RUN + "...\n",
+        HEAD.lower() + RUN,
+        HEAD.replace("THUDM", "zai-org") + RUN,
+        HEAD.replace("name: x", "name: 'x'") + "training: {epochs: 10, steps: null}\n",
+        HEAD.replace("path", "revision: null, name: null, path") + RUN,
+        HEAD.replace("path", "name: custom, path") + RUN,
+        HEAD.replace("THUDM/CogVideoX-2b", "me/mine, name: cogvideox-2b") + RUN,
+        HEAD + "training: {steps: 1000, type: sft}\n",
+        HEAD + "training: {steps: 1000, mixed_precision: no, learning_rate: 1e-5}\n",
+        HEAD + "training: {steps: 300}\nlr_scheduler: {name: constant, warmup_steps: 900}\n",
+        HEAD
+        + "training:\n  steps: 50\nlr_scheduler: {warmup_steps: 0}\ncheckpointing: {steps: 50}\n",
+        HEAD.replace("data}", "data, resolution: [49, 480, 720]}") + RUN,
+        HEAD.replace("data}", "data, resolution: 45x480x720}")
+        + RUN
+        + "allow: [frames-8n-plus-1]\n",
+        HEAD.replace("data}", "data, resolution: 1x480x720}") + RUN,
+        HEAD.replace("-2b", "-5b").replace("data}", "data, resolution: 49x256x384}")
+        + RUN
+        + "allow: [resolution-5b]\n",
+        HEAD.replace("-2b", "-5b")
+        + "training: {steps: 1000, mixed_precision: fp16}\nallow: [precision-fp16]\n",
+        I2V
+        + RUN
+        + "validation: {steps: 200, prompts: [a cat, a dog], images: [cat.png, dog.png]}\n",
+        I2V.replace("data}", "data, image_column: images.txt}") + RUN,
+        NEW + RUN,
+        NEW.replace("data}", "data, resolution: 85x768x1360}")
+        + RUN
+        + "allow: [frames-8n-plus-1]\n",
+        NEW.replace("5B", "5B-I2V").replace("data}", "data, resolution: 81x768x1024}") + RUN,
+        NEW.replace("5B", "5B-I2V, revision: e724b279e89c204de20b66d8c09317a5d0d1b6f6").replace(
+            "data}", "data, resolution: 81x1360x768}"
+        )
+        + RUN,
+        HEAD.replace("-2b", "-5b") + RUN + "launch: {gpu_memory_gib: 24}\n",
+        HEAD + RUN + "launch: {strategy: zero2-offload}\n",
+        HEAD + RUN + "launch: {strategy: ddp, num_processes: 4, num_machines: 2}\n",
+        HEAD
+        + RUN
+        + "lora: {target_modules: [attn1.to_q, transformer_blocks.0.ff.net.2, proj_out]}\n",
+        HEAD + RUN + 'tracking: {report_to: []}\noutput: {dir: "~/runs"}\n',
+    ],
+)
+def test_nothing_is_said_of_a_right_spec(text: str) -> None:
+    assert check_text(text).problems == ()
+
+
+def test_what_stands_before_a_syntax_error_is_checked() -> None:
+    text = (
+        HEAD.replace("data}", "data, resolution: 48x480x720}") + "training: {steps: 1000\nlora: }\n"
+    )
+    assert [p.rule for p in check_text(text).problems] == ["frames-vae", "yaml-syntax"]
+
+
+def test_what_may_stand_behind_a_syntax_error_is_not_missed() -> None:
+    assert [p.rule for p in check_text("cvbundle: 1\nname: ]\n").problems] == ["yaml-syntax"]
+
+
+def test_a_missing_path_with_a_name_is_still_checked() -> None:
+    text = HEAD.replace("path: THUDM/CogVideoX-2b", "name: cogvideox-5b") + (
+        "training: {steps: 1000, mixed_precision: fp16}\n"
+    )
+    assert [p.rule for p in check_text(text).problems] == ["value-missing", "precision-fp16"]
+
+
+def test_a_wrong_field_leaves_out_only_rules_that_need_it() -> None:
+    text = text_of({"data.resolution": "48x480x720", "training.steps": "x", "lora.rank": 0})
+    assert [p.rule for p in check_text(text).problems] == [
+        "frames-vae",
+        "value-type",
+        "value-range",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("to_out", "to_out.0"),
+        ("to_query", "to_q"),
+        ("ff.net.0.project", "ff.net.0.proj"),
+        ("attn1.to_key", "to_k"),
+        ("norm1", "norm1.linear"),
+        ("all-linear", "name the modules: norm1.linear to_q"),
+        ("zzz", "write the end of a name"),
+    ],
+)
+def test_a_wrong_target_gets_the_nearest_name(target: str, hint: str) -> None:
+    (problem,) = check_text(text_of({"lora.target_modules": [target]})).problems
+    assert hint in problem.hint
+
+
+def test_only_waivable_problems_are_allowed_and_say_how() -> None:
+    (problem,) = check_text(text_of({"data.resolution": "45x480x720"})).problems
+    assert problem.hint.endswith("or allow: [frames-8n-plus-1]")
+    found = check_text(text_of({"data.resolution": "46x480x720", "allow": ["frames-vae"]}))
+    assert found.blocked
+
+
+def test_the_memory_rule_names_settings_that_fit() -> None:
+    changes: dict[str, object] = {
+        "model.path": "THUDM/CogVideoX-5b",
+        "training.gradient_checkpointing": False,
+        "launch.gpu_memory_gib": 24,
+    }
+    (problem,) = check_text(text_of(changes)).problems
+    assert "training.gradient_checkpointing: true" in problem.hint
+    changes["training.gradient_checkpointing"] = True
+    assert check_text(text_of(changes)).problems == ()
+
+
+def test_an_installed_package_is_found_without_importing_it() -> None:
+    assert optimizer.is_installed("torch")
+    assert not optimizer.is_installed("no-such-package-anywhere")
+
+
+def test_a_tiny_model_is_judged_by_its_own_config(tmp_path: Path) -> None:
+    """What `cvbundle demo` writes: small sizes, real architectures."""
+    from attrs import evolve
+
+    for name in ("cogvideox-5b", "cogvideox-5b-i2v", "cogvideox1.5-5b", "cogvideox1.5-5b-i2v"):
+        known = card(name)
+        assert known is not None
+        transformer = evolve(
+            known.architecture.transformer,
+            num_layers=2,
+            num_attention_heads=2,
+            sample_height=4,
+            sample_width=6,
+            sample_frames=9,
+        )
+        write_configs(tmp_path / name, evolve(known.architecture, transformer=transformer))
+        changes: dict[str, object] = {"model.path": name, "data.resolution": "9x32x48"}
+        assert check_text(text_of(changes), tmp_path).problems == ()
+        changes["data.resolution"] = "9x480x720"
+        assert check_text(text_of(changes), tmp_path).problems[0].rule.startswith("resolution-")
+
+
+def in_file(tmp_path: Path, text: str, *settings: str) -> Checked:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(text)
+    return check_file(spec, settings)
+
+
+def test_a_problem_of_the_datasets_place_stands_in_file_order(tmp_path: Path) -> None:
+    text = HEAD + "training: {step: 5}\n"
+    rules = [p.rule for p in in_file(tmp_path, text).problems]
+    assert rules[0] == "value-range"
+    assert len(rules) == 3
+
+
+def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
+    found = in_file(tmp_path, HEAD + RUN, "data.resolution=48x480x720").problems
+    assert ("frames-vae", "--set") in [(p.rule, p.place.file) for p in found]
+
+
+@pytest.mark.parametrize("root", ["~nobody-here/x", "a\\0b", "x" * 5000, "/dev/zero"])
+def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> None:
+    found = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
+    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", "root"))]
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", '"a\\0b"'])
+@pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column"])
+def test_a_list_that_never_ends_is_not_read(tmp_path: Path, field: str, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    text = I2V.replace("data}", f"data, {field}: {name}}}") + RUN
+    found = in_file(tmp_path, text).problems
+    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
+
+
+def test_a_spec_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.yaml"):
+        check_file(tmp_path / "gone.yaml")
+
+
+def test_an_endless_spec_is_refused(tmp_path: Path) -> None:
+    (problem, *_) = check_file(Path("/dev/zero")).problems
+    assert problem.rule == "yaml-unsafe"
+
+
+def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
+    """And nothing else that is slow to import."""
+    (tmp_path / "spec.yaml").write_text(TEN_MISTAKES)
+    script = (
+        "import sys\n"
+        "from cvbundle.cli import main\n"
+        "try:\n"
+        f"    main(['check', {str(tmp_path / 'spec.yaml')!r}])\n"
+        "except SystemExit:\n"
+        "    print(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    imported = set(done.stdout.split())
+    assert "cvbundle" in imported
+    slow = {"numpy", "PIL", "huggingface_hub", "rich", "jinja2", "safetensors", "tqdm"}
+    training = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
+    assert imported & (training | slow) == set()

@@ -1,0 +1,181 @@
+"""Every rule's good and bad examples do what they say."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import cvbundle.dataset
+from cvbundle.problems import Severity
+from cvbundle.rules import launch, optimizer
+from cvbundle.rules.rule import Rule, Subject, all_rules
+from cvbundle.spec.schema import is_section
+from tests.rules.specs import check_text, line_of, text_of
+
+CHECKED = [rule for rule in all_rules().values() if rule.check is not None]
+
+
+@pytest.fixture(autouse=True)
+def nothing_optional_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an optimizer's package happens to be installed must not decide a test."""
+    monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
+
+
+def test_every_rule_of_the_design_is_registered() -> None:
+    assert set(all_rules()) >= {
+        "frames-vae",
+        "frames-8n-plus-1",
+        "frames-fixed",
+        "resolution-fixed",
+        "resolution-5b",
+        "resolution-multiple",
+        "resolution-grid",
+        "resolution-untrained",
+        "precision-fp16",
+        "task-matches-model",
+        "lora-target-missing",
+        "lora-target-broad",
+        "steps-or-epochs",
+        "warmup-exceeds-steps",
+        "lora-with-sft",
+        "image-column-with-t2v",
+        "validation-interval",
+        "validation-images",
+        "caption-count",
+        "clip-missing",
+        "clip-unreadable",
+        "clip-truncated",
+        "clip-short",
+        "caption-empty",
+        "caption-too-long",
+        "clip-duplicate",
+        "clip-upscaled",
+        "clip-aspect",
+        "batch-not-divisible",
+        "memory",
+        "checkpoint-never",
+        "optimizer-missing",
+    }
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.id)
+def test_a_good_example_has_no_problem_at_all(rule: Rule) -> None:
+    assert check_text(text_of(rule.good)).problems == ()
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.id)
+def test_a_bad_example_has_the_rules_problem_at_its_field(rule: Rule) -> None:
+    text = text_of(rule.bad)
+    problems = check_text(text).problems
+    assert [problem.rule for problem in problems] == [rule.id]
+    problem = problems[0]
+    field = ".".join(step for step in problem.path if isinstance(step, str))
+    assert field in rule.bad or field == "lora"
+    assert problem.place.line == line_of(text, field)
+    shown = problem.place.text[problem.place.column - 1 :]
+    value = text.splitlines()[problem.place.line - 1].partition(": ")[2]
+    assert shown
+    assert shown in value or shown.startswith(f"{field}:")
+    assert problem.severity is rule.severity
+    assert problem.hint
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.id)
+def test_the_replacement_mends_the_bad_example(rule: Rule) -> None:
+    text = text_of(rule.bad)
+    (problem,) = check_text(text).problems
+    if problem.replacement is None:
+        return
+    lines = text.splitlines()
+    line, start = problem.place.line - 1, problem.place.column - 1
+    before, after = lines[line][:start], lines[line][start + problem.place.width :]
+    lines[line] = f"{before}{problem.replacement}{after}"
+    assert rule.id not in [found.rule for found in check_text("\n".join(lines)).problems]
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.id)
+def test_a_rule_reads_only_what_it_declares(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an undeclared field is wrong, the rule would judge a stand-in."""
+    examples = [check_text(text_of(example)) for example in (rule.good, rule.bad)]
+    monkeypatch.setattr(launch, "evolve", _Recorder.evolved)
+    for checked in examples:
+        seen: set[str] = set()
+        subject = Subject(
+            _Recorder(checked.spec, "", seen),  # type: ignore[arg-type]
+            checked.model,  # type: ignore[arg-type]
+            checked.document,
+        )
+        assert rule.check is not None
+        list(rule.check(subject))
+        declared = {name.removesuffix("[]") for name in rule.reads}
+        assert {name for name in seen if not _declared(name, declared)} == set()
+
+
+class _Recorder:
+    """A section of a spec that notes which of its fields are read."""
+
+    def __init__(self, section: Any, name: str, seen: set[str]) -> None:
+        self._of, self._name, self._seen = section, name, seen
+        self._changes: dict[str, Any] = {}
+
+    def evolved(self, **changes: Any) -> "_Recorder":
+        copy = _Recorder(self._of, self._name, self._seen)
+        copy._changes = {**self._changes, **changes}
+        return copy
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._changes:
+            return self._changes[name]
+        value = getattr(self._of, name)
+        path = f"{self._name}.{name}".lstrip(".")
+        if attrs.has(type(value)) and is_section(type(value)):
+            return _Recorder(value, path, self._seen)
+        self._seen.add(path)
+        return value
+
+
+def _declared(name: str, declared: set[str]) -> bool:
+    # A section that isn't there is read as None.
+    return any(
+        name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
+        for other in declared
+    )
+
+
+def test_what_a_rule_says_is_there() -> None:
+    for rule in all_rules().values():
+        assert rule.why.endswith(".")
+        assert rule.source
+        if rule.check is not None:
+            assert rule.reads
+            assert rule.check.__doc__
+
+
+def test_the_dataset_gives_its_problems_the_registered_severity() -> None:
+    """`cvbundle.dataset` can't import the rules, so its calls are read from its source."""
+    given = {
+        (rule, severity)
+        for file in Path(cvbundle.dataset.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        for rule, severity in _said(node)
+    }
+    assert given
+    for rule, severity in given:
+        assert all_rules()[rule].severity is severity, rule
+
+
+def _said(call: ast.Call) -> Iterator[tuple[str, Severity]]:
+    name, arguments = getattr(call.func, "id", ""), call.args
+    if not (arguments and isinstance(arguments[0], ast.Constant)):
+        return
+    rule = str(arguments[0].value)
+    if name == "Problem" and isinstance(arguments[1], ast.Attribute):
+        yield rule, Severity[arguments[1].attr]
+    elif name == "BadClip":
+        yield rule, Severity.ERROR
+    elif name == "_warning":
+        yield rule, Severity.WARNING

@@ -1,0 +1,27 @@
+"""Mending a spec ends, and what is mended stays mended."""
+
+from pathlib import Path
+
+import pytest
+
+from cvbundle.rules.fix import plan_fix
+from tests.spec.mutations import mutants
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """Where a spec can stand that shows an image."""
+    (tmp_path / "panda.png").write_bytes(b"")
+    return tmp_path / "spec.yaml"
+
+
+def test_mending_a_mutated_spec_twice_changes_nothing_more(spec: Path) -> None:
+    mended = 0
+    for content in mutants(150, seed=11):
+        spec.write_bytes(content)
+        plan = plan_fix(spec)
+        if plan.changes:
+            mended += 1
+            plan.write()
+            assert not plan_fix(spec).changes
+    assert mended > 5

@@ -1,0 +1,217 @@
+"""Data becomes a spec strictly, and every failure is a problem with a place and a way out."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvbundle.problems import Problem
+from cvbundle.spec.resolve import with_defaults
+from cvbundle.spec.schema import Spec, about_field, is_section
+from cvbundle.spec.source import read
+from cvbundle.spec.structure import plain, structure, structure_sound
+from tests.rules.specs import check_text, text_of
+from tests.spec.mutations import SOUND, mutants
+
+
+def problems(changes: dict[str, object]) -> tuple[Problem, ...]:
+    return check_text(text_of(changes)).problems
+
+
+def test_every_field_of_the_design_may_be_written_out() -> None:
+    checked = check_text(json.dumps(SOUND))
+    assert checked.problems == ()
+    assert plain(checked.spec)["launch"] == {**SOUND["launch"], "gpu_memory_gib": 80.0}
+
+
+def test_a_spec_as_plain_data_gives_the_same_spec() -> None:
+    for changes in ({}, {"training.type": "sft"}, {"training.image_noise": None}):
+        spec = check_text(text_of(changes)).spec
+        assert structure_sound(plain(spec)) == spec
+        again = check_text(json.dumps(plain(spec), indent=2))
+        assert (again.problems, again.spec) == ((), spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule", "replacement"),
+    [
+        ("training.steps", "5", "value-type", "5"),
+        ("training.steps", 1.7, "value-type", None),
+        ("training.steps", 2.0, "value-type", "2"),
+        ("training.steps", True, "value-type", None),
+        ("training.steps", 0, "value-range", None),
+        ("training.batch_size", None, "value-type", None),
+        ("training.learning_rate", "1e-5", "value-type", "1e-5"),
+        ("training.learning_rate", True, "value-type", None),
+        ("training.learning_rate", 0, "value-range", None),
+        ("training.learning_rate", [1e-5], "value-type", None),
+        ("training.compile", "yes", "value-type", "true"),
+        ("training.compile", 1, "value-type", None),
+        ("training.type", "loraa", "value-choice", "lora"),
+        ("training.type", "LoRA", "value-choice", "lora"),
+        ("training.type", 5, "value-type", None),
+        ("training.mixed_precision", "fp8", "value-choice", None),
+        ("training.mixed_precision", False, "value-type", None),
+        ("training.seed", -1, "value-range", None),
+        ("training.image_noise", {"men": 0.5}, "key-unknown", "mean"),
+        ("training.image_noise", 0.5, "value-type", None),
+        ("lora.target_modules", "to_q", "value-type", "[to_q]"),
+        ("lora.target_modules", [], "value-range", None),
+        ("lora.target_modules", ["to_q", 5], "value-type", '"5"'),
+        ("lora.dropout", 1.0, "value-range", None),
+        ("optimizer.betas", [0.9, "0.95"], "value-type", "0.95"),
+        ("optimizer.betas", [0.9, 1.0], "value-range", None),
+        ("optimizer.betas", [0.9], "value-range", None),
+        ("optimizer.betas", [0.9, 0.95, 0.99], "optimizer-betas", "[0.9, 0.95]"),
+        ("optimizer.name", "AdamW", "value-choice", "adamw"),
+        ("data.resolution", "49x480", "value-type", None),
+        ("data.resolution", [49, 480], "value-type", None),
+        ("data.resolution", [49, 480, "720"], "value-type", "720"),
+        ("data.resolution", "0x480x720", "value-range", None),
+        ("tracking.report_to", "wandb", "value-type", "[wandb]"),
+        ("tracking.report_to", ["wandbb"], "value-choice", "wandb"),
+        ("name", "My Experiment", "value-range", None),
+        ("name", "x" * 64, "value-range", None),
+        ("name", 5, "value-type", '"5"'),
+        ("cvbundle", 2, "value-choice", "1"),
+        ("cvbundle", "1", "value-type", "1"),
+        ("model.revision", "../../secret", "value-range", None),
+        ("allow", "frames-8n-plus-1", "value-type", "[frames-8n-plus-1]"),
+        ("allow", ["no-such-rule"], "value-choice", None),
+        ("allow", ["frames-8n"], "value-choice", "frames-8n-plus-1"),
+        ("allow", ["frames-vae"], "value-choice", None),
+        ("lora", [], "value-type", None),
+        ("optimizer", None, "value-type", None),
+        ("training.batch_sise", 2, "key-unknown", "batch_size"),
+        ("lerning_rate", 2, "key-unknown", None),
+        ("rank", 2, "key-unknown", None),
+    ],
+)
+def test_a_wrong_value_is_one_problem_with_the_right_value(
+    field: str, value: object, rule: str, replacement: str | None
+) -> None:
+    found = problems({field: value})
+    assert [problem.rule for problem in found] == [rule]
+    assert found[0].replacement == replacement
+    assert found[0].hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training.learning_rate": 1},
+        {"lora.alpha": 64},
+        {"training.max_grad_norm": None},
+        {"training.snr_gamma": 5},
+        {"training.ema_decay": 0.999},
+        {"training.image_noise": None},
+        {"training.image_noise": {"mean": -3}},
+        {"training.image_noise": {}},
+        {"optimizer.beta3": None},
+        {"checkpointing.limit": None},
+        {"launch.gpu_memory_gib": None},
+        {"output.dir": None},
+        {"output.dir": "runs"},
+        {"model.revision": None, "model.name": None},
+        {"model.revision": "main"},
+        {"model.revision": "refs/pr/1"},
+        {"data.metadata": None, "data.image_column": None},
+        {"data.resolution": [49, 480, 720]},
+        {"data.caption_prefix": ""},
+        {"data.num_workers": 0},
+        {"training.seed": 2**64 - 1},
+        {"training.epochs": 3, "training.steps": None},
+        {"tracking.report_to": []},
+        {"validation": None},
+        {"lora": None},
+        {"lora": {}},
+        {"lora": None, "training.type": "sft"},
+        {"allow": []},
+    ],
+)
+def test_what_the_design_allows_is_not_refused(changes: dict[str, object]) -> None:
+    assert problems(changes) == ()
+
+
+def test_a_missing_field_is_reported_at_its_section() -> None:
+    found = check_text("cvbundle: 1\nname: x\nmodel:\n  type: t2v\ntraining: {steps: 1000}\n")
+    assert [(p.rule, p.path, p.place.line) for p in found.problems] == [
+        ("value-missing", ("data",), 1),
+        ("value-missing", ("model", "path"), 3),
+    ]
+
+
+def test_an_empty_spec_misses_what_it_must_have() -> None:
+    found = check_text("{}").problems
+    missing = [problem.path for problem in found if problem.rule == "value-missing"]
+    assert set(missing) == {("cvbundle",), ("name",), ("model",), ("data",)}
+
+
+def test_a_wrong_item_hides_no_other_item() -> None:
+    found = problems({"lora.target_modules": ["to_query", 5, "to_k", "nope"]})
+    assert [(p.rule, p.path[-1]) for p in found] == [
+        ("lora-target-missing", 0),
+        ("value-type", 1),
+        ("lora-target-missing", 3),
+    ]
+
+
+def test_a_key_beside_the_one_it_resembles_is_to_be_removed() -> None:
+    (found,) = problems({"training.step": 5})
+    assert found.replacement is None
+    assert "remove" in found.hint
+
+
+def test_a_key_of_another_section_is_sent_there() -> None:
+    (found,) = problems({"training.warmup_steps": 5})
+    assert "lr_scheduler" in found.hint
+
+
+def test_examples_of_fields_are_sound() -> None:
+    """They stand in for what is wrong, so a wrong one would hide the rest."""
+    for name, attribute in attrs.fields_dict(Spec).items():
+        for path, value in _examples(name, attribute):
+            found = problems({path: value})
+            assert not [p for p in found if p.rule.startswith(("value", "key"))], (path, value)
+
+
+def _examples(name: str, attribute: "attrs.Attribute[Any]") -> list[tuple[str, object]]:
+    section = next(
+        (t for t in (attribute.type, *getattr(attribute.type, "__args__", ())) if is_section(t)),
+        None,
+    )
+    if section is None:
+        return [(name, about_field(attribute).example)]
+    return [
+        (f"{name}.{inner.name}", about_field(inner).example)
+        for inner in attrs.fields(section)
+        if name != "validation"
+    ]
+
+
+_values: st.SearchStrategy[object] = st.sampled_from(
+    (None, True, 0, -1, 1.5, "", "x", "5", [], {}, [[]], {"a": 1}, [1, "x"], 10**19)
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SOUND)), _values, max_size=6))
+@settings(max_examples=60, derandomize=True, deadline=None)
+def test_any_data_ends_in_a_spec_and_problems(changes: dict[str, object]) -> None:
+    data = {**SOUND, **changes}
+    document = read(json.dumps(data).encode(), "spec.yaml")
+    found = structure(document, with_defaults(document.data, {}))
+    assert isinstance(found.spec, Spec)
+    for problem in found.problems:
+        assert problem.place.line == 1
+
+
+def test_mutated_specs_end_in_problems_that_have_a_place() -> None:
+    """A few of what `benchmarks/mutate_specs.py` checks ten thousand of."""
+    for content in mutants(90, seed=1):
+        for problem in check_text(content).problems:
+            assert problem.place.line >= 1
+            assert problem.place.column >= 1
+            assert problem.message
