@@ -34,7 +34,7 @@ FORMATS = "mp4, mov, mkv, webm, avi, gif"
 HEAD = 12
 """Bytes that tell the format."""
 
-_MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"))
+_MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"))
 
 
 def container_format(head: bytes) -> str | None:
