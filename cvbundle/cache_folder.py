@@ -1,0 +1,12 @@
+"""Where cvbundle keeps what it can make again, shared by all bundles of a user."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$CVBUNDLE_CACHE`, or `cvbundle` in the user's cache folder (XDG Base Directory)."""
+    if named := os.environ.get("CVBUNDLE_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "cvbundle"
