@@ -15,6 +15,31 @@ CLIP_MISSING = describe(
     why="A clip that the list names is not there.",
     source="design, section 4",
 )
+CLIP_DAMAGED = describe(
+    "clip-damaged",
+    Severity.WARNING,
+    why="Bytes that no encoder writes stand in a clip, though its decoder notices nothing: some of "
+    "its frames may be smeared.",
+    source="ITU-T H.264 and H.265, 7.4.1; executed: 1000 zeros in a frame decode without an error",
+)
+CLIP_FPS = describe(
+    "clip-fps",
+    Severity.WARNING,
+    why="Clips of different frame rates show the same motion at different speeds.",
+    source="the models are trained at one rate: 8 frames a second (1.0), 16 (1.5)",
+)
+CAPTION_DUPLICATE = describe(
+    "caption-duplicate",
+    Severity.WARNING,
+    why="Clips with one caption can't be told apart by it; often a list was pasted twice.",
+    source="cvbundle issue 4",
+)
+NAMES_SHIFTED = describe(
+    "names-shifted",
+    Severity.WARNING,
+    why="Clips and images go together line by line; their names say that a list has slipped.",
+    source="cvbundle issue 4",
+)
 CLIP_UNREADABLE = describe(
     "clip-unreadable",
     Severity.ERROR,
