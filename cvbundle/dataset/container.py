@@ -11,12 +11,16 @@ from av.video.stream import VideoStream
 
 
 class BadClip(Exception):
-    """A clip can't be used; `rule` says which kind of bad, the text says why."""
+    """A clip can't be used; `rule` says which kind of bad, the text says why.
 
-    def __init__(self, rule: str, reason: str) -> None:
+    `lasting` is whether the same bytes will always be bad: not where a disk or network failed.
+    """
+
+    def __init__(self, rule: str, reason: str, lasting: bool = True) -> None:
         self.rule = rule
         self.reason = reason
-        super().__init__(rule, reason)
+        self.lasting = lasting
+        super().__init__(rule, reason, lasting)
 
     def __str__(self) -> str:
         return self.reason

@@ -23,6 +23,7 @@ from cvbundle.dataset.container import HEAD, BadClip, container_format
 from cvbundle.dataset.ending import stated_size
 from cvbundle.dataset.frames import displayed_size
 from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_picture
+from cvbundle.dataset.identity import identity_of
 from cvbundle.dataset.nal import Look
 from cvbundle.dataset.packets import Packets, read_packets
 from cvbundle.dataset.turning import is_plain
@@ -43,7 +44,7 @@ class Depth(Enum):
     """All of it."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Probed:
     """What a clip's file holds."""
 
@@ -51,8 +52,9 @@ class Probed:
     size: int
     codec: str
     frames: int
-    fps: Fraction
-    duration: Fraction
+    fps: str
+    """Frames per second, as a fraction."""
+    duration: float
     """Seconds."""
     height: int
     width: int
@@ -80,15 +82,11 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
             probed = _read(file, before.st_size, depth)
             after = path.stat()
     except OSError as error:
-        raise BadClip("clip-unreadable", f"can't be read ({error.strerror})") from None
-    if identity(before) != identity(after):
-        raise BadClip("clip-unreadable", "changed while it was read")
+        reason = f"can't be read ({error.strerror})"
+        raise BadClip("clip-unreadable", reason, lasting=False) from None
+    if identity_of(before) != identity_of(after):
+        raise BadClip("clip-unreadable", "changed while it was read", lasting=False)
     return probed
-
-
-def identity(status: os.stat_result) -> tuple[int, int, int]:
-    """Size, time of change and inode: what differs when a file's content does."""
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def probe_bytes(content: bytes, depth: Depth = Depth.NEEDED) -> Probed:
@@ -176,8 +174,8 @@ def _probed(packets: Packets, decoded: Decoded, digest: str, size: int) -> Probe
         codec=packets.codec,
         frames=decoded.frames,
         # Time bases of a thousandth of a second only come near to 30000/1001.
-        fps=rate.limit_denominator(1001),
-        duration=duration,
+        fps=str(rate.limit_denominator(1001)),
+        duration=round(float(duration), 6),
         height=height,
         width=width,
         rotation=turn.rotation,

@@ -326,7 +326,7 @@ def test_a_table_that_cannot_be_read_is_one_sentence(
 
 def test_a_parquet_column_of_numbers_is_refused(root: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"file": [1], "text": ["a"]}), root / "x.parquet")
-    with pytest.raises(UserError, match="x.parquet:1: file is not text"):
+    with pytest.raises(UserError, match=r"x.parquet:1: file is not text"):
         list_entries(
             data_of(metadata="x.parquet", video_column="file", caption_column="text"), root
         )

@@ -256,8 +256,8 @@ def test_a_clip_says_what_it_holds() -> None:
         size=67210,
         codec="h264",
         frames=25,
-        fps=Fraction(8),
-        duration=Fraction(25, 8),
+        fps="8",
+        duration=3.125,
         height=240,
         width=360,
         rotation=0,
@@ -267,9 +267,9 @@ def test_a_clip_says_what_it_holds() -> None:
 
 
 def test_the_rate_is_a_fraction() -> None:
-    assert probe_bytes(make_clip(rate=Fraction(30000, 1001))).fps == Fraction(30000, 1001)
+    assert probe_bytes(make_clip(rate=Fraction(30000, 1001))).fps == "30000/1001"
     content = make_clip(container="matroska", rate=Fraction(24000, 1001))
-    assert probe_bytes(content).fps == Fraction(24000, 1001)
+    assert probe_bytes(content).fps == "24000/1001"
 
 
 def test_a_variable_rate_is_noted_and_rounded_times_are_not() -> None:

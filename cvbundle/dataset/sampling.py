@@ -1,0 +1,121 @@
+"""What becomes of an entry whose clip was opened: a sample, or what is wrong with it."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import attrs
+from attrs import define
+
+from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.entries import Entry
+from cvbundle.dataset.frames import Crop, choose_frames, crop_box
+from cvbundle.dataset.images import ImageFile
+from cvbundle.dataset.manifest import Image, Sample, Skipped
+from cvbundle.dataset.probe import Probed
+from cvbundle.problems import Problem, Severity
+from cvbundle.spec.schema import Data
+
+Row = Sample | Skipped | Problem
+
+_EXTREME = 2
+"""How many times wider or higher a clip may be than its sample, by their aspect ratios."""
+
+# Most clips of a dataset have the same length and size.
+_chosen = lru_cache(maxsize=4096)(choose_frames)
+_crop = lru_cache(maxsize=4096)(crop_box)
+
+
+@define
+class Sampler:
+    """Makes samples of entries, one after another, and compares each with those before it."""
+
+    entries: Sequence[Entry]
+    data: Data
+    _first: dict[int, int] = attrs.field(init=False, factory=dict)
+    """Half a digest to the entry that had it first: whole ones would be the most of the memory."""
+    _fps: str = attrs.field(init=False, default="")
+    _is_mixed: bool = attrs.field(init=False, default=False)
+
+    def rows(
+        self, index: int, entry: Entry, seen: Probed | BadClip, image: ImageFile | BadClip | None
+    ) -> Iterator[Row]:
+        """An entry's warnings, then its sample; or why it has none."""
+        data, size = self.data, self.data.resolution
+        if isinstance(seen, BadClip):
+            yield _bad(entry, entry.clip, seen, data)
+            return
+        if isinstance(image, BadClip):
+            yield _bad(entry, entry.image or "", image, data)
+            return
+        if seen.frames < size.frames and data.short_clips != "repeat_last":
+            short = BadClip("clip-short", f"has {seen.frames} frames, {size.frames} are wanted")
+            yield _bad(entry, entry.clip, short, data)
+            return
+        crop = _crop(seen.height, seen.width, size.height, size.width, data.fit)
+        yield from self._warnings(index, entry, seen, crop)
+        yield Sample(
+            clip=entry.clip,
+            digest=seen.digest,
+            size=seen.size,
+            codec=seen.codec,
+            frames=seen.frames,
+            fps=seen.fps,
+            duration=seen.duration,
+            height=seen.height,
+            width=seen.width,
+            rotation=seen.rotation,
+            mirrored=seen.mirrored,
+            variable=seen.variable,
+            chosen=_chosen(seen.frames, size.frames, data.frame_sampling),
+            crop=crop,
+            caption=entry.caption,
+            image=_image(entry, image),
+        )
+
+    def _warnings(self, index: int, entry: Entry, seen: Probed, crop: Crop) -> Iterator[Problem]:
+        first = self._first.setdefault(int(seen.digest[:16], 16), index)
+        if first != index:
+            other = self.entries[first]
+            where = f"is the same file as {other.clip}, entry {other.number}"
+            yield _warning("clip-duplicate", entry, where, "leave one out")
+        size = self.data.resolution
+        wanted = f"{size.height}x{size.width}"
+        if crop.height < size.height or crop.width < size.width:
+            what = f"is {seen.height}x{seen.width}: {crop.height}x{crop.width} of it is enlarged"
+            yield _warning(
+                "clip-upscaled", entry, f"{what} to {wanted}", "use larger clips or less resolution"
+            )
+        ours, theirs = seen.width * size.height, size.width * seen.height
+        if ours >= _EXTREME * theirs or theirs >= _EXTREME * ours:
+            done = "cut away" if self.data.fit == "crop" else "distorted"
+            what = f"is {seen.height}x{seen.width}: half of it or more is {done} for {wanted}"
+            yield _warning("clip-aspect", entry, what, "leave it out, or cut it yourself")
+        if seen.suspicion:
+            yield _warning("clip-damaged", entry, seen.suspicion, "make it again, or look at it")
+        self._fps = self._fps or seen.fps
+        if seen.fps != self._fps and not self._is_mixed:
+            self._is_mixed = True
+            what = f"has {seen.fps} frames a second, those before it {self._fps}"
+            yield _warning("clip-fps", entry, what, "bring all clips to one rate")
+
+
+def _image(entry: Entry, file: ImageFile | None) -> Image | None:
+    if file is None or entry.image is None:
+        return None
+    return Image(path=entry.image, digest=file.digest, size=file.size)
+
+
+def _warning(rule: str, entry: Entry, what: str, hint: str) -> Problem:
+    message = f"{entry.clip} {what}"
+    return Problem(rule, Severity.WARNING, entry.place, message, f"{hint}, or allow: [{rule}]")
+
+
+def _bad(entry: Entry, name: str, error: BadClip, data: Data) -> Skipped | Problem:
+    """A file that can't be used: left out, or a problem, as the spec wants it."""
+    short = error.rule == "clip-short"
+    if (data.short_clips if short else data.bad_samples) == "skip":
+        reason = error.reason if name == entry.clip else f"its image {name} {error.reason}"
+        return Skipped(number=entry.number, clip=entry.clip, rule=error.rule, reason=reason)
+    field = "short_clips" if short else "bad_samples"
+    hint = f"mend or remove it, or write data.{field}: skip"
+    return Problem(error.rule, Severity.ERROR, entry.place, f"{name} {error.reason}", hint)
