@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cvbundle.dataset.tables import Column
 from cvbundle.problems import Place
@@ -20,8 +20,16 @@ class Entry:
     caption: str
     image: str | None = None
     """Path of the first frame's file below the root, where the dataset lists one."""
-    place: Place
-    """Where the clip is named."""
+    column: Column = field(repr=False)
+    """The list that names the clip."""
+
+    @property
+    def place(self) -> Place:
+        """Where the clip is named."""
+        return self.column.place(self.number - 1)
+
+
+_AT_ONCE = 1024
 
 
 @frozen
@@ -46,17 +54,27 @@ class Entries(Sequence[Entry]):
 
     def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
         if isinstance(index, slice):
-            return [self._entry(row) for row in self.rows[index]]
-        return self._entry(self.rows[index])
+            return list(self._entries(self.rows[index]))
+        row = self.rows[index]
+        return next(self._entries([row]))
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(self._entry, self.rows)
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._entries(self.rows[start : start + _AT_ONCE])
 
-    def _entry(self, row: int) -> Entry:
-        return Entry(
-            number=row + 1,
-            clip=self.clips.texts[row],
-            caption=self.prefix + self.captions[row],
-            image=None if self.images is None else self.images[row],
-            place=self.clips.place(row),
-        )
+    def _entries(self, rows: Sequence[int]) -> Iterator[Entry]:
+        if not rows:
+            return
+        # Neighbours are fetched together; a few rows between them may be no entries.
+        first, stop = rows[0], rows[-1] + 1
+        clips, captions = self.clips.texts[first:stop], self.captions[first:stop]
+        images = None if self.images is None else self.images[first:stop]
+        for row in rows:
+            at = row - first
+            yield Entry(
+                number=row + 1,
+                clip=clips[at],
+                caption=self.prefix + captions[at],
+                image=None if images is None else images[at],
+                column=self.clips,
+            )

@@ -1,9 +1,8 @@
 """Open files of a dataset, in whichever process that is done, and write down what was seen."""
 
-import json
 from pathlib import Path
 
-from attrs import astuple, frozen
+from attrs import frozen
 
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.identity import Identity, identity_of
@@ -62,27 +61,4 @@ def _open(file: File, known: Identity, depth: Depth) -> Seen:
     # Inodes are left out: two machines may number the files of one share differently.
     if (size, changed) != known[:2]:
         return BadClip("clip-unreadable", "changed during the scan", lasting=False)
-    return seen
-
-
-def as_text(seen: Seen) -> str | None:
-    """The text that `from_text` reads; None for what may be otherwise the next time."""
-    match seen:
-        case BadClip(lasting=False):
-            return None
-        case BadClip():
-            return json.dumps(["bad", seen.rule, seen.reason])
-        case ImageFile():
-            return json.dumps(["image", *astuple(seen)])
-        case _:
-            return json.dumps(["clip", *astuple(seen)])
-
-
-_KINDS = {"bad": BadClip, "image": ImageFile, "clip": Probed}
-
-
-def from_text(text: str) -> Seen:
-    """What was seen of a file."""
-    kind, *values = json.loads(text)
-    seen: Seen = _KINDS[kind](*values)
     return seen

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from cvbundle.dataset.container import HEAD, BadClip, container_format
 from cvbundle.dataset.ending import stated_size
@@ -44,12 +44,10 @@ class Depth(Enum):
     """All of it."""
 
 
-@frozen
-class Probed:
-    """What a clip's file holds."""
+@frozen(kw_only=True, cache_hash=True)
+class Facts:
+    """What a clip holds, but for its bytes: the same for many clips of a dataset."""
 
-    digest: str
-    size: int
     codec: str
     frames: int
     fps: str
@@ -64,6 +62,17 @@ class Probed:
     variable: bool
     suspicion: str = ""
     """Why its bytes look damaged although a decoder notices nothing."""
+
+
+@frozen
+class Probed:
+    """A clip's file."""
+
+    digest: str
+    """sha256, in hex."""
+    size: int
+    """Bytes."""
+    facts: Facts
 
 
 def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
@@ -119,15 +128,16 @@ def _judge(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
     if depth is Depth.NEEDED and packets.looks is Look.SOUND and packets.times:
         picture = _known_picture(file, size, head, packets)
     if picture is not None:
-        return _probed(packets, Decoded(picture, len(packets.times), packets.times), digest, size)
+        sound = Decoded(picture, len(packets.times), packets.times)
+        return Probed(digest, size, _facts(packets, sound))
     decoded = decode_all(file, head)
     if packets.one_frame_each and decoded.frames < len(packets.times):
         raise _lacking(decoded.frames, len(packets.times))
-    probed = _probed(packets, decoded, digest, size)
-    if packets.looks is Look.DAMAGED:
-        reason = "holds bytes that no encoder writes, though its decoder notices nothing"
-        probed = evolve(probed, suspicion=reason)
-    return probed
+    looks_damaged = packets.looks is Look.DAMAGED
+    return Probed(digest, size, _facts(packets, decoded, _UNNOTICED if looks_damaged else ""))
+
+
+_UNNOTICED = "holds bytes that no encoder writes, though its decoder notices nothing"
 
 
 def _lacking(present: int, claimed: int) -> BadClip:
@@ -159,7 +169,7 @@ _KNOWN = 4096
 _pictures: dict[tuple[str, bytes, int, int, Fraction | None], Picture] = {}
 
 
-def _probed(packets: Packets, decoded: Decoded, digest: str, size: int) -> Probed:
+def _facts(packets: Packets, decoded: Decoded, suspicion: str = "") -> Facts:
     picture, times = decoded.picture, decoded.times or packets.times
     turn = picture.turn
     height, width = displayed_size(picture.height, picture.width, picture.aspect, turn.rotation)
@@ -168,9 +178,7 @@ def _probed(packets: Packets, decoded: Decoded, digest: str, size: int) -> Probe
     last = max(packets.end - times[-1], 0) or min(gaps, default=0)
     duration = (times[-1] - times[0] + last) * packets.time_base
     rate = packets.rate or (Fraction(decoded.frames) / duration if duration else Fraction(0))
-    return Probed(
-        digest=digest,
-        size=size,
+    return Facts(
         codec=packets.codec,
         frames=decoded.frames,
         # Time bases of a thousandth of a second only come near to 30000/1001.
@@ -182,4 +190,5 @@ def _probed(packets: Packets, decoded: Decoded, digest: str, size: int) -> Probe
         mirrored=turn.mirrored,
         # Rounding to the time base makes gaps differ by one.
         variable=bool(gaps) and max(gaps) - min(gaps) > 1,
+        suspicion=suspicion,
     )

@@ -11,7 +11,7 @@ from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop, choose_frames, crop_box
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.manifest import Image, Sample, Skipped
-from cvbundle.dataset.probe import Probed
+from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.problems import Problem, Severity
 from cvbundle.spec.schema import Data
 
@@ -38,39 +38,37 @@ class Sampler:
 
     def rows(
         self, index: int, entry: Entry, seen: Probed | BadClip, image: ImageFile | BadClip | None
-    ) -> Iterator[Row]:
+    ) -> list[Row]:
         """An entry's warnings, then its sample; or why it has none."""
         data, size = self.data, self.data.resolution
         if isinstance(seen, BadClip):
-            yield _bad(entry, entry.clip, seen, data)
-            return
+            return [_bad(entry, entry.clip, seen, data)]
         if isinstance(image, BadClip):
-            yield _bad(entry, entry.image or "", image, data)
-            return
-        if seen.frames < size.frames and data.short_clips != "repeat_last":
-            short = BadClip("clip-short", f"has {seen.frames} frames, {size.frames} are wanted")
-            yield _bad(entry, entry.clip, short, data)
-            return
-        crop = _crop(seen.height, seen.width, size.height, size.width, data.fit)
-        yield from self._warnings(index, entry, seen, crop)
-        yield Sample(
+            return [_bad(entry, entry.image or "", image, data)]
+        facts = seen.facts
+        if facts.frames < size.frames and data.short_clips != "repeat_last":
+            short = BadClip("clip-short", f"has {facts.frames} frames, {size.frames} are wanted")
+            return [_bad(entry, entry.clip, short, data)]
+        crop = _crop(facts.height, facts.width, size.height, size.width, data.fit)
+        sample = Sample(
             clip=entry.clip,
             digest=seen.digest,
             size=seen.size,
-            codec=seen.codec,
-            frames=seen.frames,
-            fps=seen.fps,
-            duration=seen.duration,
-            height=seen.height,
-            width=seen.width,
-            rotation=seen.rotation,
-            mirrored=seen.mirrored,
-            variable=seen.variable,
-            chosen=_chosen(seen.frames, size.frames, data.frame_sampling),
+            codec=facts.codec,
+            frames=facts.frames,
+            fps=facts.fps,
+            duration=facts.duration,
+            height=facts.height,
+            width=facts.width,
+            rotation=facts.rotation,
+            mirrored=facts.mirrored,
+            variable=facts.variable,
+            chosen=_chosen(facts.frames, size.frames, data.frame_sampling),
             crop=crop,
             caption=entry.caption,
             image=_image(entry, image),
         )
+        return [*self._warnings(index, entry, seen, crop), sample]
 
     def _warnings(self, index: int, entry: Entry, seen: Probed, crop: Crop) -> Iterator[Problem]:
         first = self._first.setdefault(int(seen.digest[:16], 16), index)
@@ -78,25 +76,29 @@ class Sampler:
             other = self.entries[first]
             where = f"is the same file as {other.clip}, entry {other.number}"
             yield _warning("clip-duplicate", entry, where, "leave one out")
-        size = self.data.resolution
-        wanted = f"{size.height}x{size.width}"
-        if crop.height < size.height or crop.width < size.width:
-            what = f"is {seen.height}x{seen.width}: {crop.height}x{crop.width} of it is enlarged"
-            yield _warning(
-                "clip-upscaled", entry, f"{what} to {wanted}", "use larger clips or less resolution"
-            )
-        ours, theirs = seen.width * size.height, size.width * seen.height
-        if ours >= _EXTREME * theirs or theirs >= _EXTREME * ours:
-            done = "cut away" if self.data.fit == "crop" else "distorted"
-            what = f"is {seen.height}x{seen.width}: half of it or more is {done} for {wanted}"
-            yield _warning("clip-aspect", entry, what, "leave it out, or cut it yourself")
-        if seen.suspicion:
-            yield _warning("clip-damaged", entry, seen.suspicion, "make it again, or look at it")
-        self._fps = self._fps or seen.fps
-        if seen.fps != self._fps and not self._is_mixed:
+        yield from _about_size(entry, seen.facts, crop, self.data)
+        if seen.facts.suspicion:
+            hint = "make it again, or look at it"
+            yield _warning("clip-damaged", entry, seen.facts.suspicion, hint)
+        fps = seen.facts.fps
+        self._fps = self._fps or fps
+        if fps != self._fps and not self._is_mixed:
             self._is_mixed = True
-            what = f"has {seen.fps} frames a second, those before it {self._fps}"
+            what = f"has {fps} frames a second, those before it {self._fps}"
             yield _warning("clip-fps", entry, what, "bring all clips to one rate")
+
+
+def _about_size(entry: Entry, facts: Facts, crop: Crop, data: Data) -> Iterator[Problem]:
+    height, width = data.resolution.height, data.resolution.width
+    shown, wanted = f"is {facts.height}x{facts.width}", f"{height}x{width}"
+    if crop.height < height or crop.width < width:
+        what = f"{shown}: {crop.height}x{crop.width} of it is enlarged to {wanted}"
+        yield _warning("clip-upscaled", entry, what, "use larger clips or less resolution")
+    ours, theirs = facts.width * height, width * facts.height
+    if ours >= _EXTREME * theirs or theirs >= _EXTREME * ours:
+        done = "cut away" if data.fit == "crop" else "distorted"
+        what = f"{shown}: half of it or more is {done} for {wanted}"
+        yield _warning("clip-aspect", entry, what, "leave it out, or cut it yourself")
 
 
 def _image(entry: Entry, file: ImageFile | None) -> Image | None:

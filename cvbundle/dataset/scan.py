@@ -13,7 +13,7 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile
-from cvbundle.dataset.opening import File, Seen, Work, as_text, from_text, open_files
+from cvbundle.dataset.opening import File, Seen, Work, open_files
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
 from cvbundle.dataset.progress import Progress, Silence
 from cvbundle.dataset.sampling import Row, Sampler
@@ -75,8 +75,7 @@ def scan(
         try:
             for group in opener.groups(entries):
                 for index, entry in enumerate(group.entries, group.start):
-                    seen, image = group.seen_of(entry)
-                    yield from sampler.rows(index, entry, seen, image)
+                    yield from sampler.rows(index, entry, *group.seen_of(entry))
         except BrokenExecutor:
             raise UserError(
                 "a process that opened clips was killed, by want of memory most likely: run again "
@@ -111,11 +110,12 @@ class _Group:
     """By path."""
     tasks: list[_Task] = field(factory=list)
 
-    def files(self) -> Iterator[File]:
-        for entry in self.entries:
-            yield File(f"{self.root}/{entry.clip}")
-            if entry.image is not None:
-                yield File(f"{self.root}/{entry.image}", is_image=True)
+    def files(self) -> dict[str, bool]:
+        """The paths of all files, each with whether it is an image."""
+        files = {f"{self.root}/{entry.clip}": False for entry in self.entries}
+        if self.entries[0].image is not None:
+            files |= {f"{self.root}/{entry.image}": True for entry in self.entries}
+        return files
 
     def seen_of(self, entry: Entry) -> tuple[Probed | BadClip, ImageFile | BadClip | None]:
         clip = self.seen[f"{self.root}/{entry.clip}"]
@@ -150,25 +150,27 @@ class _Opener:
 
     def _begin(self, group: _Group) -> None:
         """Look a group's files up, and have opened those that aren't known."""
-        known: dict[File, Identity] = {}
-        for file in group.files():
+        files = group.files()
+        known: dict[str, Identity] = {}
+        for path in files:
             try:
-                known[file] = identity_of(os.stat(file.path))  # noqa: PTH116 (speed)
+                known[path] = identity_of(os.stat(path))  # noqa: PTH116 (a Path takes longer)
             except OSError as error:
                 reason = f"can't be read ({error.strerror})"
-                group.seen[file.path] = BadClip("clip-unreadable", reason, lasting=False)
-        found: dict[str, str] = {}
+                group.seen[path] = BadClip("clip-unreadable", reason, lasting=False)
         if self.cache is not None and not self.rehash:
-            found = self.cache.lookup([(file.path, known[file]) for file in known])
-            group.seen.update((path, from_text(text)) for path, text in found.items())
-        self.progress.advance(
-            len(found), sum(known[file][0] for file in known if file.path in found)
-        )
-        unknown = [file for file in known if file.path not in found]
+            found = self.cache.lookup(known)
+            group.seen |= found
+            self.progress.advance(len(found), sum(known[path][0] for path in found))
+        unknown = [path for path in known if path not in group.seen]
         for start in range(0, len(unknown), _TASK):
-            files = tuple(unknown[start : start + _TASK])
-            identities = tuple(known[file] for file in files)
-            work = Work(files, identities, self.depth, PROBE_VERSION)
+            paths = unknown[start : start + _TASK]
+            work = Work(
+                tuple(File(path, files[path]) for path in paths),
+                tuple(known[path] for path in paths),
+                self.depth,
+                PROBE_VERSION,
+            )
             group.tasks.append(_Task(work, self.executor.submit(open_files, work)))
 
     def _finished(self) -> _Group:
@@ -196,14 +198,8 @@ class _Opener:
     def _keep(self, group: _Group) -> None:
         if self.cache is None:
             return
-        rows = []
         for task in group.tasks:
             future = task.future
-            if not future.done() or future.cancelled() or future.exception() is not None:
-                continue
-            work = task.work
-            for file, known, seen in zip(work.files, work.known, future.result(), strict=True):
-                text = as_text(seen)
-                if text is not None:
-                    rows.append((file.path, known, text))
-        self.cache.keep(rows)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                paths = (file.path for file in task.work.files)
+                self.cache.keep(zip(paths, task.work.known, future.result(), strict=True))

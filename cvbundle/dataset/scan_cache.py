@@ -7,18 +7,24 @@ is opened.
 """
 
 import contextlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
-from attrs import define
+from attrs import asdict, define
 
 from cvbundle.cache_folder import cache_folder
+from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.identity import Identity
+from cvbundle.dataset.images import ImageFile
+from cvbundle.dataset.opening import Seen
+from cvbundle.dataset.probe import Facts, Probed
 
 _TABLE = """CREATE TABLE IF NOT EXISTS files (
-    path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, result TEXT
+    path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, digest TEXT, facts TEXT
 ) WITHOUT ROWID"""
 _BUSY_SECONDS = 10.0
 _AT_ONCE = 500
@@ -27,40 +33,72 @@ _AT_ONCE = 500
 
 @define
 class ScanCache:
-    """Results by file; see the module."""
+    """What was seen of files; see the module."""
 
     _database: sqlite3.Connection
     _version: int
 
-    def lookup(self, files: Sequence[tuple[str, Identity]]) -> dict[str, str]:
-        """The results that are kept for files which are as they were, by path."""
-        found: dict[str, str] = {}
-        for start in range(0, len(files), _AT_ONCE):
-            part = {os.fsencode(path): (path, known) for path, known in files[start:][:_AT_ONCE]}
-            marks = ",".join("?" * len(part))
-            query = (
-                "SELECT path, size, changed, inode, result FROM files "
-                f"WHERE version = ? AND path IN ({marks})"
-            )
-            for key, size, changed, inode, result in self._rows(query, [self._version, *part]):
-                path, known = part[key]
-                if known == (size, changed, inode):
-                    found[path] = result
+    def lookup(self, files: Mapping[str, Identity]) -> dict[str, Seen]:
+        """What is known of files that are as they were, by path."""
+        found: dict[str, Seen] = {}
+        paths = list(files)
+        for start in range(0, len(paths), _AT_ONCE):
+            part = {os.fsencode(path): path for path in paths[start : start + _AT_ONCE]}
+            for key, size, changed, inode, digest, facts in self._rows(list(part)):
+                path = part[key]
+                if files[path] == (size, changed, inode):
+                    found[path] = _seen(digest, size, facts)
         return found
 
-    def keep(self, results: Iterable[tuple[str, Identity, str]]) -> None:
-        """Remember results by path."""
-        rows = [(os.fsencode(path), self._version, *known, text) for path, known, text in results]
-        # What can't be written now is only opened again the next time.
-        with contextlib.suppress(sqlite3.Error), self._database:
-            self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[bytes, int, int, int, str]]:
+    def _rows(self, keys: list[bytes]) -> list[tuple[bytes, int, int, int, str, str]]:
+        marks = ",".join("?" * len(keys))
+        query = (
+            "SELECT path, size, changed, inode, digest, facts FROM files "
+            f"WHERE version = ? AND path IN ({marks})"
+        )
         try:
-            return self._database.execute(query, values).fetchall()
+            return self._database.execute(query, [self._version, *keys]).fetchall()
         except sqlite3.Error:
             # A cache that is locked or broken is as good as an empty one.
             return []
+
+    def keep(self, seen: Iterable[tuple[str, Identity, Seen]]) -> None:
+        """Remember what was seen of files; not what may be otherwise the next time."""
+        rows = [
+            (os.fsencode(path), self._version, *known, *_columns(one))
+            for path, known, one in seen
+            if not isinstance(one, BadClip) or one.lasting
+        ]
+        # What can't be written now is only opened again the next time.
+        with contextlib.suppress(sqlite3.Error), self._database:
+            self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _columns(seen: Seen) -> tuple[str, str]:
+    """Digest and facts of a clip; facts that aren't an object say what else it is."""
+    match seen:
+        case BadClip():
+            return "", json.dumps([seen.rule, seen.reason])
+        case ImageFile():
+            return seen.digest, "null"
+        case _:
+            return seen.digest, json.dumps(asdict(seen.facts))
+
+
+def _seen(digest: str, size: int, text: str) -> Seen:
+    facts = _read_facts(text)
+    if facts is None:
+        return ImageFile(digest, size)
+    return facts if isinstance(facts, BadClip) else Probed(digest, size, facts)
+
+
+# Clips of a dataset hold much the same.
+@lru_cache(maxsize=4096)
+def _read_facts(text: str) -> Facts | BadClip | None:
+    data = json.loads(text)
+    if data is None:
+        return None
+    return BadClip(*data) if isinstance(data, list) else Facts(**data)
 
 
 @contextlib.contextmanager
@@ -96,7 +134,7 @@ def _connect(name: str) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
-        database.execute("SELECT path, version, size, changed, inode, result FROM files LIMIT 1")
+        database.execute("SELECT version, inode, digest, facts FROM files LIMIT 1")
     except BaseException:
         database.close()
         raise

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cvbundle.dataset import probe as probe_module
 from cvbundle.dataset.container import BadClip
-from cvbundle.dataset.probe import Depth, Probed, probe, probe_bytes
+from cvbundle.dataset.probe import Depth, Facts, Probed, probe, probe_bytes
 from tests.dataset.clips import make_clip, make_sound, picture, with_matrix, with_start
 
 HORSE = (Path(__file__).parents[1] / "data" / "horse.mp4").read_bytes()
@@ -40,7 +40,7 @@ def judged_by_decoding(content: bytes) -> int | None:
 def judged(content: bytes, depth: Depth = Depth.NEEDED) -> int | None:
     """The same by `probe`."""
     try:
-        return probe_bytes(content, depth).frames
+        return probe_bytes(content, depth).facts.frames
     except BadClip:
         return None
 
@@ -168,7 +168,7 @@ def test_a_sound_mp4_is_judged_without_decoding_it(monkeypatch: pytest.MonkeyPat
         raise AssertionError("decoded")
 
     monkeypatch.setattr(probe_module, "decode_all", never)
-    assert probe_bytes(HORSE).frames == 25
+    assert probe_bytes(HORSE).facts.frames == 25
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if truth(name)])
@@ -250,40 +250,41 @@ def test_a_cover_picture_is_not_taken_for_video() -> None:
 
 
 def test_a_clip_says_what_it_holds() -> None:
-    probed = probe_bytes(HORSE)
-    assert probed == Probed(
-        digest=hashlib.sha256(HORSE).hexdigest(),
-        size=67210,
-        codec="h264",
-        frames=25,
-        fps="8",
-        duration=3.125,
-        height=240,
-        width=360,
-        rotation=0,
-        mirrored=False,
-        variable=False,
+    assert probe_bytes(HORSE) == Probed(
+        hashlib.sha256(HORSE).hexdigest(),
+        67210,
+        Facts(
+            codec="h264",
+            frames=25,
+            fps="8",
+            duration=3.125,
+            height=240,
+            width=360,
+            rotation=0,
+            mirrored=False,
+            variable=False,
+        ),
     )
 
 
 def test_the_rate_is_a_fraction() -> None:
-    assert probe_bytes(make_clip(rate=Fraction(30000, 1001))).fps == "30000/1001"
+    assert probe_bytes(make_clip(rate=Fraction(30000, 1001))).facts.fps == "30000/1001"
     content = make_clip(container="matroska", rate=Fraction(24000, 1001))
-    assert probe_bytes(content).fps == "24000/1001"
+    assert probe_bytes(content).facts.fps == "24000/1001"
 
 
 def test_a_variable_rate_is_noted_and_rounded_times_are_not() -> None:
-    assert probe_bytes(make_clip(6, times=[0, 1, 2, 5, 6, 9])).variable
-    assert not probe_bytes(make_clip(30, container="matroska", rate=24)).variable
-    assert not probe_bytes(make_clip()).variable
+    assert probe_bytes(make_clip(6, times=[0, 1, 2, 5, 6, 9])).facts.variable
+    assert not probe_bytes(make_clip(30, container="matroska", rate=24)).facts.variable
+    assert not probe_bytes(make_clip()).facts.variable
 
 
 def test_the_size_is_the_one_displayed() -> None:
-    turned = probe_bytes(with_matrix(make_clip(), (0, 1, -1, 0)))
+    turned = probe_bytes(with_matrix(make_clip(), (0, 1, -1, 0))).facts
     assert (turned.height, turned.width, turned.rotation) == (96, 64, 270)
-    wide = probe_bytes(make_clip(aspect=Fraction(4, 3)))
+    wide = probe_bytes(make_clip(aspect=Fraction(4, 3))).facts
     assert (wide.height, wide.width) == (64, 128)
-    assert probe_bytes(with_matrix(make_clip(), (-1, 0, 0, 1))).mirrored
+    assert probe_bytes(with_matrix(make_clip(), (-1, 0, 0, 1))).facts.mirrored
 
 
 def test_a_size_that_only_the_codec_knows_is_found() -> None:
@@ -292,7 +293,7 @@ def test_a_size_that_only_the_codec_knows_is_found() -> None:
     content[at : at + 4] = bytes([0, 200, 0, 100])
     probed = probe_bytes(bytes(content))
     assert probed == probe_bytes(bytes(content), Depth.FULL)
-    assert probed.height == 64
+    assert probed.facts.height == 64
 
 
 def test_a_clip_shown_askew_is_refused() -> None:
@@ -347,10 +348,10 @@ def test_a_long_file_is_probed_without_holding_it(
 def test_damage_that_a_decoder_does_not_notice_is_suspected(place: int) -> None:
     content = zeroed(place / 200, 40)
     assert judged_by_decoding(content) == 25
-    assert "no encoder writes" in probe_bytes(content).suspicion
+    assert "no encoder writes" in probe_bytes(content).facts.suspicion
 
 
 def test_zeros_anywhere_in_the_pictures_are_noticed() -> None:
     for place in range(4, 200, 7):
         content = zeroed(place / 200, 40)
-        assert judged(content) is None or probe_bytes(content).suspicion
+        assert judged(content) is None or probe_bytes(content).facts.suspicion
