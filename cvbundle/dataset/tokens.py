@@ -13,17 +13,17 @@ def token_limit(longest: int, model: Path | None) -> TokenLimit:
 
 
 def estimate(texts: Sequence[str]) -> list[int]:
-    """About how many tokens T5 makes of each text.
+    """About how many tokens T5 makes of each text: a rule of thumb, not a measurement.
 
-    English prose comes to 1.3 tokens a word, and to one in 4.4 characters; text that isn't ASCII
-    comes to one token in two bytes at least, since the vocabulary is made for English.
+    1.3 tokens a word, or one in 4.4 characters where words are long; the vocabulary is made for
+    English, so that each character that isn't ASCII is taken for a token.
     """
     return [1 + max(round(1.3 * len(text.split())), _by_length(text)) for text in texts]
 
 
 def _by_length(text: str) -> int:
-    foreign = len(text.encode()) - len(text)
-    return round(len(text) / 4.4) + foreign // 2
+    plain = len(text.encode("ascii", "ignore"))
+    return round(plain / 4.4) + len(text) - plain
 
 
 def tokenizer_of(model: Path) -> TokenCounter | None:
