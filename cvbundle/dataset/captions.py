@@ -21,8 +21,13 @@ class TokenLimit:
     longest: int
     """Tokens."""
     count: TokenCounter
-    is_exact: bool
-    """Whether the model's own tokenizer counts; else it is an estimate."""
+    tokenizer: str = ""
+    """Digest of the model's own tokenizer, if that counts; empty for an estimate."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the model's own tokenizer counts."""
+        return bool(self.tokenizer)
 
 
 class Captions(Protocol):

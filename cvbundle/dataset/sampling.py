@@ -114,10 +114,15 @@ def _warning(rule: str, entry: Entry, what: str, hint: str) -> Problem:
 
 def _bad(entry: Entry, name: str, error: BadClip, data: Data) -> Skipped | Problem:
     """A file that can't be used: left out, or a problem, as the spec wants it."""
+    message = f"{name} {error.reason}"
+    if not error.lasting:
+        # What failed only now must not decide what is trained on.
+        hint = "see that the file can be read and stays as it is, then run again"
+        return Problem(error.rule, Severity.ERROR, entry.place, message, hint)
     short = error.rule == "clip-short"
     if (data.short_clips if short else data.bad_samples) == "skip":
-        reason = error.reason if name == entry.clip else f"its image {name} {error.reason}"
+        reason = error.reason if name == entry.clip else f"its image {message}"
         return Skipped(number=entry.number, clip=entry.clip, rule=error.rule, reason=reason)
     field = "short_clips" if short else "bad_samples"
     hint = f"mend or remove it, or write data.{field}: skip"
-    return Problem(error.rule, Severity.ERROR, entry.place, f"{name} {error.reason}", hint)
+    return Problem(error.rule, Severity.ERROR, entry.place, message, hint)

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,6 +41,7 @@ def scan(
     rehash: bool = False,
     depth: Depth = Depth.NEEDED,
     progress: Progress | None = None,
+    note: Callable[[str, Identity], None] | None = None,
 ) -> Iterator[Row]:
     """Open the clips, several at a time; the rows come in the order of `entries`.
 
@@ -57,13 +58,14 @@ def scan(
         rehash: open every clip all the same; the cache learns what is seen.
         depth: how much of a clip is decoded to judge it.
         progress: hears how far it is.
+        note: hears of every file and what it was when it was opened or known.
 
     Raises:
         UserError: a process that opened clips died.
     """
     progress = progress or Silence()
     with ExitStack() as stack:
-        opener = _Opener(os.path.realpath(root), cache, rehash, depth, progress)
+        opener = _Opener(os.path.realpath(root), cache, rehash, depth, progress, note)
         # Left in the opposite order: the threads end before what they did is kept.
         stack.callback(opener.keep_finished)
         opener.executor = executor or stack.enter_context(_Threads())
@@ -134,6 +136,7 @@ class _Opener:
     rehash: bool
     depth: Depth
     progress: Progress
+    note: Callable[[str, Identity], None] | None
     executor: Executor = field(init=False)
     _pending: deque[_Group] = field(init=False, factory=deque)
 
@@ -158,6 +161,9 @@ class _Opener:
             except OSError as error:
                 reason = f"can't be read ({error.strerror})"
                 group.seen[path] = BadClip("clip-unreadable", reason, lasting=False)
+        if self.note is not None:
+            for path, identity in known.items():
+                self.note(path, identity)
         if self.cache is not None and not self.rehash:
             found = self.cache.lookup(known)
             group.seen |= found

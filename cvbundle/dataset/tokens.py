@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cvbundle.dataset.captions import TokenCounter, TokenLimit
+from cvbundle.digest import sha256_file
 
 
 def token_limit(longest: int, model: Path | None) -> TokenLimit:
     """A limit on captions, counted by the tokenizer of the model in that folder if it is there."""
-    count = None if model is None else tokenizer_of(model)
-    return TokenLimit(longest, count or estimate, is_exact=count is not None)
+    file = None if model is None else _file(model)
+    if file is None:
+        return TokenLimit(longest, estimate)
+    return TokenLimit(longest, _counter(file), sha256_file(file))
 
 
 def estimate(texts: Sequence[str]) -> list[int]:
@@ -28,12 +31,17 @@ def _by_length(text: str) -> int:
 
 def tokenizer_of(model: Path) -> TokenCounter | None:
     """The tokenizer of a model in diffusers layout; None where its files are not there."""
-    folder = model / "tokenizer"
-    if (folder / "tokenizer.json").is_file():
-        return _tokenizers(folder / "tokenizer.json")
-    if (folder / "spiece.model").is_file():
-        return _sentencepiece(folder / "spiece.model")
-    return None
+    file = _file(model)
+    return None if file is None else _counter(file)
+
+
+def _file(model: Path) -> Path | None:
+    files = (model / "tokenizer" / name for name in ("tokenizer.json", "spiece.model"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _counter(file: Path) -> TokenCounter:
+    return _tokenizers(file) if file.suffix == ".json" else _sentencepiece(file)
 
 
 def _tokenizers(path: Path) -> TokenCounter:

@@ -238,7 +238,7 @@ def test_a_repeated_caption_is_named_once(root: Path) -> None:
 def test_a_caption_beyond_the_models_tokens_is_named_with_its_prefix_counted(root: Path) -> None:
     (root / "videos.txt").write_text("\n".join(CLIPS), "utf-8")
     (root / "prompts.txt").write_text("one two three\none two\nünö", "utf-8")
-    limit = TokenLimit(4, lambda texts: [len(text.split()) + 1 for text in texts], is_exact=True)
+    limit = TokenLimit(4, lambda texts: [len(text.split()) + 1 for text in texts], "digest")
     listing = list_entries(data_of(caption_prefix="sks "), root, limit=limit)
     (problem,) = listing.problems
     assert (problem.rule, problem.place.line) == ("caption-too-long", 1)
@@ -248,7 +248,7 @@ def test_a_caption_beyond_the_models_tokens_is_named_with_its_prefix_counted(roo
 def test_an_estimated_length_says_so(root: Path) -> None:
     (root / "videos.txt").write_text(CLIPS[0])
     (root / "prompts.txt").write_text("a rather long caption")
-    limit = TokenLimit(5, lambda texts: [9 for _ in texts], is_exact=False)
+    limit = TokenLimit(5, lambda texts: [9 for _ in texts])
     (problem,) = list_entries(data_of(), root, limit=limit).problems
     assert "has about 9 tokens (estimated" in problem.message
 
