@@ -31,7 +31,7 @@ from cvbundle.dataset.turning import is_plain
 PROBE_VERSION = 1
 """Raised when the same bytes would be probed differently; cached results of another are dropped."""
 
-_IN_MEMORY = 1 << 28
+_IN_MEMORY = 1 << 26
 """Bytes up to which a file is read whole; a longer one is read in pieces, once for its digest."""
 
 
@@ -170,7 +170,7 @@ _pictures: dict[tuple[str, bytes, int, int, Fraction | None], Picture] = {}
 
 
 def _facts(packets: Packets, decoded: Decoded, suspicion: str = "") -> Facts:
-    picture, times = decoded.picture, decoded.times or packets.times
+    picture, times = decoded.picture, decoded.times or packets.times or (0,)
     turn = picture.turn
     height, width = displayed_size(picture.height, picture.width, picture.aspect, turn.rotation)
     gaps = [later - earlier for earlier, later in pairwise(times)]

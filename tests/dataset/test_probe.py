@@ -15,6 +15,9 @@ from PIL import Image
 
 from cvbundle.dataset import probe as probe_module
 from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.decode import decode
+from cvbundle.dataset.frames import Crop
+from cvbundle.dataset.manifest import Sample
 from cvbundle.dataset.probe import Depth, Facts, Probed, probe, probe_bytes
 from tests.dataset.clips import make_clip, make_sound, picture, with_matrix, with_start
 
@@ -223,6 +226,15 @@ def test_a_picture_is_no_clip() -> None:
         probe_bytes(png())
 
 
+def test_a_codec_without_a_decoder_is_named() -> None:
+    with pytest.raises(BadClip, match="a codec that nothing here decodes"):
+        probe_bytes(make_clip().replace(b"avc1\0\0\0\0", b"zzzz\0\0\0\0"))
+
+
+def test_a_title_in_an_unknown_encoding_is_no_matter() -> None:
+    assert judged(HORSE.replace(b"Lavf", b"L\xff\xfef")) == 25
+
+
 def test_a_clip_without_frames_is_named() -> None:
     content = make_clip(muxer={"movflags": "frag_keyframe+empty_moov"})
     with pytest.raises(BadClip, match="has no frame"):
@@ -355,3 +367,29 @@ def test_zeros_anywhere_in_the_pictures_are_noticed() -> None:
     for place in range(4, 200, 7):
         content = zeroed(place / 200, 40)
         assert judged(content) is None or probe_bytes(content).facts.suspicion
+
+
+@pytest.mark.parametrize("name", [name for name in ODD if truth(name)])
+def test_an_accepted_clip_is_decoded_as_it_was_probed(name: str) -> None:
+    """The size that was probed and every frame that was counted are there for training."""
+    content = ODD[name]()
+    seen = probe_bytes(content)
+    facts = seen.facts
+    sample = Sample(
+        clip=name,
+        digest=seen.digest,
+        size=seen.size,
+        codec=facts.codec,
+        frames=facts.frames,
+        fps=facts.fps,
+        duration=facts.duration,
+        height=facts.height,
+        width=facts.width,
+        rotation=facts.rotation,
+        mirrored=facts.mirrored,
+        variable=facts.variable,
+        chosen=tuple(range(facts.frames)),
+        crop=Crop(0, 0, facts.height, facts.width),
+        caption="",
+    )
+    assert decode(content, sample, 16, 16).shape == (facts.frames, 16, 16, 3)

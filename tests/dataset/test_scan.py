@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped
 from cvbundle.dataset.probe import PROBE_VERSION
+from cvbundle.dataset.progress import Silence
 from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
 from cvbundle.digest import sha256_file
@@ -265,6 +267,20 @@ def test_a_scan_that_is_broken_off_loses_nothing(tmp_path: Path, cache: ScanCach
     assert again.files == 20
 
 
+def test_ctrl_c_keeps_what_the_threads_have_done(tmp_path: Path, cache: ScanCache) -> None:
+    class Interrupting(Silence):
+        def advance(self, files: int, size: int) -> None:
+            if files:
+                signal.raise_signal(signal.SIGINT)
+
+    entries = dataset(tmp_path, numbered(60))
+    with pytest.raises(KeyboardInterrupt):
+        list(scan(*entries, cache=cache, progress=Interrupting()))
+    again = Counting()
+    assert len(samples(list(scan(*entries, executor=again, cache=cache)))) == 60
+    assert again.files <= 60 - 8
+
+
 def test_rows_that_nobody_reads_on_keep_what_was_seen(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(20))
     rows = scan(*entries, executor=Counting(), cache=cache)
@@ -289,6 +305,14 @@ def test_a_clip_that_changes_during_the_scan_is_an_error_and_not_remembered(
     assert isinstance(problem, Problem)
     assert problem.message == "1.mp4 changed during the scan"
     assert len(samples(list(scan(*entries, cache=cache)))) == 2
+
+
+def test_what_only_failed_now_is_never_left_out(tmp_path: Path) -> None:
+    entries = dataset(tmp_path, numbered(1), bad_samples="skip")
+    (tmp_path / "0.mp4").unlink()
+    (problem,) = scan(*entries)
+    assert isinstance(problem, Problem)
+    assert problem.blocks
 
 
 def test_a_clip_that_vanishes_before_it_is_opened_is_named(tmp_path: Path) -> None:
