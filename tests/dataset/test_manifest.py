@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvbundle.dataset.frames import Crop
@@ -92,6 +92,8 @@ def test_a_line_is_what_it_has_always_been() -> None:
     )
 
 
+# Each example is flushed to the disk, which takes as long as it takes.
+@settings(deadline=None, max_examples=25)
 @given(st.lists(_samples, max_size=3))
 def test_what_is_read_is_what_was_written(samples: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
