@@ -39,20 +39,34 @@ def new_folder(final: Path) -> Iterator[Path]:
 
     Where `final` exists by then, it is left as it is and the new one is dropped.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent))
+    with temporary_folder(final.parent, final.name) as temporary:
+        yield temporary
+        settle(temporary, final)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
+    """A folder in `parent` that is removed when the block ends, unless it was settled."""
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
     try:
         yield temporary
-        sync_tree(temporary)
-        temporary.chmod(0o777 & ~_umask())
-        # Another process may have been first; the same content has the same name.
-        with contextlib.suppress(OSError):
-            temporary.rename(final)
-        sync_folder(final.parent)
-        if not final.is_dir():
-            raise OSError(f"{final}: could not be put in place")
     finally:
         remove_tree(temporary)
+
+
+def settle(temporary: Path, final: Path) -> bool:
+    """Give a finished folder its name; False where another process was first."""
+    sync_tree(temporary)
+    temporary.chmod(0o777 & ~_umask())
+    try:
+        temporary.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        return False
+    sync_folder(final.parent)
+    return True
 
 
 def sync_tree(folder: Path) -> None:

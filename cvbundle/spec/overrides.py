@@ -28,17 +28,23 @@ def _set(document: Document, setting: str) -> Document:
         return evolve(document, problems=(*document.problems, problem))
     value_place = Place("--set", 1, len(name) + 2, max(1, len(text)), setting)
     given = read(f"value: {text}".encode(), "--set")
-    data = _deep_copy(document.data)
     if given.problems or "value" not in given.data:
-        problems = tuple(
-            evolve(problem, place=value_place, path=path) for problem in given.problems
-        )
+        problems = tuple(evolve(found, place=value_place, path=path) for found in given.problems)
         return evolve(
             document,
             problems=document.problems + problems,
             unsound=document.unsound | {path},
             values={**document.values, path: value_place},
         )
+    key_place = Place("--set", 1, 1, len(name), setting)
+    return with_value(document, path, given.data["value"], value_place, key_place)
+
+
+def with_value(
+    document: Document, path: Path, value: object, place: Place, key_place: Place
+) -> Document:
+    """The document with another value at `path`, said to stand at `place`."""
+    data = _deep_copy(document.data)
     target = data
     for step in path[:-1]:
         inner = target.get(str(step))
@@ -46,14 +52,15 @@ def _set(document: Document, setting: str) -> Document:
             inner = {}
             target[str(step)] = inner
         target = inner
-    target[str(path[-1])] = given.data["value"]
-    values, keys = dict(document.values), dict(document.keys)
-    below = [other for other in values if other[: len(path)] == path]
-    for other in below:
-        del values[other]
-    values[path] = value_place
-    keys[path] = Place("--set", 1, 1, len(name), setting)
-    return evolve(document, data=data, values=values, keys=keys, unsound=document.unsound - {path})
+    target[str(path[-1])] = value
+    values = {at: old for at, old in document.values.items() if at[: len(path)] != path}
+    return evolve(
+        document,
+        data=data,
+        values={**values, path: place},
+        keys={**document.keys, path: key_place},
+        unsound=document.unsound - {path},
+    )
 
 
 def _deep_copy(data: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Bundles: what is in one, how it is made, checked and run."""

@@ -1,0 +1,166 @@
+"""Run a bundle: verify it, compare the packages, and execute its `launch.sh`."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from attrs import frozen
+
+from cvbundle.bundle import layout
+from cvbundle.bundle.code import training_code
+from cvbundle.bundle.environment import Drift, drift
+from cvbundle.bundle.places import local_paths
+from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
+from cvbundle.bundle.templates import launch_script
+from cvbundle.bundle.verify import require_verified
+from cvbundle.problems import UserError
+from cvbundle.spec.schema import Spec
+from cvbundle.spec.structure import structure_sound
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent dies."""
+
+
+@frozen
+class Launch:
+    """What a run is about to execute."""
+
+    bundle: Path
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    """What is set beyond the environment of this process."""
+    drift: tuple[Drift, ...]
+
+
+@frozen
+class Outcome:
+    """How a run's process ended, and the run that it left."""
+
+    code: int
+    run: Run | None
+
+
+def plan_launch(
+    bundle: Path,
+    *,
+    choice: Choice = "auto",
+    num_processes: int | None = None,
+    allow_drift: bool = False,
+    trust: bool = False,
+) -> Launch:
+    """Check a bundle and say how it is run.
+
+    Raises:
+        UserError: it isn't whole, comes from elsewhere, or the packages differ.
+    """
+    require_verified(bundle)
+    if choice == "resume":
+        require_run(bundle_runs(bundle))
+    spec = read_spec(bundle)
+    if not trust:
+        _require_own_code(bundle, spec)
+    found = drift((bundle / layout.REQUIREMENTS).read_text("utf-8"))
+    if found and not allow_drift:
+        raise UserError(
+            f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
+            f"pip install -r {bundle / layout.REQUIREMENTS}, or --allow-drift to record it"
+        )
+    environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
+    if num_processes is not None:
+        environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
+    flags = () if choice == "auto" else (f"--{choice}",)
+    return Launch(bundle, (str(bundle / layout.LAUNCH), *flags), environment, found)
+
+
+def execute(launch: Launch) -> Outcome:
+    """Run `launch.sh` to its end; signals go on to it, and it dies with this process.
+
+    The code is 0, 3 where the training failed, or 130 where it was interrupted.
+    """
+    process = subprocess.Popen(
+        ["bash", *launch.command],
+        env={**os.environ, **launch.environment},
+        preexec_fn=_die_with_parent,
+    )
+
+    def forward(number: int, _: FrameType | None) -> None:
+        process.send_signal(number)
+
+    def leave(number: int, _: FrameType | None) -> None:
+        """The terminal sends Ctrl-C to the trainer itself."""
+
+    kept = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
+        signal.SIGINT: signal.signal(signal.SIGINT, leave if os.isatty(0) else forward),
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    runs = list_runs(bundle_runs(launch.bundle))
+    return Outcome(code if code in (0, 130) else 3, runs[-1] if runs else None)
+
+
+def finished_run(bundle: Path) -> Run | None:
+    """The newest run, if it is complete: there is nothing to go on with."""
+    runs = list_runs(bundle_runs(bundle))
+    return runs[-1] if runs and runs[-1].complete else None
+
+
+def result_files(run: Run) -> Iterator[Path]:
+    """What a finished run made: its weights, then the videos of its last validation."""
+    result = run.folder / str(run.record.get("result", ""))
+    yield from sorted(result.glob("*.safetensors"))
+    samples = sorted((run.folder / layout.RUN_SAMPLES).glob("*.mp4"))
+    if samples:
+        last = samples[-1].name.rsplit("-", 1)[0]
+        yield from (path for path in samples if path.name.startswith(last))
+
+
+def read_spec(bundle: Path) -> Spec:
+    """A bundle's settings; where things are on this machine is left open."""
+    config = json.loads((bundle / layout.CONFIG).read_bytes())
+    config["model"].setdefault("path", "-")
+    config["data"].setdefault("root", "-")
+    return structure_sound(config)
+
+
+def foreign_code(bundle: Path, spec: Spec) -> list[str]:
+    """The files of `launch.sh` and `code/` that this installation would write otherwise."""
+    own = {f"{layout.CODE}/{name}": source for name, source in training_code().files.items()}
+    own[layout.LAUNCH] = launch_script(spec)
+    there = {
+        path.relative_to(bundle).as_posix(): path.read_bytes()
+        for path in (bundle / layout.CODE).rglob("*")
+        if path.is_file()
+    }
+    there[layout.LAUNCH] = (bundle / layout.LAUNCH).read_bytes()
+    return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
+
+
+def _require_own_code(bundle: Path, spec: Spec) -> None:
+    foreign = foreign_code(bundle, spec)
+    if foreign:
+        named = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+        raise UserError(
+            f"{bundle.name} holds code that this installation would not write ({named}): "
+            "read it, then run with --trust"
+        )
+
+
+def bundle_runs(bundle: Path) -> Path:
+    """The folder of a bundle's runs on this machine."""
+    return runs_folder(bundle, local_paths(bundle)["output.dir"])
+
+
+def _die_with_parent() -> None:
+    """Killed together: a trainer that went on alone would meet the one that resumes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,70 @@
+"""`cvbundle run`."""
+
+import json
+import shlex
+
+import click
+
+from cvbundle.bundle.launch import Outcome, execute, finished_run, plan_launch, result_files
+from cvbundle.bundle.runs import Choice
+from cvbundle.bundle.store import find_bundle
+
+
+@click.command("run")
+@click.argument("bundle")
+@click.option("--num-processes", type=click.IntRange(min=1), help="Instead of the bundle's number.")
+@click.option("--resume", "choice", flag_value="resume", help="Go on with the newest run.")
+@click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and show what would be executed.")
+@click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
+@click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+def command(
+    bundle: str,
+    num_processes: int | None,
+    choice: Choice | None,
+    dry_run: bool,
+    allow_drift: bool,
+    trust: bool,
+    as_json: bool,
+) -> int:
+    """Train BUNDLE (a folder, or the beginning of its hash), or go on with its newest run."""
+    launch = plan_launch(
+        find_bundle(bundle),
+        choice=choice or "auto",
+        num_processes=num_processes,
+        allow_drift=allow_drift,
+        trust=trust,
+    )
+    for drift in launch.drift:
+        click.echo(f"drift: {drift}", err=True)
+    if dry_run:
+        settings = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
+        click.echo(" ".join([*settings, shlex.join(launch.command)]))
+        return 0
+    finished = finished_run(launch.bundle) if choice != "fresh" else None
+    if finished is not None:
+        click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
+    outcome = Outcome(0, finished) if finished else execute(launch)
+    _show(outcome, as_json)
+    return outcome.code
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    if outcome.run is None:
+        return
+    files = [str(path) for path in result_files(outcome.run)] if outcome.run.complete else []
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "run": str(outcome.run.folder),
+                    "status": outcome.run.status,
+                    "final_loss": outcome.run.record.get("final_loss"),
+                    "files": files,
+                }
+            )
+        )
+        return
+    for path in files:
+        click.echo(path)

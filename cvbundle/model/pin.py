@@ -1,0 +1,108 @@
+"""Which bytes the base model is: each file's digest, or the hub's commit."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from attrs import frozen
+
+from cvbundle.digest import canonical_json, sha256_bytes, sha256_file
+from cvbundle.problems import UserError
+
+COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+_INDEX = "model_index.json"
+_SUFFIXES = (".safetensors", ".json", ".model", ".txt")
+
+
+@frozen(order=True)
+class ModelFile:
+    """A file of the base model."""
+
+    path: str
+    """Below the model's folder, with `/`."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+def model_files(folder: Path) -> list[str]:
+    """The files of a model that training can load, sorted; never a pickle."""
+    found = [_INDEX] if (folder / _INDEX).is_file() else []
+    for component in COMPONENTS:
+        if not (folder / component).is_dir():
+            raise UserError(f"{folder} has no folder {component}: it isn't a whole CogVideoX")
+        for path in sorted((folder / component).rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if path.is_file() and path.suffix in _SUFFIXES and not hidden:
+                found.append(path.relative_to(folder).as_posix())
+    for component in ("text_encoder", "transformer", "vae"):
+        if not any(
+            name.startswith(f"{component}/") and name.endswith(".safetensors") for name in found
+        ):
+            raise UserError(
+                f"{folder / component} has no .safetensors file: pickles are not loaded"
+            )
+    return sorted(found)
+
+
+def pin_folder(folder: Path) -> tuple[ModelFile, ...]:
+    """Hash every file of a model's folder.
+
+    Raises:
+        UserError: a part of the model is missing.
+    """
+    names = model_files(folder)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        digests = list(threads.map(sha256_file, (folder / name for name in names)))
+    return tuple(
+        ModelFile(name, (folder / name).stat().st_size, digest)
+        for name, digest in zip(names, digests, strict=True)
+    )
+
+
+def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
+    """Make sure that a model's files are those that were pinned.
+
+    Raises:
+        UserError: one is missing or differs; names the first.
+    """
+
+    def digest(file: ModelFile) -> str:
+        path = folder / file.path
+        try:
+            if path.stat().st_size != file.size:
+                return f"has {path.stat().st_size:,} bytes instead of {file.size:,}"
+            return "" if sha256_file(path) == file.sha256 else "has other bytes"
+        except OSError as error:
+            return f"can't be read ({error.strerror})"
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        for file, wrong in zip(files, threads.map(digest, files), strict=True):
+            if wrong:
+                raise UserError(
+                    f"{folder / file.path} {wrong}: it is not the model that this bundle pins"
+                )
+
+
+def blob_names(folder: Path) -> tuple[ModelFile, ...]:
+    """The files of a snapshot in the hub's cache, by the names of their blobs.
+
+    huggingface_hub names a blob by the sha256 of a large file, or the git hash of a small one
+    (2.4.0, file_download.py:1677); nothing is hashed here. Where links are not used, the file is.
+    """
+    files = []
+    for name in model_files(folder):
+        path = folder / name
+        target = Path(os.path.realpath(path))
+        digest = target.name if path.is_symlink() else sha256_file(path)
+        files.append(ModelFile(name, target.stat().st_size, digest))
+    return tuple(files)
+
+
+def component_digest(files: Iterable[ModelFile], *components: str) -> str:
+    """One digest for the files of some parts of a model."""
+    chosen = [
+        [file.path, file.sha256] for file in sorted(files) if file.path.split("/")[0] in components
+    ]
+    return sha256_bytes(canonical_json(chosen))

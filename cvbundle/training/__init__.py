@@ -1,0 +1,1 @@
+"""The trainer: what a bundle's `launch.sh` runs. The only place that imports torch."""

@@ -1,0 +1,85 @@
+"""The result of a run, as diffusers loads it, with a model card that says where it comes from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvbundle.bundle.layout import ADAPTER_WEIGHTS, README, RUN_ADAPTER, RUN_TRANSFORMER
+from cvbundle.digest import sha256_file
+from cvbundle.durable import new_folder, remove_tree
+from cvbundle.training.tensors import safetensors_bytes
+from cvbundle.training.weights import ADAPTER_NAME
+
+_PREFIX = "transformer"
+
+
+def export_adapter(run: Path, transformer: Any, card: str) -> Path:
+    """Write the adapter so that `load_lora_weights` needs no further argument; its folder.
+
+    Rank, alpha and targets are in the file's metadata, without which diffusers takes alpha = rank
+    (diffusers 0.42.1, loaders/lora_base.py, `LORA_ADAPTER_METADATA_KEY`).
+    """
+    from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+    from peft import get_peft_model_state_dict
+
+    weights = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
+    config = transformer.peft_config[ADAPTER_NAME].to_dict()
+    described = {f"{_PREFIX}.{key}": _plain(value) for key, value in config.items()}
+    metadata = {
+        "format": "pt",
+        LORA_ADAPTER_METADATA_KEY: json.dumps(described, indent=2, sort_keys=True),
+    }
+    tensors: dict[str, Tensor] = {f"{_PREFIX}.{name}": weights[name] for name in weights}
+
+    def write(folder: Path) -> None:
+        content = safetensors_bytes(tensors, metadata)
+        (folder / ADAPTER_WEIGHTS).write_bytes(content)
+
+    return _put(run / RUN_ADAPTER, write, card)
+
+
+def export_transformer(run: Path, transformer: Any, dtype: torch.dtype, card: str) -> Path:
+    """Write all weights as a diffusers `transformer/` folder, in the dtype of the base model."""
+
+    def write(folder: Path) -> None:
+        kept = {name: p.data for name, p in transformer.named_parameters()}
+        transformer.to(dtype)
+        transformer.save_pretrained(folder, safe_serialization=True)
+        for name, parameter in transformer.named_parameters():
+            parameter.data = kept[name]
+
+    return _put(run / RUN_TRANSFORMER, write, card)
+
+
+def result_digests(folder: Path, run: Path) -> dict[str, str]:
+    """The sha256 of each file of a result, by its path in the run."""
+    return {
+        path.relative_to(run).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != README
+    }
+
+
+def _put(final: Path, write: Any, card: str) -> Path:
+    remove_tree(final)
+    with new_folder(final) as folder:
+        write(folder)
+        (folder / README).write_text(card, "utf-8")
+    return final
+
+
+def _plain(value: Any) -> Any:
+    """A value of peft's config as JSON can hold it, always in the same order."""
+    if isinstance(value, set):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

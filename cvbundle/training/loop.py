@@ -1,0 +1,168 @@
+"""The optimizer steps of a run."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from attrs import define, frozen
+from torch import Tensor, nn
+
+from cvbundle.training.job import Job
+from cvbundle.training.objective import Rotary, Velocity, place_image, predict, scale_image_latents
+from cvbundle.training.randomness import Purpose, torch_seed
+from cvbundle.training.samples import Batch
+from cvbundle.training.weights import Average
+
+_HELD = 10
+"""Steps whose numbers are kept on the device before they are read: reading waits for the device."""
+
+
+@frozen(kw_only=True)
+class Model:
+    """The transformer in training, and the constants that it is called with."""
+
+    transformer: Any
+    velocity: Velocity
+    rotary: Rotary | None
+    ofs: Tensor | None
+    dtype: torch.dtype
+    """Of the transformer's inputs."""
+    vae: Any = None
+    """The encoder half, where noise goes on the conditioning image."""
+
+
+@define(kw_only=True)
+class Trainer:
+    """Trained weights with everything that changes with them."""
+
+    job: Job
+    accelerator: Any
+    model: Model
+    trained: Mapping[str, nn.Parameter]
+    optimizer: Any
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    average: Average | None
+    step: int
+    """Optimizer steps done."""
+    stop_asked: Callable[[], bool]
+
+    def steps(self, batches: Iterator[Batch]) -> Iterator[list[dict[str, float | int]]]:
+        """Train to the end or until asked to stop; yields after every step.
+
+        What it yields are the metrics that have become known: mostly none, some steps' at once
+        every few steps and at the steps after which a checkpoint is due.
+        """
+        spec = self.job.spec
+        held: list[tuple[int, float, Tensor, Tensor]] = []
+        while self.step < self.job.total_steps:
+            rate = float(self.schedule.get_last_lr()[0])
+            loss, norm = self._step(batches)
+            self.step += 1
+            held.append((self.step, rate, loss, norm))
+            stop = self._agreed(self.stop_asked())
+            due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
+            if due or stop or len(held) >= _HELD:
+                rows = self._known(held)
+                held = []
+                yield rows
+            else:
+                yield []
+            if stop:
+                return
+
+    def _step(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
+        """One optimizer step over this process's part of the global batch."""
+        spec = self.job.spec
+        micro_steps = self.job.accumulation
+        losses = []
+        for micro in range(micro_steps):
+            batch = next(batches).to(self.accelerator.device)
+            last = micro == micro_steps - 1
+            # Gradients are exchanged once a step.
+            held = (
+                contextlib.nullcontext()
+                if last
+                else self.accelerator.no_sync(self.model.transformer)
+            )
+            with held:
+                loss = self._loss(batch, micro)
+                self.accelerator.backward(loss / micro_steps)
+            losses.append(loss.detach())
+        limit = spec.training.max_grad_norm
+        norm = self.accelerator.clip_grad_norm_(
+            list(self.trained.values()), float("inf") if limit is None else limit
+        )
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+        return torch.stack(losses).mean(), norm.detach()
+
+    def _loss(self, batch: Batch, micro: int) -> Tensor:
+        model, spec = self.model, self.job.spec
+        if spec.lora is not None and spec.lora.dropout > 0:
+            number = (self.step * self.job.accumulation + micro) * self.job.world_size
+            rank = self.accelerator.process_index
+            torch.manual_seed(torch_seed(spec.training.seed, Purpose.MODULE_DROPOUT, number + rank))
+        noisy = model.velocity.noisy(batch.latents, batch.noise, batch.timesteps)
+        velocity = predict(
+            model.transformer,
+            noisy.to(model.dtype),
+            batch.prompt.to(model.dtype),
+            batch.timesteps,
+            image=self._image(batch),
+            rotary=model.rotary,
+            ofs=model.ofs,
+        )
+        return model.velocity.loss(velocity, batch.latents, batch.noise, batch.timesteps)
+
+    def _image(self, batch: Batch) -> Tensor | None:
+        """The conditioning image's latents in place, [B, F, C, H, W], in the inputs' type."""
+        if batch.image is None or batch.image_kept is None:
+            return None
+        image = batch.image
+        if image.dim() == 4:
+            image = self._encoded(image, batch)
+        return (image * batch.image_kept.view(-1, 1, 1, 1, 1)).to(self.model.dtype)
+
+    @torch.no_grad()
+    def _encoded(self, pixels: Tensor, batch: Batch) -> Tensor:
+        """Latents of images that have noise on them, which can't come from the cache."""
+        vae = self.model.vae
+        moments = [vae.encode(p[None, :, None].to(vae.dtype)).latent_dist for p in pixels]
+        latents = []
+        for number, posterior in zip(batch.numbers.tolist(), moments, strict=True):
+            seed = torch_seed(self.job.spec.training.seed, Purpose.IMAGE_POSTERIOR, number)
+            generator = torch.Generator("cpu").manual_seed(seed)
+            latents.append(posterior.sample(generator).transpose(1, 2).float())
+        scaled = scale_image_latents(torch.cat(latents), self.job.architecture)
+        return place_image(scaled, batch.latents.shape[1])
+
+    def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[dict[str, float | int]]:
+        """Read the numbers of some steps from the device, averaged over processes."""
+        losses = torch.stack([loss for _, _, loss, _ in held])
+        if self.job.world_size > 1:
+            losses = self.accelerator.reduce(losses, reduction="mean")
+        norms = torch.stack([norm for *_, norm in held])
+        samples, batch = len(self.job.samples), self.job.spec.global_batch
+        return [
+            {
+                "step": step,
+                "epoch": round(step * batch / samples, 6),
+                "loss": loss,
+                "grad_norm": norm,
+                "lr": rate,
+            }
+            for (step, rate, _, _), loss, norm in zip(
+                held, losses.tolist(), norms.tolist(), strict=True
+            )
+        ]
+
+    def _agreed(self, stop: bool) -> bool:
+        """Whether any process was asked to stop: all must end with the same step."""
+        if self.job.world_size == 1:
+            return stop
+        asked = torch.tensor([float(stop)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, reduction="sum").item() > 0)

@@ -1,0 +1,67 @@
+"""`metrics.jsonl`: one line a step, the same for every run of a bundle; and the trackers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cvbundle.bundle.layout import RUN_METRICS, RUN_TRACKERS
+from cvbundle.digest import canonical_json
+from cvbundle.durable import write_bytes
+from cvbundle.problems import UserError
+from cvbundle.spec.schema import Spec
+
+Row = Mapping[str, float | int]
+
+
+class Metrics:
+    """Appends rows; holds nothing that depends on the clock, so that two runs can be compared."""
+
+    def __init__(self, run: Path, *, done: int) -> None:
+        self._path = run / RUN_METRICS
+        rows = [row for row in read_metrics(self._path) if row["step"] <= done]
+        # A killed run may have got further than the checkpoint that it goes on from.
+        write_bytes(self._path, b"".join(canonical_json(row) + b"\n" for row in rows))
+        self._file = self._path.open("ab")
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows, whole lines at once."""
+        self._file.write(b"".join(canonical_json(row) + b"\n" for row in rows))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`; a line that a killed run left unfinished is not one."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def start_trackers(accelerator: Any, spec: Spec, run: Path, done: int) -> None:
+    """Open the spec's trackers, through accelerate.
+
+    Raises:
+        UserError: a tracker's package is not installed.
+    """
+    missing = set(spec.tracking.report_to) - {str(kind) for kind in accelerator.log_with}
+    if missing:
+        raise UserError(
+            f"tracker {', '.join(sorted(missing))} is not installed: "
+            "pip install it, or change tracking.report_to"
+        )
+    accelerator.init_trackers(
+        spec.tracking.project,
+        # Points of an earlier attempt after the step that this one goes on from are dropped.
+        init_kwargs={"tensorboard": {"purge_step": done + 1}},
+    )
+
+
+def trackers_folder(run: Path) -> Path:
+    """Where trackers that need a folder write."""
+    return run / RUN_TRACKERS

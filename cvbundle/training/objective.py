@@ -1,0 +1,158 @@
+"""What the transformer is given and what it is trained towards.
+
+Every tensor here equals the one that diffusers' own pipeline builds for the same clip, caption and
+noise (diffusers 0.42.1, pipelines/cogvideo); the tests call the pipeline's methods and compare.
+Shapes: B batch, F latent frames, C latent channels, H and W latent height and width.
+"""
+
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+from torch import Tensor
+
+from cvbundle.model.architecture import Architecture
+from cvbundle.spec.schema import Resolution
+
+Rotary = tuple[Tensor, Tensor]
+
+
+def scale_latents(latents: Tensor, architecture: Architecture) -> Tensor:
+    """A clip's latents as the transformer sees them (decoding divides by the same factor)."""
+    return latents * architecture.vae.scaling_factor
+
+
+def scale_image_latents(latents: Tensor, architecture: Architecture) -> Tensor:
+    """The conditioning image's latents: 1.5 was trained on the inverse (pipeline i2v, 387-392)."""
+    factor = architecture.vae.scaling_factor
+    return latents / factor if architecture.vae.invert_scale_latents else latents * factor
+
+
+def pad_in_front(latents: Tensor, architecture: Architecture) -> Tensor:
+    """Whole temporal patches: the first latent frame is repeated in front, [B, F, C, H, W].
+
+    The pipeline makes the same number of frames more and drops them from the front
+    (pipeline_cogvideox.py:679-687, 786).
+    """
+    patch = architecture.transformer.patch_size_t or 1
+    missing = -latents.shape[1] % patch
+    if not missing:
+        return latents
+    return torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], dim=1)
+
+
+def place_image(image_latents: Tensor, frames: int) -> Tensor:
+    """The image's latents [B, 1, C, H, W] as frame 0 of `frames`; the other frames are zero."""
+    batch, _, channels, height, width = image_latents.shape
+    placed = image_latents.new_zeros((batch, frames, channels, height, width))
+    placed[:, :1] = image_latents
+    return placed
+
+
+def rotary_embedding(
+    architecture: Architecture, resolution: Resolution, device: torch.device
+) -> Rotary | None:
+    """Cosines and sines [tokens, head dim] of a sample's video tokens; None without rotary."""
+    transformer = architecture.transformer
+    if not transformer.use_rotary_positional_embeddings:
+        return None
+    grid = (
+        resolution.height // architecture.pixels_per_patch,
+        resolution.width // architecture.pixels_per_patch,
+    )
+    base_width = transformer.sample_width // transformer.patch_size
+    base_height = transformer.sample_height // transformer.patch_size
+    frames = architecture.padded_latent_frames(resolution.frames)
+    if transformer.patch_size_t is None:
+        cos, sin = get_3d_rotary_pos_embed(
+            embed_dim=transformer.attention_head_dim,
+            crops_coords=get_resize_crop_region_for_grid(grid, base_width, base_height),
+            grid_size=grid,
+            temporal_size=frames,
+            device=device,
+        )
+    else:
+        cos, sin = get_3d_rotary_pos_embed(
+            embed_dim=transformer.attention_head_dim,
+            crops_coords=None,
+            grid_size=grid,
+            temporal_size=frames // transformer.patch_size_t,
+            grid_type="slice",
+            max_size=(base_height, base_width),
+            device=device,
+        )
+    return cos, sin
+
+
+def ofs_embedding(
+    architecture: Architecture, device: torch.device, dtype: torch.dtype
+) -> Tensor | None:
+    """The constant 2.0 that 1.5 image-to-video models are given (pipeline i2v:816)."""
+    if architecture.transformer.ofs_embed_dim is None:
+        return None
+    return torch.full((1,), 2.0, device=device, dtype=dtype)
+
+
+class Velocity:
+    """Diffusion by v-prediction, in fp32 (Salimans and Ho, arXiv 2202.00512).
+
+    Equal to the upstream loss, which weighs the error of x0 by 1 / (1 - alpha_bar): both are the
+    squared error of v.
+    """
+
+    def __init__(
+        self, alphas_cumprod: Tensor, *, snr_gamma: float | None, device: torch.device
+    ) -> None:
+        alphas = alphas_cumprod.to(device=device, dtype=torch.float64)
+        self._signal = alphas.sqrt().to(torch.float32)
+        self._noise = (1 - alphas).sqrt().to(torch.float32)
+        self._weight = None if snr_gamma is None else _min_snr(alphas, snr_gamma)
+
+    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """x_t of x_0 = `latents`, [B, F, C, H, W]."""
+        return _at(self._signal, timesteps) * latents + _at(self._noise, timesteps) * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The velocity that the transformer should say."""
+        return _at(self._signal, timesteps) * noise - _at(self._noise, timesteps) * latents
+
+    def loss(self, velocity: Tensor, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Mean squared error over all elements of the batch; a scalar, fp32."""
+        error = (velocity.float() - self.target(latents, noise, timesteps)).square()
+        if self._weight is not None:
+            error = error * _at(self._weight, timesteps)
+        return error.mean()
+
+
+def predict(
+    transformer: Any,
+    noisy: Tensor,
+    prompt: Tensor,
+    timesteps: Tensor,
+    *,
+    image: Tensor | None,
+    rotary: Rotary | None,
+    ofs: Tensor | None,
+) -> Tensor:
+    """The transformer's velocity [B, F, C, H, W]; an image's latents go beside it on channels."""
+    states = noisy if image is None else torch.cat([noisy, image], dim=2)
+    velocity: Tensor = transformer(
+        hidden_states=states,
+        encoder_hidden_states=prompt,
+        timestep=timesteps,
+        ofs=ofs,
+        image_rotary_emb=rotary,
+        return_dict=False,
+    )[0]
+    return velocity
+
+
+def _at(table: Tensor, timesteps: Tensor) -> Tensor:
+    return table[timesteps].view(-1, 1, 1, 1, 1)
+
+
+def _min_snr(alphas: Tensor, gamma: float) -> Tensor:
+    """min(SNR, gamma) / (SNR + 1), the min-SNR weight for v (arXiv 2303.09556, section 3.4)."""
+    # In terms of alpha_bar, so that SNR = 0 and infinity need no care.
+    return torch.minimum(alphas, gamma * (1 - alphas)).to(torch.float32)

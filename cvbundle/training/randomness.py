@@ -1,0 +1,71 @@
+"""Randomness without history: every draw is a function of the seed and what it is for.
+
+Nothing here remembers what was drawn before, so workers, processes and restarts can't change a
+draw. Philox is counter-based (Salmon et al., SC'11): the key is the seed and the purpose, the
+counter the number of the sample, so no two streams overlap.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for; a number must never change its meaning."""
+
+    ORDER = 1
+    NOISE = 2
+    TIMESTEP = 3
+    POSTERIOR = 4
+    CAPTION_DROPOUT = 5
+    IMAGE_DROPOUT = 6
+    IMAGE_NOISE_LEVEL = 7
+    IMAGE_NOISE = 8
+    WEIGHTS = 9
+    MODULE_DROPOUT = 10
+    VALIDATION = 11
+    IMAGE_POSTERIOR = 12
+
+
+def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:
+    """The random numbers of one purpose for one number (of a sample, an epoch, a step)."""
+    key = np.array([seed, purpose], dtype=np.uint64)
+    counter = np.array([0, 0, 0, number], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def normal(seed: int, purpose: Purpose, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal numbers, fp32."""
+    return stream(seed, purpose, number).standard_normal(shape, dtype=np.float32)
+
+
+def torch_seed(seed: int, purpose: Purpose, number: int) -> int:
+    """A seed for torch's own generator, where a module draws for itself (dropout, init)."""
+    return int(stream(seed, purpose, number).integers(0, 2**63 - 1))
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits the samples."""
+    return stream(seed, Purpose.ORDER, epoch).permutation(size)
+
+
+class SampleOrder:
+    """Which row of the dataset the n-th sample of a run is, for n without end.
+
+    Epochs follow one another without a gap: a batch may hold the end of one and the beginning of
+    the next, and no sample is ever left out.
+    """
+
+    def __init__(self, seed: int, size: int) -> None:
+        self._seed = seed
+        self._size = size
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def row(self, number: int) -> int:
+        """The row of the sample with this number, both counted from 0."""
+        epoch, position = divmod(number, self._size)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, epoch_order(self._seed, epoch, self._size)
+        return int(self._order[position])

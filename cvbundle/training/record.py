@@ -1,0 +1,65 @@
+"""`run.json`: when, where and with what a run was trained, each start and stop, and its result."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cvbundle.bundle.layout import RUN_RECORD
+from cvbundle.bundle.runs import read_run
+from cvbundle.digest import json_file
+from cvbundle.durable import write_bytes
+
+
+class Record:
+    """A run's record, written whole at every change."""
+
+    def __init__(self, run: Path, **facts: Any) -> None:
+        self._path = run / RUN_RECORD
+        self.data: dict[str, Any] = {"attempts": [], "phases": {}, **read_run(run).record, **facts}
+
+    def start(self, **where: Any) -> None:
+        """A process begins or goes on with the run."""
+        self.data["status"] = "running"
+        self.data["attempts"].append(
+            {
+                "started": _now(),
+                "host": platform.node(),
+                "pid": os.getpid(),
+                "platform": platform.platform(),
+                **where,
+            }
+        )
+        self._write()
+
+    def note(self, **facts: Any) -> None:
+        """Add to what is known of the current attempt."""
+        self.data["attempts"][-1].update(facts)
+        self._write()
+
+    def stop(self, status: str, reason: str, **facts: Any) -> None:
+        """The process ends; `status` is complete, stopped or failed."""
+        self.data["status"] = status
+        self.data.update(facts)
+        self.note(stopped=_now(), reason=reason)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the wall time of a block to the seconds of a phase, over all attempts."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.data["phases"].get(name, 0.0) + time.monotonic() - began
+            self.data["phases"][name] = round(spent, 3)
+
+    def _write(self) -> None:
+        write_bytes(self._path, json_file(self.data))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

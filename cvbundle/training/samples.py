@@ -1,0 +1,199 @@
+"""The samples of a run, made ready by workers: latents, noise, timestep and caption of each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cvbundle.model.architecture import Architecture
+from cvbundle.spec.schema import Spec
+from cvbundle.training.cache import EncodingCache
+from cvbundle.training.encode import SampleKeys
+from cvbundle.training.objective import (
+    pad_in_front,
+    place_image,
+    scale_image_latents,
+    scale_latents,
+)
+from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream
+
+
+@frozen(kw_only=True)
+class Batch:
+    """What a step needs of its samples; B samples, F latent frames with padding, C channels."""
+
+    numbers: Tensor
+    """Which samples of the run, [B]."""
+    latents: Tensor
+    """Scaled, [B, F, C, H, W], fp32."""
+    noise: Tensor
+    """The same shape."""
+    timesteps: Tensor
+    """[B], int64."""
+    prompt: Tensor
+    """Caption embeddings [B, length, dim], in the encoder's type."""
+    image: Tensor | None
+    """Image latents in place [B, F, C, H, W], or noisy pixels [B, 3, H, W] around -1..1; fp32."""
+    image_kept: Tensor | None
+    """1 where the image is shown, 0 where it is dropped, [B]."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; copies from pinned memory don't wait."""
+
+        def moved(tensor: Tensor | None) -> Any:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(
+            numbers=self.numbers,
+            latents=moved(self.latents),
+            noise=moved(self.noise),
+            timesteps=moved(self.timesteps),
+            prompt=moved(self.prompt),
+            image=moved(self.image),
+            image_kept=moved(self.image_kept),
+        )
+
+    def pin_memory(self) -> "Batch":
+        """The same in page-locked memory; DataLoader calls this."""
+
+        def pinned(tensor: Tensor | None) -> Any:
+            return None if tensor is None else tensor.pin_memory()
+
+        return Batch(
+            numbers=self.numbers,
+            latents=pinned(self.latents),
+            noise=pinned(self.noise),
+            timesteps=pinned(self.timesteps),
+            prompt=pinned(self.prompt),
+            image=pinned(self.image),
+            image_kept=pinned(self.image_kept),
+        )
+
+
+@frozen(kw_only=True)
+class SampleSource(Dataset[Batch]):
+    """The n-th sample of a run, for n without end: a function of the seed and n alone."""
+
+    spec: Spec
+    architecture: Architecture
+    cache: EncodingCache
+    keys: tuple[SampleKeys, ...]
+    empty_caption: str
+    """Key of the embedding of no caption."""
+    order: SampleOrder
+    timesteps: int
+    """Timesteps of the noise schedule."""
+
+    def __getitem__(self, number: int) -> Batch:
+        """The sample with this number, as a batch of one."""
+        training, seed = self.spec.training, self.spec.training.seed
+        row = self.order.row(number)
+        keys = self.keys[row]
+        drawn = number if training.latents == "resample" else row
+        latents = self._latents(keys.clip, Purpose.POSTERIOR, drawn)
+        latents = pad_in_front(scale_latents(latents, self.architecture), self.architecture)
+        noise = torch.from_numpy(normal(seed, Purpose.NOISE, number, tuple(latents.shape)))
+        image, kept = self._image(keys, number, drawn, latents.shape[1])
+        return Batch(
+            numbers=torch.tensor([number]),
+            latents=latents,
+            noise=noise,
+            timesteps=torch.tensor([self._timestep(number)]),
+            prompt=self.cache.read(self._caption(keys, number))[None],
+            image=image,
+            image_kept=kept,
+        )
+
+    def _latents(self, key: str, purpose: Purpose, number: int) -> Tensor:
+        """A draw from the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled.
+
+        Source: diffusers autoencoders/vae.py, `DiagonalGaussianDistribution`.
+        """
+        moments = self.cache.read(key).to(torch.float32)
+        mean, log_variance = moments.chunk(2)
+        deviation = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
+        draw = torch.from_numpy(normal(self.spec.training.seed, purpose, number, tuple(mean.shape)))
+        return (mean + deviation * draw).transpose(0, 1)[None]
+
+    def _timestep(self, number: int) -> int:
+        training = self.spec.training
+        random = stream(training.seed, Purpose.TIMESTEP, number)
+        if training.timestep_sampling == "logit_normal":
+            fraction = 1 / (1 + float(torch.exp(-torch.tensor(random.standard_normal()))))
+            return min(self.timesteps - 1, int(fraction * self.timesteps))
+        return int(random.integers(self.timesteps))
+
+    def _caption(self, keys: SampleKeys, number: int) -> str:
+        share = self.spec.data.caption_dropout
+        dropped = _happens(self.spec, Purpose.CAPTION_DROPOUT, number, share)
+        return self.empty_caption if dropped else keys.caption
+
+    def _image(
+        self, keys: SampleKeys, number: int, drawn: int, frames: int
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if keys.image is None:
+            return None, None
+        training = self.spec.training
+        dropped = _happens(self.spec, Purpose.IMAGE_DROPOUT, number, training.image_dropout)
+        kept = torch.tensor([0.0 if dropped else 1.0])
+        if training.image_noise is None:
+            latents = self._latents(keys.image, Purpose.IMAGE_POSTERIOR, drawn)
+            return place_image(scale_image_latents(latents, self.architecture), frames), kept
+        pixels = self.cache.read(keys.image).to(torch.float32) / 255 * 2 - 1
+        level = training.image_noise
+        normal_level = stream(training.seed, Purpose.IMAGE_NOISE_LEVEL, number).standard_normal()
+        sigma = float(torch.exp(torch.tensor(level.mean + level.std * normal_level)))
+        draw = normal(training.seed, Purpose.IMAGE_NOISE, number, tuple(pixels.shape))
+        return (pixels + sigma * torch.from_numpy(draw))[None], kept
+
+
+def _happens(spec: Spec, purpose: Purpose, number: int, share: float) -> bool:
+    return share > 0 and float(stream(spec.training.seed, purpose, number).random()) < share
+
+
+def collate(samples: Sequence[Batch]) -> Batch:
+    """Several batches as one."""
+
+    def joined(tensors: list[Tensor | None]) -> Any:
+        return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None])
+
+    return Batch(
+        numbers=joined([sample.numbers for sample in samples]),
+        latents=joined([sample.latents for sample in samples]),
+        noise=joined([sample.noise for sample in samples]),
+        timesteps=joined([sample.timesteps for sample in samples]),
+        prompt=joined([sample.prompt for sample in samples]),
+        image=joined([sample.image for sample in samples]),
+        image_kept=joined([sample.image_kept for sample in samples]),
+    )
+
+
+def batch_numbers(
+    *, first_step: int, last_step: int, global_batch: int, batch: int, rank: int, world_size: int
+) -> Iterator[list[int]]:
+    """The sample numbers of a process's batches, from `first_step` (counted from 0) to the end.
+
+    A step's global batch is the next `global_batch` samples of the run, whatever the number of
+    processes: they take its batches in turn.
+    """
+    for step in range(first_step, last_step):
+        start = step * global_batch
+        for turn in range(start + rank * batch, start + global_batch, world_size * batch):
+            yield list(range(turn, turn + batch))
+
+
+def loader(source: SampleSource, numbers: Sequence[list[int]]) -> DataLoader[Batch]:
+    """Batches in order, made ahead by the spec's workers."""
+    data = source.spec.data
+    return DataLoader(
+        source,
+        batch_sampler=numbers,
+        num_workers=data.num_workers,
+        collate_fn=collate,
+        pin_memory=data.pin_memory and torch.cuda.is_available(),
+        # A generator of its own: the loader must not draw from torch's.
+        generator=torch.Generator(),
+    )

@@ -1,0 +1,75 @@
+"""The weights that are trained: an adapter's, or all of the transformer's."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cvbundle.spec.schema import Lora, Spec
+from cvbundle.training.randomness import Purpose, torch_seed
+
+ADAPTER_NAME = "default"
+
+
+def make_trainable(transformer: Any, spec: Spec) -> dict[str, nn.Parameter]:
+    """Put the adapter on, or unfreeze everything; what is trained is in fp32. By name."""
+    if spec.lora is not None:
+        # peft draws the first weights from torch's generator, on the CPU.
+        torch.manual_seed(torch_seed(spec.training.seed, Purpose.WEIGHTS, 0))
+        transformer.add_adapter(lora_config(spec.lora), adapter_name=ADAPTER_NAME)
+    else:
+        transformer.requires_grad_(True)
+    trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+    for parameter in trained.values():
+        parameter.data = parameter.data.to(torch.float32)
+    return trained
+
+
+def lora_config(lora: Lora) -> Any:
+    """The adapter as peft describes it."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a float is fine: it is only divided
+        lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        target_modules=list(lora.target_modules),
+        init_lora_weights=True,
+    )
+
+
+class Average:
+    """Exponential moving average of trained weights, in fp32."""
+
+    def __init__(self, trained: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._trained = trained
+        self._decay = decay
+        self.tensors = {name: p.detach().clone() for name, p in trained.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights as they are after a step."""
+        averages = list(self.tensors.values())
+        weights: list[Tensor] = [parameter.detach() for parameter in self._trained.values()]
+        torch._foreach_lerp_(averages, weights, 1 - self._decay)
+
+    @torch.no_grad()
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Go on from averages that were saved."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(saved[name])
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The averages stand in the model while the block runs."""
+        kept = {name: p.data for name, p in self._trained.items()}
+        for name, parameter in self._trained.items():
+            parameter.data = self.tensors[name]
+        try:
+            yield
+        finally:
+            for name, parameter in self._trained.items():
+                parameter.data = kept[name]

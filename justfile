@@ -1,0 +1,47 @@
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+python := ".venv/bin/python"
+stamp := ".venv/.installed"
+
+# What there is to do
+default:
+    @just --list
+
+# Make .venv with the exact versions of constraints.txt; does nothing where it is up to date
+setup:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    wanted="$(cat constraints.txt pyproject.toml | sha256sum)"
+    [[ -f {{ stamp }} && "$(< {{ stamp }})" == "$wanted" ]] && exit 0
+    [[ -x {{ python }} ]] || python3 -m venv .venv
+    # torch first and alone: asked for by another package, pip would take a CUDA build of gigabytes.
+    {{ python }} -m pip install --quiet "$(grep '^torch==' constraints.txt)"
+    {{ python }} -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+    printf '%s\n' "$wanted" > {{ stamp }}
+
+# Demo spec to bundle to trained adapter and sample video
+demo: setup
+    .venv/bin/cvbundle demo demo
+    .venv/bin/cvbundle run "$(.venv/bin/cvbundle compile demo/spec.yaml | tail -n 1)"
+
+# All tests
+test *arguments: setup
+    {{ python }} -m pytest --numprocesses 2 {{ arguments }}
+
+# Style
+lint: setup
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+
+# Strict types
+types: setup
+    .venv/bin/mypy
+
+# Benchmarks, each of which compares two things in one run
+bench *names: setup
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for name in {{ if names == "" { "benchmarks/*.py" } else { names } }}; do
+        echo "== $name"
+        {{ python }} "$name"
+    done

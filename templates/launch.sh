@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Trains what this bundle describes, on any machine that has the packages of requirements.txt.
+#
+#   ./launch.sh             go on with the newest run, or begin the first
+#   ./launch.sh --fresh     begin a new run
+#   ./launch.sh --resume    go on with the newest run; an error if there is none
+#
+# Where things are comes from local/paths.json, or from the environment:
+#   CVBUNDLE_DATA_ROOT      folder of the clips
+#   CVBUNDLE_MODEL_PATH     folder of the base model
+#   CVBUNDLE_OUTPUT_DIR     where runs go (default: runs/ in this folder)
+#   CVBUNDLE_CACHE          where encodings are kept (default: ~/.cache/cvbundle)
+#   CVBUNDLE_DEVICE         cuda or cpu (default: cuda where there is an NVIDIA GPU)
+#   CVBUNDLE_NUM_PROCESSES  processes on all machines (default: {{ launch.num_processes }})
+#   MACHINE_RANK, MAIN_PROCESS_IP, MAIN_PROCESS_PORT   on several machines
+#   PYTHON                  the interpreter (default: python)
+#
+# Exit codes: 0 trained; 3 failed; 130 stopped by a signal, the state is saved.
+set -euo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+python="${PYTHON:-python}"
+
+# `cvbundle run` has looked already.
+if [[ -z "${CVBUNDLE_VERIFIED:-}" ]]; then
+  if ! (cd "$here" && sha256sum --check --quiet --strict SHA256SUMS) >&2; then
+    echo "error: this bundle is not what was compiled: unpack or compile it again" >&2
+    exit 3
+  fi
+fi
+
+if [[ -z "${CVBUNDLE_DEVICE:-}" ]]; then
+  if [[ -e /dev/nvidia0 ]] || { command -v nvidia-smi && nvidia-smi --list-gpus; } >/dev/null 2>&1
+  then
+    CVBUNDLE_DEVICE=cuda
+  else
+    CVBUNDLE_DEVICE=cpu
+    echo "no GPU found: training on the CPU (set CVBUNDLE_DEVICE to choose)" >&2
+  fi
+fi
+export CVBUNDLE_DEVICE
+export CVBUNDLE_NUM_PROCESSES="${CVBUNDLE_NUM_PROCESSES:-{{ launch.num_processes }}}"
+
+# The trainer is the one in this bundle, and importing it writes nothing into the bundle.
+export PYTHONPATH="$here/code${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONSAFEPATH=1
+export PYTHONDONTWRITEBYTECODE=1
+# The same weights each time: no random hashes, and cuBLAS with a fixed workspace.
+export PYTHONHASHSEED=0
+export CUBLAS_WORKSPACE_CONFIG="${CUBLAS_WORKSPACE_CONFIG:-:4096:8}"
+export TOKENIZERS_PARALLELISM=false
+# Unless someone says otherwise, nothing is fetched that the bundle does not name.
+export HF_HUB_DISABLE_TELEMETRY=1
+
+if [[ "$CVBUNDLE_DEVICE" == cpu ]]; then
+  # Not `accelerate launch --cpu`, which starts one process whatever is asked for.
+  export ACCELERATE_USE_CPU=true
+fi
+
+{% if launch.strategy in ("single", "ddp") %}
+if [[ "$CVBUNDLE_NUM_PROCESSES" == 1 ]]; then
+  # One process needs no launcher, whose start would take as long as the trainer's own.
+  exec "$python" -m cvbundle.training --bundle "$here" "$@"
+fi
+
+{% endif %}
+# rdzv_backend and same_network are ignored in accelerate's YAML: they have to be flags.
+exec "$python" -m accelerate.commands.launch \
+  --config_file "$here/accelerate.yaml" \
+  --num_processes "$CVBUNDLE_NUM_PROCESSES" \
+  --num_machines {{ launch.num_machines }} \
+  --machine_rank "${MACHINE_RANK:-0}" \
+  --main_process_ip "${MAIN_PROCESS_IP:-127.0.0.1}" \
+  --main_process_port "${MAIN_PROCESS_PORT:-{{ 0 if launch.num_machines == 1 else 29500 }}}" \
+  --rdzv_backend {{ "static" if launch.num_machines == 1 else "c10d" }} \
+{% if launch.num_machines > 1 %}
+  --same_network \
+{% endif %}
+  --module cvbundle.training --bundle "$here" "$@"

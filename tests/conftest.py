@@ -1,0 +1,66 @@
+"""What tests share: the demo, made once, and places that are each test's own."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.demo import write_demo
+
+# Steps of a tiny model take as long with two threads as with one, and jump when cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes share, and that no two are in the fixture of at once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(shared: Path) -> Path:
+    """The folder of `cvbundle demo`; nothing may be written into it."""
+    folder = shared / "demo"
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_demo(folder, "cogvideox-2b", "lora")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encodings(shared: Path) -> Path:
+    """A cache that all tests of one session fill together."""
+    return shared / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _own_places(monkeypatch: pytest.MonkeyPatch, encodings: Path, tmp_path: Path) -> None:
+    """Nothing of the person who runs the tests is read or written."""
+    for name in list(os.environ):
+        if name.startswith(("CVBUNDLE_", "HF_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(encodings))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def own_demo(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the demo that a test may change; the model's files are links."""
+    folder = tmp_path / "demo"
+    shutil.copytree(demo / "data", folder / "data")
+    shutil.copytree(demo / "model", folder / "model", copy_function=os.link)
+    shutil.copy(demo / "spec.yaml", folder)
+    return folder
+
+
+@pytest.fixture
+def compiled(demo: Path, tmp_path: Path) -> Compiled:
+    """The demo's bundle, in a store of the test's own."""
+    return compile_file(demo / "spec.yaml", tmp_path / "bundles")
