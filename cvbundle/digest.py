@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+_NOT_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
 def canonical_json(data: Any) -> bytes:
@@ -17,9 +20,16 @@ def canonical_json(data: Any) -> bytes:
 
 
 def json_file(data: Any) -> bytes:
-    """The same for a file that a person may open: indented, with a line end."""
+    """The same for a file that a person may open: indented, readable, with a line end.
+
+    It is YAML too: what YAML would take for a line end or refuse is escaped.
+    """
     text = json.dumps(data, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=2)
-    return f"{text}\n".encode()
+    return f"{_NOT_IN_YAML.sub(_escape, text)}\n".encode()
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def sha256_file(path: Path) -> str:

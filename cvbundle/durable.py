@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Write a file under a temporary name beside it, then move it into place.
+@contextlib.contextmanager
+def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """A file to fill under a temporary name; moved into place when the block ends without error.
 
     `mode` is the file's permissions; without it, those that any new file gets.
     """
@@ -17,7 +19,7 @@ def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask() if mode is None else mode)
@@ -26,6 +28,12 @@ def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file under a temporary name beside it, then move it into place."""
+    with new_file(path, mode=mode) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager

@@ -63,4 +63,4 @@ def own_demo(demo: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def compiled(demo: Path, tmp_path: Path) -> Compiled:
     """The demo's bundle, in a store of the test's own."""
-    return compile_file(demo / "spec.yaml", tmp_path / "bundles")
+    return compile_file(demo / "spec.yaml", tmp_path / "bundles").only

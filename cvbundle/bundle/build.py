@@ -1,41 +1,41 @@
-"""Compile a spec into a bundle: check everything, write everything, give it its name."""
+"""Compile a spec into bundles: check everything, write everything, give it its name.
 
-import shutil
-import subprocess
-import sys
+A spec is one bundle, or one for each point of its sweep; all of them appear, or none.
+"""
+
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
-import cvbundle
 from cvbundle.bundle import layout
-from cvbundle.bundle.code import training_code
+from cvbundle.bundle.code import Code, training_code
+from cvbundle.bundle.contents import (
+    config_data,
+    copy_images,
+    local_paths,
+    model_record,
+    provenance,
+    share_file,
+)
 from cvbundle.bundle.environment import lock, needed_distributions
+from cvbundle.bundle.manifests import Manifest, Manifests, Scanning
 from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
 from cvbundle.bundle.verify import sums_text
-from cvbundle.dataset.layouts import list_entries
-from cvbundle.dataset.manifest import Sample, Skipped, sample_line, skipped_line
-from cvbundle.dataset.scan import scan
 from cvbundle.digest import json_file, sha256_bytes
 from cvbundle.durable import settle, temporary_folder, write_bytes
-from cvbundle.model.architecture import architecture_data
-from cvbundle.model.hub import resolve_commit
 from cvbundle.model.identify import BaseModel
-from cvbundle.model.pin import pin_folder
-from cvbundle.problems import Place, Problem, ProblemsFound, Severity, UserError
-from cvbundle.rules.check import Checked, accept, check_document
+from cvbundle.model.memory import MemoryEstimate, estimate
+from cvbundle.problems import Place, Problem, ProblemsFound, UserError
+from cvbundle.rules.check import Checked, check_document, in_order
+from cvbundle.rules.points import merged
 from cvbundle.spec.overrides import override, with_value
-from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document, read
-from cvbundle.spec.structure import plain
-
-_LOCAL_FIELDS = (("model", "path"), ("data", "root"), ("output", "dir"))
+from cvbundle.spec.source import MAX_BYTES, Document, read
+from cvbundle.spec.sweep import Point, points
 
 
-@frozen
+@frozen(kw_only=True)
 class Compiled:
     """A bundle that is in place."""
 
@@ -44,8 +44,25 @@ class Compiled:
     """sha256 of its `SHA256SUMS`, in hex."""
     created: bool
     """False where the same bundle was there already."""
-    warnings: tuple[Problem, ...]
+    point: str
+    """Which point of the sweep it is; empty where there is none."""
     samples: int
+    memory: MemoryEstimate
+
+
+@frozen
+class Compilation:
+    """What became of a spec."""
+
+    bundles: tuple[Compiled, ...]
+    """In the order of the sweep's points; one where there is no sweep."""
+    warnings: tuple[Problem, ...]
+
+    @property
+    def only(self) -> Compiled:
+        """The bundle of a spec without a sweep."""
+        (bundle,) = self.bundles
+        return bundle
 
 
 def compile_file(
@@ -55,18 +72,25 @@ def compile_file(
     settings: Iterable[str] = (),
     data_root: Path | None = None,
     model_path: str | None = None,
-) -> Compiled:
-    """Compile a spec file into a bundle below `out`; all or nothing is written.
+    scanning: Scanning | None = None,
+) -> Compilation:
+    """Compile a spec file into bundles below `out`.
 
-    `settings` are `field=value` overrides; `data_root` and `model_path` say where the clips and the
-    model are, relative to the current folder.
+    Args:
+        path: the spec.
+        out: the store that bundles go to.
+        settings: `field=value` overrides.
+        data_root: where the clips are, relative to the current folder.
+        model_path: where the model is, likewise, or its hub id.
+        scanning: how clips are opened.
 
     Raises:
         ProblemsFound: the spec or the data can't be used.
         UserError: something on this machine is missing.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
     document = override(read(content, str(path)), settings)
@@ -76,10 +100,11 @@ def compile_file(
         folder = Path(model_path).expanduser()
         where = str(folder.absolute()) if folder.is_dir() else model_path
         document = _told(document, "model", "path", "--model-path", where)
-    checked = check_document(document, path.parent)
-    if checked.blocked or checked.model is None:
-        raise ProblemsFound(checked.problems)
-    return _compile(checked, checked.model, out, content)
+    checked = [(point, check_document(point.document, path.parent)) for point in points(document)]
+    found = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
+    if any(problem.blocks for problem in found):
+        raise ProblemsFound(found)
+    return _compile(checked, found, out, content, scanning or Scanning())
 
 
 def _told(document: Document, section: str, name: str, option: str, value: str) -> Document:
@@ -87,130 +112,94 @@ def _told(document: Document, section: str, name: str, option: str, value: str) 
     return with_value(document, (section, name), value, place, place)
 
 
-def _compile(checked: Checked, model: BaseModel, out: Path, written: bytes) -> Compiled:
-    spec, base = checked.spec, checked.base
-    revision, record = _pin(spec, model)
-    spec = evolve(spec, model=evolve(spec.model, revision=revision))
-    paths = _paths(spec, base, model)
+def _compile(
+    checked: list[tuple[Point, Checked]],
+    found: tuple[Problem, ...],
+    out: Path,
+    written: bytes,
+    scanning: Scanning,
+) -> Compilation:
     code = training_code()
+    with ExitStack() as folders:
+        manifests = Manifests(folders.enter_context(temporary_folder(out, "scanning")), scanning)
+        staged = []
+        for point, each in checked:
+            assert each.model is not None
+            manifest = manifests.of(each, found)
+            folder = folders.enter_context(temporary_folder(out, "compiling"))
+            digest = _write(folder, each, each.model, manifest, code, written)
+            staged.append((point, each, manifest, folder, digest))
+        bundles = tuple(
+            _settled(
+                folder,
+                out,
+                each,
+                Compiled(
+                    bundle=out / digest[: layout.NAME_DIGITS],
+                    digest=digest,
+                    created=True,
+                    point=point.name,
+                    samples=manifest.samples,
+                    memory=estimate(each.spec, _model(each)),
+                ),
+            )
+            for point, each, manifest, folder, digest in staged
+        )
+    return Compilation(bundles, (*found, *manifests.warnings))
+
+
+def _model(checked: Checked) -> BaseModel:
+    assert checked.model is not None
+    return checked.model
+
+
+def _write(
+    folder: Path,
+    checked: Checked,
+    model: BaseModel,
+    manifest: Manifest,
+    code: Code,
+    written: bytes,
+) -> str:
+    """Fill a bundle's folder; its digest."""
+    revision, record = model_record(checked.spec, model)
+    spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
+    spec = copy_images(folder, spec, checked.base)
+    share_file(manifest.dataset, folder / layout.DATASET)
+    if manifest.skipped.is_file():
+        share_file(manifest.skipped, folder / layout.SKIPPED)
     requirements = lock(needed_distributions(code.packages, spec))
-    with temporary_folder(out, "compiling") as folder:
-        samples, warnings = _write_dataset(folder, checked)
-        spec = _copy_images(folder, spec, base)
-        (folder / layout.CONFIG).write_bytes(json_file(config_data(spec)))
-        (folder / layout.MODEL).write_bytes(json_file(record))
-        (folder / layout.REQUIREMENTS).write_bytes(requirements.encode())
-        (folder / layout.ACCELERATE).write_bytes(accelerate_config(spec))
-        (folder / layout.LAUNCH).write_bytes(launch_script(spec))
-        (folder / layout.README).write_bytes(readme(spec, samples))
-        for name, source in code.files.items():
-            target = folder / layout.CODE / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source)
-        (folder / layout.SUMS).write_bytes(sums_text(folder).encode())
-        digest = sha256_bytes((folder / layout.SUMS).read_bytes())
-        _make_read_only(folder)
-        for name in layout.NOT_HASHED:
-            (folder / name).mkdir()
-        (folder / layout.PATHS).write_bytes(json_file(paths))
-        (folder / layout.PROVENANCE).write_bytes(json_file(_provenance(checked, written)))
-        final = out / digest[: layout.NAME_DIGITS]
-        created = not final.is_dir() and settle(folder, final)
-    if not created:
-        # Where things are may have changed since; that is no part of the bundle.
-        write_bytes(final / layout.PATHS, json_file(paths))
-    found = tuple(problem for problem in checked.problems if not problem.blocks)
-    return Compiled(final, digest, created, found + warnings, samples)
-
-
-def config_data(spec: Spec) -> dict[str, Any]:
-    """`config.json`: every setting but those that say where something is on this machine."""
-    data: dict[str, Any] = plain(spec)
-    for section, name in _LOCAL_FIELDS:
-        del data[section][name]
-    return data
-
-
-def _pin(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
-    """The revision to write down, and `model.json`."""
-    record: dict[str, Any] = {
-        "architecture": architecture_data(model.architecture),
-        "files": [],
-        "hub": None,
-        "name": model.name,
-        "task": model.task,
+    files = {
+        layout.CONFIG: json_file(config_data(spec)),
+        layout.MODEL: json_file(record),
+        layout.REQUIREMENTS: requirements.encode(),
+        layout.ACCELERATE: accelerate_config(spec),
+        layout.LAUNCH: launch_script(spec),
+        layout.README: readme(spec, manifest.samples),
+        **{f"{layout.CODE}/{name}": source for name, source in code.files.items()},
     }
-    if model.is_on_hub:
-        commit = resolve_commit(model.path, spec.model.revision)
-        record["hub"] = {"commit": commit, "repository": model.path}
-        return commit, record
-    assert model.folder is not None
-    record["files"] = [asdict(file) for file in pin_folder(model.folder)]
-    return None, record
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / layout.SUMS).write_bytes(sums_text(folder).encode())
+    _make_read_only(folder)
+    for name in layout.NOT_HASHED:
+        (folder / name).mkdir()
+    (folder / layout.PATHS).write_bytes(json_file(local_paths(spec, checked.base, model)))
+    told = provenance(checked.document.file, checked.base, written)
+    (folder / layout.PROVENANCE).write_bytes(json_file(told))
+    return sha256_bytes((folder / layout.SUMS).read_bytes())
 
 
-def _paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | None]:
-    """`local/paths.json`: absolute, but for a hub id."""
-
-    def absolute(path: str) -> str:
-        return str((base / Path(path).expanduser()).absolute())
-
-    return {
-        "model.path": model.path if model.is_on_hub else absolute(spec.model.path),
-        "data.root": absolute(spec.data.root),
-        "output.dir": absolute(spec.output.dir) if spec.output.dir else None,
-    }
-
-
-def _write_dataset(folder: Path, checked: Checked) -> tuple[int, tuple[Problem, ...]]:
-    """Open every clip and write the manifest; the number of samples, and the warnings.
-
-    Raises:
-        ProblemsFound: a clip can't be used.
-    """
-    data = checked.spec.data
-    root = checked.base / Path(data.root).expanduser()
-    listing = list_entries(data, root)
-    problems = list(listing.problems)
-    samples, skipped = 0, []
-    with (folder / layout.DATASET).open("wb") as file:
-        for row in scan(listing.entries, data, root):
-            if isinstance(row, Sample):
-                file.write(sample_line(row))
-                samples += 1
-            elif isinstance(row, Skipped):
-                skipped.append(row)
-            else:
-                problems.append(row)
-    if skipped:
-        (folder / layout.SKIPPED).write_bytes(b"".join(map(skipped_line, skipped)))
-    found = accept(problems, checked.spec)
-    if not samples and not any(problem.blocks for problem in found):
-        place = checked.document.place(("data", "root"))
-        message = f"no clip of {root} is left to train on"
-        found = (*found, Problem("clip-missing", Severity.ERROR, place, message, "add clips"))
-    if any(problem.blocks for problem in found):
-        raise ProblemsFound((*checked.problems, *found))
-    return samples, found
-
-
-def _copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
-    """Put the validation images into the bundle; the spec then names them there."""
-    if spec.validation is None or not spec.validation.images:
-        return spec
-    (folder / layout.VALIDATION).mkdir()
-    names = []
-    for index, image in enumerate(spec.validation.images):
-        source = base / Path(image).expanduser()
-        name = f"{layout.VALIDATION}/{index:02d}{source.suffix.lower()}"
-        try:
-            shutil.copyfile(source, folder / name)
-        except OSError as error:
-            raise UserError(
-                f"validation.images: {source} can't be read ({error.strerror})"
-            ) from None
-        names.append(name)
-    return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
+def _settled(folder: Path, out: Path, checked: Checked, compiled: Compiled) -> Compiled:
+    """Give a finished folder its name; what is there already stays as it is."""
+    final = compiled.bundle
+    paths = (folder / layout.PATHS).read_bytes()
+    if not final.is_dir() and settle(folder, final):
+        return compiled
+    # Where things are may have changed since; that is no part of the bundle.
+    write_bytes(final / layout.PATHS, paths)
+    return evolve(compiled, created=False)
 
 
 def _make_read_only(folder: Path) -> None:
@@ -218,25 +207,3 @@ def _make_read_only(folder: Path) -> None:
     for path in folder.rglob("*"):
         executable = path.is_dir() or path.name == layout.LAUNCH
         path.chmod(0o555 if executable else 0o444)
-
-
-def _provenance(checked: Checked, written: bytes) -> dict[str, Any]:
-    """`local/provenance.json`: when, where and from what."""
-    return {
-        "compiled": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cvbundle": cvbundle.__version__,
-        "python": sys.version.split()[0],
-        "spec_file": str(Path(checked.document.file).absolute()),
-        "spec": written.decode("utf-8-sig"),
-        "git_commit": _git_commit(checked.base),
-    }
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit of the repository that the spec is in; `-dirty` with changes on top."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None

@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import attrs
 import click
 
-from cvbundle.bundle.build import compile_file
+from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.manifests import Scanning
 from cvbundle.bundle.store import STORE
 from cvbundle.cli.report import report
+from cvbundle.dataset.progress import Bar
+from cvbundle.model.memory import render_estimate
 
 
 @click.command("compile")
@@ -22,6 +27,8 @@ from cvbundle.cli.report import report
 )
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where the clips are.")
 @click.option("--model-path", help="Where the base model is, or its hub id.")
+@click.option("--rehash", is_flag=True, help="Open every clip again, whatever was seen before.")
+@click.option("--scan-on", metavar="ADDRESS", help="Open clips on the workers of a Dask scheduler.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
     spec: Path,
@@ -29,25 +36,43 @@ def command(
     out: Path,
     data_root: Path | None,
     model_path: str | None,
+    rehash: bool,
+    scan_on: str | None,
     as_json: bool,
 ) -> None:
-    """Check SPEC and its clips, and write a bundle.
+    """Check SPEC and its clips, and write a bundle; one for each point of a sweep.
 
     The last line of the output is the bundle's path.
     """
-    compiled = compile_file(
-        spec, out, settings=settings, data_root=data_root, model_path=model_path
+    compilation = compile_file(
+        spec,
+        out,
+        settings=settings,
+        data_root=data_root,
+        model_path=model_path,
+        scanning=Scanning(cluster=scan_on, rehash=rehash, progress=Bar()),
     )
-    report(compiled.warnings)
+    report(compilation.warnings)
     if as_json:
-        result = {
-            "bundle": str(compiled.bundle),
-            "hash": compiled.digest,
-            "created": compiled.created,
-            "samples": compiled.samples,
-        }
-        click.echo(json.dumps(result))
+        results = [_as_data(compiled) for compiled in compilation.bundles]
+        click.echo(json.dumps(results if len(results) > 1 else results[0]))
         return
-    said = "compiled" if compiled.created else "exists already"
-    click.echo(f"{said}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
-    click.echo(compiled.bundle)
+    for compiled in compilation.bundles:
+        said = "compiled" if compiled.created else "exists already"
+        at = f" at {compiled.point}" if compiled.point else ""
+        click.echo(f"{said}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
+    if len(compilation.bundles) == 1:
+        click.echo(render_estimate(compilation.only.memory), err=True)
+    for compiled in compilation.bundles:
+        click.echo(compiled.bundle)
+
+
+def _as_data(compiled: Compiled) -> dict[str, Any]:
+    return {
+        "bundle": str(compiled.bundle),
+        "hash": compiled.digest,
+        "created": compiled.created,
+        "samples": compiled.samples,
+        "point": compiled.point,
+        "memory": attrs.asdict(compiled.memory),
+    }

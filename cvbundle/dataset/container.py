@@ -11,12 +11,16 @@ from av.video.stream import VideoStream
 
 
 class BadClip(Exception):
-    """A clip can't be used; `rule` says which kind of bad, the text says why."""
+    """A clip can't be used; `rule` says which kind of bad, the text says why.
 
-    def __init__(self, rule: str, reason: str) -> None:
+    `lasting` is whether the same bytes will always be bad: not where a disk or network failed.
+    """
+
+    def __init__(self, rule: str, reason: str, lasting: bool = True) -> None:
         self.rule = rule
         self.reason = reason
-        super().__init__(rule, reason)
+        self.lasting = lasting
+        super().__init__(rule, reason, lasting)
 
     def __str__(self) -> str:
         return self.reason
@@ -34,7 +38,7 @@ FORMATS = "mp4, mov, mkv, webm, avi, gif"
 HEAD = 12
 """Bytes that tell the format."""
 
-_MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"))
+_MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"))
 
 
 def container_format(head: bytes) -> str | None:
@@ -65,7 +69,14 @@ def open_clip(
     if name is None:
         raise BadClip("clip-unreadable", f"is no video file ({FORMATS})")
     try:
-        with av.open(file, "r", format=name, options=dict(decoder_options or {})) as container:
+        with av.open(
+            file,
+            "r",
+            format=name,
+            options=dict(decoder_options or {}),
+            # Titles and the like may be in any encoding; nobody reads them here.
+            metadata_errors="replace",
+        ) as container:
             yield Opened(container, _stream(container))
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -75,6 +86,10 @@ def open_clip(
 def _stream(container: InputContainer) -> VideoStream:
     for stream in container.streams.video:
         # The cover picture of a piece of music is a video stream of one frame.
-        if av.stream.Disposition.attached_pic not in stream.disposition:
-            return stream
+        if av.stream.Disposition.attached_pic in stream.disposition:
+            continue
+        # Without a decoder there is no context, whatever PyAV's types say.
+        if getattr(stream, "codec_context", None) is None:
+            raise BadClip("clip-unreadable", "is of a codec that nothing here decodes")
+        return stream
     raise BadClip("clip-unreadable", "has no video stream")

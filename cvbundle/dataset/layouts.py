@@ -1,124 +1,160 @@
-"""How a dataset's folder lists its clips and captions."""
+"""How a dataset's folder lists its clips and captions.
 
-import os
-from pathlib import Path, PurePosixPath
+Four layouts: two text files of one entry a line (upstream's); a table (CSV, TSV, JSON Lines,
+Parquet) with a column each; captions as text files beside the clips (`*.txt`); and, instead of a
+list of clips, a pattern such as `videos/*.mp4`, which means the files that match, sorted.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from attrs import frozen
 
+from cvbundle.dataset.captions import (
+    Captions,
+    CaptionsBeside,
+    TokenLimit,
+    caption_problems,
+    read_beside,
+)
+from cvbundle.dataset.entries import Entries, Entry
+from cvbundle.dataset.paths import Finder
+from cvbundle.dataset.shift import shifted
+from cvbundle.dataset.tables import Column, read_lines, read_table
+from cvbundle.dataset.texts import Texts
 from cvbundle.problems import Place, Problem, Severity, UserError
 from cvbundle.spec.schema import Data
 
-
-@frozen(kw_only=True)
-class Entry:
-    """One sample as the dataset lists it."""
-
-    number: int
-    """From 1."""
-    clip: str
-    """Path below the root, with `/`."""
-    caption: str
-    image: str | None = None
-    place: Place
-    """Where the clip is named."""
+__all__ = ["Entry", "Listing", "list_entries"]
 
 
 @frozen
 class Listing:
     """What a dataset's lists say, before any clip is opened."""
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
+    """Those that name a file of the dataset, in its order."""
     problems: tuple[Problem, ...]
 
 
-def list_entries(data: Data, root: Path) -> Listing:
+def list_entries(data: Data, root: Path, *, limit: TokenLimit | None = None) -> Listing:
     """Read the lists that `data` names, in the folder `root`.
 
     A blank line inside a list is an entry that is empty, never dropped: dropping it would shift
-    every caption after it.
+    every caption after it. With a `limit`, captions are measured too.
 
     Raises:
-        UserError: a list is missing or isn't text.
+        UserError: a list is missing, or isn't what it should be.
     """
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder: write where the dataset is")
-    clips = _lines(root, data.video_column)
-    captions = _lines(root, data.caption_column)
-    problems: list[Problem] = []
-    if len(clips) != len(captions):
-        problems.append(_uneven(root, data, clips, captions))
-        return Listing((), tuple(problems))
-    entries = []
-    for number, (clip, caption) in enumerate(zip(clips, captions, strict=True), 1):
-        place = Place(str(root / data.video_column), number, 1, max(1, len(clip)), clip)
-        problem = _path_problem(root, clip, place)
-        if problem is not None:
-            problems.append(problem)
-            continue
-        text = data.caption_prefix + caption
-        if not caption.strip():
-            caption_place = Place(str(root / data.caption_column), number, 1, 1, caption)
-            problems.append(
-                Problem(
-                    "caption-empty",
-                    Severity.WARNING,
-                    caption_place,
-                    f"the caption of {clip} is empty",
-                    "write one, or allow: [caption-empty]",
-                )
-            )
-        entries.append(Entry(number=number, clip=clip, caption=text, place=place))
-    return Listing(tuple(entries), tuple(problems))
+    lists = _read(data, root)
+    problems = [*_uneven(lists)]
+    # Captions that stand beside other clips need no other complaint.
+    by_row = {} if problems else _of_captions(lists, data, limit)
+    finder = Finder(root)
+    rows = array("Q")
+    for row, clip in enumerate(lists.clips.texts):
+        missing = _missing(finder, lists.clips, row, clip, "clip")
+        if lists.images is not None and row < len(lists.images.texts):
+            missing += _missing(finder, lists.images, row, lists.images.texts[row], "image")
+        problems += missing
+        problems += by_row.get(row, ())
+        if not missing:
+            rows.append(row)
+    if lists.images is not None:
+        problems += shifted(lists.clips, lists.images)
+    return Listing(_entries(lists, data, rows), tuple(problems))
 
 
-def _lines(root: Path, name: str) -> list[str]:
-    try:
-        text = (root / name).read_text("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{root / name} can't be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{root / name} is not UTF-8 text") from None
-    lines = text.replace("\r\n", "\n").split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return [line.strip() for line in lines]
+@frozen
+class _Lists:
+    clips: Column
+    captions: Captions
+    images: Column | None
 
 
-def _uneven(root: Path, data: Data, clips: list[str], captions: list[str]) -> Problem:
-    longer, lines = (
-        (data.video_column, clips)
-        if len(clips) > len(captions)
-        else (data.caption_column, captions)
-    )
-    line = min(len(clips), len(captions)) + 1
-    text = lines[line - 1]
-    return Problem(
-        "caption-count",
-        Severity.ERROR,
-        Place(str(root / longer), line, 1, max(1, len(text)), text),
-        f"{len(clips)} clips in {data.video_column}, {len(captions)} captions in "
-        f"{data.caption_column}",
-        "one line each; a blank line is an empty caption",
-    )
-
-
-def _path_problem(root: Path, clip: str, place: Place) -> Problem | None:
-    path = PurePosixPath(clip)
-    if not clip:
-        message, hint = f"line {place.line} names no clip", "write a path below data.root"
-    elif path.is_absolute() or ".." in path.parts:
-        message, hint = f"{clip} leads out of the dataset", "write a path below data.root"
+def _read(data: Data, root: Path) -> _Lists:
+    """The lists, from wherever the fields of `data` say."""
+    names = [name for name in _names(data) if not name.startswith("*")]
+    if data.metadata is not None:
+        columns = dict(zip(names, read_table(root / data.metadata, names), strict=True))
     else:
-        target = root / path
-        if not target.is_file():
-            message, hint = f"{clip} is not there", "mend the list, or bring the file"
-        elif not _inside(target, root):
-            message, hint = f"{clip} is a link out of the dataset", "copy the file into data.root"
-        else:
-            return None
-    return Problem("clip-missing", Severity.ERROR, place, message, hint)
+        columns = {
+            name: _matching(root, name) if "*" in name else read_lines(root / name, name)
+            for name in names
+        }
+    clips = columns[data.video_column]
+    captions: Captions
+    if data.caption_column.startswith("*"):
+        captions = read_beside(root, clips.texts, data.caption_column)
+    else:
+        captions = columns[data.caption_column]
+    images = None if data.image_column is None else columns[data.image_column]
+    return _Lists(clips, captions, images)
 
 
-def _inside(target: Path, root: Path) -> bool:
-    real = os.path.realpath(root)
-    return os.path.commonpath((os.path.realpath(target), real)) == real
+def _names(data: Data) -> list[str]:
+    names = (data.video_column, data.caption_column, data.image_column)
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _matching(root: Path, pattern: str) -> Column:
+    """The files that match a pattern, as if they were listed in the order of their names."""
+    try:
+        found = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+    except (ValueError, NotImplementedError):
+        raise UserError(f"{pattern} is no pattern of paths below data.root") from None
+    if not found:
+        raise UserError(f"{root / pattern}: no file matches")
+    return Column(root / pattern, pattern, Texts(found), range(1, len(found) + 1), shows_line=True)
+
+
+def _of_captions(lists: _Lists, data: Data, limit: TokenLimit | None) -> dict[int, list[Problem]]:
+    captions, clips = lists.captions, lists.clips.texts
+    found = caption_problems(captions, clips, data.caption_prefix, limit)
+    if isinstance(captions, CaptionsBeside):
+        # A caption that can't be read is not also an empty one.
+        found |= {row: [problem] for row, problem in captions.problems()}
+    return found
+
+
+def _entries(lists: _Lists, data: Data, rows: Sequence[int]) -> Entries:
+    count = len(lists.clips.texts)
+    captions = _padded(lists.captions.texts, count)
+    images = None if lists.images is None else _padded(lists.images.texts, count)
+    return Entries(lists.clips, captions, images, data.caption_prefix, rows)
+
+
+def _padded(texts: Sequence[str], count: int) -> Sequence[str]:
+    """At least `count` texts: empty ones where a list is too short."""
+    return texts if len(texts) >= count else [*texts, *[""] * (count - len(texts))]
+
+
+def _uneven(lists: _Lists) -> Iterator[Problem]:
+    """Lists that are longer or shorter than that of the clips."""
+    clips = lists.clips
+    others = [("captions", lists.captions), ("images", lists.images)]
+    for kind, other in others:
+        if other is None or len(other.texts) == len(clips.texts):
+            continue
+        line = min(len(other.texts), len(clips.texts))
+        longer: Captions = clips if len(clips.texts) > len(other.texts) else other
+        yield Problem(
+            "caption-count",
+            Severity.ERROR,
+            longer.place(line),
+            f"{len(clips.texts)} clips in {clips.name}, {len(other.texts)} {kind} in {other.name}",
+            "one line each; a blank line is an empty caption",
+        )
+
+
+def _missing(finder: Finder, column: Column, row: int, path: str, kind: str) -> list[Problem]:
+    trouble = finder.trouble(path, kind)
+    if trouble is None:
+        return []
+    place: Place = column.place(row)
+    message, hint = trouble
+    message = message if path else f"line {place.line} {message}"
+    return [Problem("clip-missing", Severity.ERROR, place, message, hint)]

@@ -86,7 +86,7 @@ def test_what_is_hashed_is_read_only(compiled: Compiled) -> None:
 
 def test_compiling_again_changes_nothing(compiled: Compiled, demo: Path) -> None:
     before = (compiled.bundle / "SHA256SUMS").stat()
-    again = compile_file(demo / "spec.yaml", compiled.bundle.parent)
+    again = compile_file(demo / "spec.yaml", compiled.bundle.parent).only
     assert not again.created
     assert (compiled.bundle / "SHA256SUMS").stat() == before
     assert list(compiled.bundle.parent.iterdir()) == [compiled.bundle]
@@ -122,7 +122,7 @@ def test_every_bad_clip_is_named_and_nothing_is_written(own_demo: Path, tmp_path
 def test_bad_clips_can_be_left_out_on_purpose(own_demo: Path, tmp_path: Path) -> None:
     (own_demo / "data/videos/blue_down.mp4").write_text("no video")
     settings = ["data.bad_samples=skip"]
-    done = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings)
+    done = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).only
     assert done.samples == 3
     skipped = json.loads((done.bundle / "skipped.jsonl").read_text())
     assert (skipped["clip"], skipped["rule"]) == ("videos/blue_down.mp4", "clip-unreadable")

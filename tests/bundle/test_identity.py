@@ -70,7 +70,7 @@ def test_config_compiled_again_is_the_same_bundle(compiled: Compiled, demo: Path
         compiled.bundle.parent,
         data_root=demo / "data",
         model_path=str(demo / "model"),
-    )
+    ).only
     assert again.digest == compiled.digest
     assert not again.created
 
@@ -82,7 +82,7 @@ def test_comments_layout_and_written_defaults_do_not_matter(
     text = spec.read_text().replace("steps: 20\n  batch_size: 2", "{steps}")
     text = text.replace("{steps}", "batch_size: 2   # two\n  seed: 42\n  steps: 20", 1)
     spec.write_text(f"# another comment\n{text}")
-    assert compile_file(spec, tmp_path / "other").digest == compiled.digest
+    assert compile_file(spec, tmp_path / "other").only.digest == compiled.digest
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_comments_layout_and_written_defaults_do_not_matter(
 def test_what_determines_the_result_changes_the_name(
     setting: str, section: str, compiled: Compiled, demo: Path, tmp_path: Path
 ) -> None:
-    other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=[setting])
+    other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=[setting]).only
     assert other.digest != compiled.digest, section
 
 
@@ -105,7 +105,7 @@ def test_a_clip_of_other_bytes_changes_the_name(
 ) -> None:
     videos = own_demo / "data/videos"
     shutil.copy(videos / "blue_down.mp4", videos / "red_right.mp4")
-    assert compile_file(own_demo / "spec.yaml", tmp_path / "other").digest != compiled.digest
+    assert compile_file(own_demo / "spec.yaml", tmp_path / "other").only.digest != compiled.digest
 
 
 def test_weights_of_other_bytes_change_the_name(
@@ -116,4 +116,4 @@ def test_weights_of_other_bytes_change_the_name(
     content[-1] ^= 1
     weights.unlink()
     weights.write_bytes(content)
-    assert compile_file(own_demo / "spec.yaml", tmp_path / "other").digest != compiled.digest
+    assert compile_file(own_demo / "spec.yaml", tmp_path / "other").only.digest != compiled.digest

@@ -47,7 +47,7 @@ def compile_demo(demo: Path, tmp_path: Path) -> CompileDemo:
 
     def compile_with(*settings: str) -> Path:
         quick = ["tracking.report_to=[]", *settings]
-        return compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=quick).bundle
+        return compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=quick).only.bundle
 
     return compile_with
 

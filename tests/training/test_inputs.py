@@ -24,7 +24,7 @@ def own_bundle(own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A bundle of a demo that a test may change, and a cache with nothing in it."""
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
     settings = ["tracking.report_to=[]", "checkpointing.limit=null"]
-    return compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).bundle
+    return compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).only.bundle
 
 
 @pytest.mark.train
@@ -83,7 +83,9 @@ def test_a_renamed_clip_is_not_encoded_again(
     listed = own_demo / "data/videos.txt"
     listed.write_text(listed.read_text().replace("red_right", "renamed"))
     settings = ["tracking.report_to=[]"]
-    other = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).bundle
+    other = compile_file(
+        own_demo / "spec.yaml", tmp_path / "bundles", settings=settings
+    ).only.bundle
     assert other != own_bundle
     train_here(other)
     assert {path.name for path in (tmp_path / "cache").rglob("*.safetensors")} == before
@@ -101,7 +103,9 @@ def test_two_clips_of_one_name_in_two_folders_do_not_meet(
     (data / "videos.txt").write_text("a/clip.mp4\nb/clip.mp4\n")
     (data / "prompts.txt").write_text("Red.\nBlue.\n")
     settings = ["tracking.report_to=[]"]
-    bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).bundle
+    bundle = compile_file(
+        own_demo / "spec.yaml", tmp_path / "bundles", settings=settings
+    ).only.bundle
     train_here(bundle)
     sizes = [path.stat().st_size for path in (tmp_path / "cache").rglob("*.safetensors")]
     clips = [size for size in sizes if size == max(sizes)]

@@ -73,7 +73,7 @@ def test_a_fine_tuned_transformer_is_a_diffusers_folder(
     spec = tmp_path / "sft.yaml"
     spec.write_text(head.replace("type: lora", "type: sft") + rest.partition("\n\n")[2])
     settings = [f"model.path={demo}/model", f"data.root={demo}/data", "tracking.report_to=[]"]
-    bundle = compile_file(spec, tmp_path / "bundles", settings=settings).bundle
+    bundle = compile_file(spec, tmp_path / "bundles", settings=settings).only.bundle
     run = train_here(bundle)
     tuned = CogVideoXTransformer3DModel.from_pretrained(run / "transformer")
     base = CogVideoXTransformer3DModel.from_pretrained(demo / "model/transformer")
@@ -118,7 +118,7 @@ def test_metrics_go_to_tensorboard(demo: Path, tmp_path: Path, train_here: Train
 
     from cvbundle.bundle.build import compile_file
 
-    bundle = compile_file(demo / "spec.yaml", tmp_path / "bundles").bundle
+    bundle = compile_file(demo / "spec.yaml", tmp_path / "bundles").only.bundle
     run = train_here(bundle)
     events = EventAccumulator(str(run / "trackers/cvbundle"))
     events.Reload()

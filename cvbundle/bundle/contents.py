@@ -1,0 +1,117 @@
+"""What stands in the files of a bundle that are made of its spec and model."""
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve
+
+import cvbundle
+from cvbundle.bundle import layout
+from cvbundle.model.architecture import architecture_data
+from cvbundle.model.hub import resolve_commit
+from cvbundle.model.identify import BaseModel
+from cvbundle.model.pin import pin_folder
+from cvbundle.problems import UserError
+from cvbundle.spec.schema import Data, Model, Output, Spec, local_fields
+from cvbundle.spec.structure import plain
+
+_SHARED_BYTES = 1 << 20
+"""Files of this size and more are one file in all bundles that hold them."""
+
+
+def config_data(spec: Spec) -> dict[str, Any]:
+    """`config.json`: every setting but those that say where something is on this machine."""
+    data: dict[str, Any] = plain(spec)
+    for section, cls in (("model", Model), ("data", Data), ("output", Output)):
+        for name in local_fields(cls):
+            del data[section][name]
+    return data
+
+
+def model_record(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
+    """The revision to write down, and `model.json`."""
+    record: dict[str, Any] = {
+        "architecture": architecture_data(model.architecture),
+        "files": [],
+        "hub": None,
+        "name": model.name,
+        "task": model.task,
+    }
+    if model.is_on_hub:
+        commit = resolve_commit(model.path, spec.model.revision)
+        record["hub"] = {"commit": commit, "repository": model.path}
+        return commit, record
+    assert model.folder is not None
+    record["files"] = [asdict(file) for file in pin_folder(model.folder)]
+    return None, record
+
+
+def local_paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | None]:
+    """`local/paths.json`: absolute, but for a hub id; `base` is the spec's folder."""
+
+    def absolute(path: str) -> str:
+        return str((base / Path(path).expanduser()).absolute())
+
+    return {
+        "model.path": model.path if model.is_on_hub else absolute(spec.model.path),
+        "data.root": absolute(spec.data.root),
+        "output.dir": absolute(spec.output.dir) if spec.output.dir else None,
+    }
+
+
+def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
+    """Put the validation images into the bundle; the spec then names them there.
+
+    Raises:
+        UserError: one can't be read.
+    """
+    if spec.validation is None or not spec.validation.images:
+        return spec
+    (folder / layout.VALIDATION).mkdir()
+    names = []
+    for index, image in enumerate(spec.validation.images):
+        source = base / Path(image).expanduser()
+        name = f"{layout.VALIDATION}/{index:02d}{source.suffix.lower()}"
+        try:
+            shutil.copyfile(source, folder / name)
+        except OSError as error:
+            raise UserError(
+                f"validation.images: {source} can't be read ({error.strerror})"
+            ) from None
+        names.append(name)
+    return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
+
+
+def share_file(source: Path, target: Path) -> None:
+    """The same file under another name: linked where it is large, else copied."""
+    if source.stat().st_size >= _SHARED_BYTES:
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def provenance(spec_file: str, base: Path, written: bytes) -> dict[str, Any]:
+    """`local/provenance.json`: when, where and from what."""
+    return {
+        "compiled": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cvbundle": cvbundle.__version__,
+        "python": sys.version.split()[0],
+        "spec_file": str(Path(spec_file).absolute()),
+        "spec": written.decode("utf-8-sig"),
+        "git_commit": _git_commit(base),
+    }
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit of the repository that the spec is in; `-dirty` with changes on top."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,108 @@
+"""The manifests of a compilation: points of a sweep that train on the same data share one."""
+
+from pathlib import Path
+
+from attrs import frozen
+
+from cvbundle.bundle import layout
+from cvbundle.dataset.build import write_dataset
+from cvbundle.dataset.cluster import cluster
+from cvbundle.dataset.progress import Progress
+from cvbundle.dataset.tokens import token_limit
+from cvbundle.dataset.writing import Summary
+from cvbundle.problems import Problem, ProblemsFound, Severity, UserError
+from cvbundle.rules.check import Checked, accept, dataset_problems
+
+
+@frozen(kw_only=True)
+class Scanning:
+    """How the clips of a dataset are opened."""
+
+    cluster: str | None = None
+    """Address of a Dask scheduler whose workers open them; None means this machine."""
+    rehash: bool = False
+    """Believe nothing that was seen before."""
+    progress: Progress | None = None
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """A manifest that was written."""
+
+    dataset: Path
+    skipped: Path
+    """There only if something was skipped."""
+    samples: int
+
+
+class Manifests:
+    """Writes each manifest once, into a folder of the compilation's own."""
+
+    def __init__(self, folder: Path, scanning: Scanning) -> None:
+        self._folder = folder
+        self._scanning = scanning
+        self._written: dict[object, Manifest] = {}
+        self.warnings: tuple[Problem, ...] = ()
+
+    def of(self, checked: Checked, before: tuple[Problem, ...]) -> Manifest:
+        """The manifest of a spec whose own problems are `before`.
+
+        Raises:
+            ProblemsFound: a clip, a list or a caption can't be used.
+        """
+        assert checked.model is not None
+        key = (checked.spec.data, checked.spec.model.type, checked.model.prompt_tokens)
+        if key not in self._written:
+            self._written[key] = self._write(checked, before)
+        return self._written[key]
+
+    def _write(self, checked: Checked, before: tuple[Problem, ...]) -> Manifest:
+        folder = self._folder / str(len(self._written))
+        folder.mkdir()
+        dataset, skipped = folder / layout.DATASET, folder / layout.SKIPPED
+        try:
+            summary = self._scan(checked, dataset, skipped)
+        except UserError:
+            # Most of what a list can be lacks a place only here.
+            placed = accept(dataset_problems(checked, open_clips=False), checked.spec)
+            if any(problem.blocks for problem in placed):
+                raise ProblemsFound((*before, *placed)) from None
+            raise
+        found = accept(summary.problems, checked.spec)
+        if not summary.samples and not any(problem.blocks for problem in found):
+            at = ("data", "root")
+            message = f"no clip of {checked.spec.data.root} is left to train on"
+            place = checked.document.place(at)
+            none = Problem("clip-missing", Severity.ERROR, place, message, "add clips", at)
+            found = (*found, none)
+        if any(problem.blocks for problem in found):
+            raise ProblemsFound((*before, *found))
+        self.warnings += tuple(problem for problem in found if problem not in self.warnings)
+        return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples)
+
+    def _scan(self, checked: Checked, dataset: Path, skipped: Path) -> Summary:
+        assert checked.model is not None
+        data, scanning = checked.spec.data, self._scanning
+        root = checked.base / Path(data.root).expanduser()
+        limit = token_limit(checked.model.prompt_tokens, checked.model.folder)
+        if scanning.cluster is None:
+            return write_dataset(
+                data,
+                root,
+                dataset,
+                skipped,
+                limit=limit,
+                rehash=scanning.rehash,
+                progress=scanning.progress,
+            )
+        with cluster(scanning.cluster) as executor:
+            return write_dataset(
+                data,
+                root.absolute(),
+                dataset,
+                skipped,
+                limit=limit,
+                executor=executor,
+                rehash=scanning.rehash,
+                progress=scanning.progress,
+            )

@@ -1,0 +1,39 @@
+"""First frames that are image files of their own."""
+
+import io
+from pathlib import Path
+
+from attrs import frozen
+from PIL import Image as Pillow
+
+from cvbundle.dataset.container import BadClip
+from cvbundle.digest import sha256_bytes
+
+
+@frozen
+class ImageFile:
+    """What an image's file is."""
+
+    digest: str
+    size: int
+    """Bytes."""
+
+
+def probe_image(path: Path) -> ImageFile:
+    """Read an image whole.
+
+    Raises:
+        BadClip: it can't be decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = f"can't be read ({error.strerror})"
+        raise BadClip("clip-unreadable", reason, lasting=False) from None
+    try:
+        with Pillow.open(io.BytesIO(content)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        # What Pillow raises for broken files (its documentation of `Image.open` and `load`).
+        raise BadClip("clip-unreadable", "is no image that can be decoded") from None
+    return ImageFile(sha256_bytes(content), len(content))

@@ -1,0 +1,68 @@
+"""Whether a path of a list names a file of the dataset."""
+
+import os
+import stat
+import unicodedata
+from pathlib import Path
+
+from attrs import define, field
+
+_OUT = "write a path below data.root"
+
+
+@define
+class Finder:
+    """Looks up paths below a dataset's root; links are followed, but not out of it."""
+
+    root: Path
+    _real: str = field(init=False)
+    _folders: dict[str, bool] = field(init=False, factory=dict)
+    """Whether a folder really lies in the root: many files share one."""
+
+    def __attrs_post_init__(self) -> None:
+        self._real = os.path.realpath(self.root)
+
+    def trouble(self, path: str, kind: str) -> tuple[str, str] | None:
+        """Why a path is no file of the dataset, and what to do; None where it is one.
+
+        `kind` is what it should be: a clip, an image.
+        """
+        if not path:
+            return f"names no {kind}", _OUT
+        if path.startswith("/") or ".." in path.split("/"):
+            return f"{path} leads out of the dataset", _OUT
+        target = f"{self._real}/{path}"
+        try:
+            mode = os.lstat(target).st_mode
+            is_link = stat.S_ISLNK(mode)
+            if is_link:
+                mode = os.stat(target).st_mode  # noqa: PTH116 (a Path costs ten times the call)
+        except (OSError, ValueError):
+            return f"{path} is not there", self._hint(path)
+        if not self._is_inside(target, is_link=is_link):
+            return f"{path} is a link out of the dataset", "copy the file into data.root"
+        if not stat.S_ISREG(mode):
+            return f"{path} is not a file", "mend the list"
+        return None
+
+    def _is_inside(self, target: str, *, is_link: bool) -> bool:
+        if is_link:
+            return self._contains(os.path.realpath(target))
+        folder = target.rpartition("/")[0]
+        inside = self._folders.get(folder)
+        if inside is None:
+            inside = self._folders[folder] = self._contains(os.path.realpath(folder))
+        return inside
+
+    def _contains(self, real: str) -> bool:
+        return os.path.commonpath((real, self._real)) == self._real
+
+    def _hint(self, path: str) -> str:
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, path)
+            try:
+                if other != path and (self.root / other).is_file():
+                    return f"a file whose name looks the same is: write it in Unicode form {form}"
+            except (OSError, ValueError):
+                break
+        return "mend the list, or bring the file"

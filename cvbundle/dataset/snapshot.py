@@ -1,0 +1,146 @@
+"""Whole manifests of datasets that were scanned, so that an unchanged one is only looked over.
+
+A snapshot is found by everything that decides a manifest but the clips (lists, settings, code), and
+believed only if every file is what it was. It is a folder in the user's cache folder; the oldest
+ones make room.
+"""
+
+import json
+import os
+import shutil
+from array import array
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, define, field
+
+from cvbundle.dataset.captions import TokenLimit
+from cvbundle.dataset.identity import Identity
+from cvbundle.dataset.probe import Depth
+from cvbundle.dataset.writing import Summary
+from cvbundle.digest import canonical_json, json_file, sha256_bytes, sha256_file
+from cvbundle.durable import new_file, new_folder, remove_tree
+from cvbundle.problems import Place, Problem, Severity
+from cvbundle.spec.schema import Data
+
+_KEPT = 4
+"""Snapshots: each is as large as its manifest."""
+_DATASET, _SKIPPED = "dataset.jsonl", "skipped.jsonl"
+_PATHS, _STATES, _SUMMARY = "paths", "states", "summary.json"
+
+
+@define
+class Seen:
+    """The files of a scan and what they were, in its order."""
+
+    _paths: bytearray = field(init=False, factory=bytearray)
+    _states: "array[int]" = field(init=False, factory=lambda: array("Q"))
+
+    def note(self, path: str, identity: Identity) -> None:
+        """A file belongs to the scan."""
+        self._paths += os.fsencode(path) + b"\0"
+        self._states.extend(identity)
+
+    def files(self) -> dict[str, bytes]:
+        """What is stored of it, by name."""
+        return {_PATHS: bytes(self._paths), _STATES: self._states.tobytes()}
+
+
+def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth) -> str | None:
+    """What decides a manifest besides its clips; None where it is spread over many files."""
+    if "*" in data.video_column or data.caption_column.startswith("*"):
+        return None
+    names = (
+        [data.metadata]
+        if data.metadata is not None
+        else [data.video_column, data.caption_column, data.image_column]
+    )
+    lists = [root / name for name in names if name is not None]
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    try:
+        digests = [sha256_file(path) for path in (*code, *lists)]
+    except OSError:
+        return None
+    measured = None if limit is None else [limit.longest, limit.tokenizer]
+    settings = [repr(data), os.path.realpath(root), measured, depth.value, version("av")]
+    return sha256_bytes(canonical_json([settings, digests]))
+
+
+def recall(folder: Path, dataset: Path, skipped: Path) -> Summary | None:
+    """Write the manifest of a snapshot, if it is whole and all of its files are as they were."""
+    try:
+        stored: dict[str, Any] = json.loads((folder / _SUMMARY).read_bytes())
+        digests: Mapping[str, str] = stored["digests"]
+        if any(sha256_file(folder / name) != digest for name, digest in digests.items()):
+            return None
+        if not _unchanged((folder / _PATHS).read_bytes(), (folder / _STATES).read_bytes()):
+            return None
+        summary = _summary(stored["summary"])
+        _copy(folder / _DATASET, dataset)
+        if _SKIPPED in digests:
+            _copy(folder / _SKIPPED, skipped)
+        # The oldest to make room is the one that was not used for the longest time.
+        os.utime(folder)
+    except (OSError, ValueError, LookupError, TypeError):
+        # Parts are gone, or aren't what was stored: then it is none.
+        return None
+    return summary
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as old, new_file(target) as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+
+
+def _unchanged(paths: bytes, packed: bytes) -> bool:
+    states = iter(array("Q", packed))
+    look = os.stat
+    for path, size, changed, inode in zip(
+        paths.split(b"\0")[:-1], states, states, states, strict=True
+    ):
+        now = look(path)
+        if now.st_size != size or now.st_mtime_ns != changed or now.st_ino != inode:
+            return False
+    return True
+
+
+def remember(folder: Path, seen: Seen, summary: Summary, dataset: Path, skipped: Path) -> None:
+    """Store a manifest that was just written; one that can't be stored is made again next time."""
+    try:
+        remove_tree(folder)
+        with new_folder(folder) as new:
+            shutil.copyfile(dataset, new / _DATASET)
+            if summary.skipped:
+                shutil.copyfile(skipped, new / _SKIPPED)
+            for name, content in seen.files().items():
+                (new / name).write_bytes(content)
+            digests = {path.name: sha256_file(path) for path in sorted(new.iterdir())}
+            data = asdict(summary, value_serializer=_plain)
+            (new / _SUMMARY).write_bytes(json_file({"digests": digests, "summary": data}))
+        # Hidden ones are being filled by another process.
+        stored = [path for path in folder.parent.iterdir() if not path.name.startswith(".")]
+        for old in sorted(stored, key=lambda path: -path.stat().st_mtime_ns)[_KEPT:]:
+            remove_tree(old)
+    except OSError:
+        return
+
+
+def _plain(_: object, __: object, value: Any) -> Any:
+    return value.value if isinstance(value, Severity) else value
+
+
+def _summary(data: dict[str, Any]) -> Summary:
+    problems = [
+        Problem(
+            **problem
+            | {
+                "severity": Severity(problem["severity"]),
+                "place": Place(**problem["place"]),
+                "path": tuple(problem["path"]),
+            }
+        )
+        for problem in data["problems"]
+    ]
+    return Summary(**data | {"problems": tuple(problems)})

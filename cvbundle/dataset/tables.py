@@ -1,0 +1,176 @@
+"""Read columns of text from the files in which a dataset lists its clips."""
+
+import csv
+import io
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cvbundle.dataset.texts import Texts
+from cvbundle.problems import Place, UserError
+
+KINDS = ".csv, .tsv, .jsonl or .parquet"
+
+
+@frozen
+class Column:
+    """The texts of a list, each with the line it stands on."""
+
+    file: Path
+    name: str
+    """What a person calls it: the text file, or the column of the table."""
+    texts: Texts
+    lines: Sequence[int]
+    shows_line: bool
+    """Whether a text is the whole line, so that it can be shown as an excerpt."""
+
+    def place(self, row: int) -> Place:
+        """Where a row stands, from 0; the last one where there are fewer."""
+        if row >= len(self.texts):
+            return Place(str(self.file), (self.lines[-1] if len(self.lines) else 0) + 1, 1)
+        if not self.shows_line:
+            return Place(str(self.file), self.lines[row], 1)
+        text = self.texts[row]
+        return Place(str(self.file), self.lines[row], 1, max(1, len(text)), text)
+
+
+def read_lines(path: Path, name: str) -> Column:
+    """A text file of one entry a line; a blank line is an empty entry.
+
+    Raises:
+        UserError: it can't be read, or is not UTF-8.
+    """
+    text = _text(path)
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    texts = Texts(line.strip() for line in lines)
+    return Column(path, name, texts, range(1, len(texts) + 1), shows_line=True)
+
+
+def read_table(path: Path, names: Sequence[str]) -> list[Column]:
+    """The named columns of a table.
+
+    Raises:
+        UserError: it can't be read, lacks a column, or holds something that isn't text.
+    """
+    columns = [Texts() for _ in names]
+    lines = array("Q")
+    rows = {".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".parquet": _parquet}
+    read = rows.get(path.suffix.lower())
+    if read is None:
+        raise UserError(f"{path} is not a table that can be read: write a {KINDS} file")
+    for line, values in read(path, names):
+        lines.append(line)
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    return [
+        Column(path, name, texts, lines, shows_line=False)
+        for name, texts in zip(names, columns, strict=True)
+    ]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
+
+
+_Rows = Iterator[tuple[int, list[str]]]
+
+
+def _separated(path: Path, names: Sequence[str]) -> _Rows:
+    """RFC 4180, and the same with tabs; the first row names the columns."""
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
+    end = 0
+    try:
+        head = next(reader, [])
+        places = [_place(path, head, name) for name in names]
+        end = reader.line_num
+        for row in reader:
+            line, end = end + 1, reader.line_num
+            if len(row) not in (len(head), 0):
+                raise UserError(
+                    f"{path}:{line}: has {len(row)} columns, the first row has {len(head)}: "
+                    "put a text that has the separator in it in quotes"
+                )
+            # A blank line is an entry that is empty, as in a text file.
+            yield line, [row[place].strip() if row else "" for place in places]
+    except csv.Error as error:
+        raise UserError(f"{path}:{end + 1}: can't be read ({error})") from None
+
+
+def _place(path: Path, head: list[str], name: str) -> int:
+    if head.count(name) != 1:
+        raise _no_column(path, name, head)
+    return head.index(name)
+
+
+def _no_column(path: Path, name: str, there: Sequence[str]) -> UserError:
+    return UserError(f"{path} has no one column {name}: it has {', '.join(map(str, there))}")
+
+
+def _json_lines(path: Path, names: Sequence[str]) -> _Rows:
+    lines = _text(path).replace("\r\n", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield number, [""] * len(names)
+            continue
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError):
+            raise UserError(f"{path}:{number}: is not JSON") from None
+        if not isinstance(data, dict):
+            raise UserError(f"{path}:{number}: is not a JSON object")
+        yield number, [_value(path, number, data, name) for name in names]
+
+
+def _value(path: Path, number: int, data: dict[str, Any], name: str) -> str:
+    if name not in data:
+        raise UserError(f"{path}:{number}: has no {name}: it has {', '.join(data)}")
+    return _as_text(path, number, name, data[name])
+
+
+def _as_text(path: Path, number: int, name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UserError(f"{path}:{number}: {name} is not text")
+    return value.strip()
+
+
+def _parquet(path: Path, names: Sequence[str]) -> _Rows:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise UserError(
+            f"{path}: reading Parquet needs pyarrow: pip install 'cvbundle[parquet]'"
+        ) from None
+    try:
+        with ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            for name in names:
+                if there.count(name) != 1:
+                    raise _no_column(path, name, there)
+            number = 0
+            for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
+                columns = [batch.column(name).to_pylist() for name in names]
+                for values in zip(*columns, strict=True):
+                    number += 1
+                    pairs = zip(names, values, strict=True)
+                    yield number, [_as_text(path, number, *pair) for pair in pairs]
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror or error})") from None
+    except ArrowException as error:
+        raise UserError(f"{path} can't be read as Parquet ({error})") from None

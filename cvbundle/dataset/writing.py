@@ -1,0 +1,57 @@
+"""Write a dataset's manifest, row by row."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import frozen
+
+from cvbundle.dataset.manifest import Sample, Skipped, sample_line, skipped_line
+from cvbundle.durable import new_file
+from cvbundle.problems import Problem
+
+
+@frozen(kw_only=True)
+class Summary:
+    """What was written of a dataset."""
+
+    samples: int
+    skipped: int
+    clip_bytes: int
+    """Bytes of the samples' clips."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a problem forbids to use what was written."""
+        return any(problem.blocks for problem in self.problems)
+
+
+def write_manifest(
+    rows: Iterable[Sample | Skipped | Problem], dataset: Path, skipped: Path
+) -> Summary:
+    """Write the samples to `dataset` and what was left out, if anything was, to `skipped`.
+
+    Rows are written as they come, so memory doesn't grow with their number; problems are kept. Both
+    files appear when all rows are written, or not at all.
+    """
+    samples = left_out = clip_bytes = 0
+    problems = []
+    with ExitStack() as files:
+        lines = files.enter_context(new_file(dataset))
+        others: BinaryIO | None = None
+        for row in rows:
+            if isinstance(row, Sample):
+                lines.write(sample_line(row))
+                samples += 1
+                clip_bytes += row.size
+            elif isinstance(row, Skipped):
+                others = others or files.enter_context(new_file(skipped))
+                others.write(skipped_line(row))
+                left_out += 1
+            else:
+                problems.append(row)
+    return Summary(
+        samples=samples, skipped=left_out, clip_bytes=clip_bytes, problems=tuple(problems)
+    )

@@ -1,0 +1,81 @@
+"""Clips are opened on a cluster, and the manifest is the one that a single machine makes."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from cvbundle.dataset.cluster import cluster
+from cvbundle.dataset.progress import Silence
+from cvbundle.dataset.scan import scan
+from cvbundle.dataset.writing import write_manifest
+from cvbundle.problems import UserError
+from tests.dataset.test_scan import dataset, numbered
+
+
+class KillOne(Silence):
+    """Kills a worker process as soon as something is done."""
+
+    def __init__(self, process: int) -> None:
+        self.process: int | None = process
+
+    def advance(self, files: int, size: int) -> None:
+        if self.process is not None and files:
+            os.kill(self.process, signal.SIGKILL)
+            self.process = None
+
+
+def test_a_manifest_is_the_same_from_a_cluster_of_which_a_worker_is_killed(
+    tmp_path: Path,
+) -> None:
+    clips = {f"bad{n}.mp4": b"text" for n in range(3)} | numbered(200)
+    entries, data, root = dataset(tmp_path, clips, bad_samples="skip")
+    serial, spread = tmp_path / "serial", tmp_path / "spread"
+    for folder in (serial, spread):
+        folder.mkdir()
+    expected = write_manifest(
+        scan(entries, data, root), serial / "dataset.jsonl", serial / "skipped.jsonl"
+    )
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        scheduler_port=0,
+    ) as local:
+        victim = KillOne(next(iter(local.workers.values())).pid)
+        with cluster(local.scheduler_address) as executor:
+            rows = scan(entries, data, root, executor=executor, progress=victim)
+            found = write_manifest(rows, spread / "dataset.jsonl", spread / "skipped.jsonl")
+        assert victim.process is None
+    assert found == expected
+    for name in ("dataset.jsonl", "skipped.jsonl"):
+        assert (spread / name).read_bytes() == (serial / name).read_bytes()
+
+
+def test_a_scheduler_that_is_not_there_is_one_sentence() -> None:
+    with (
+        pytest.raises(UserError, match="no Dask scheduler can be reached"),
+        cluster("tcp://127.0.0.1:9", patience_s=0.5),
+    ):
+        pass
+
+
+def test_an_address_that_is_none_is_one_sentence() -> None:
+    with (
+        pytest.raises(UserError, match="no Dask scheduler can be reached"),
+        cluster("nonsense://x", patience_s=0.5),
+    ):
+        pass
+
+
+def test_without_dask_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(UserError, match=r"pip install 'cvbundle\[dask\]'"),
+        cluster("tcp://127.0.0.1:9"),
+    ):
+        pass

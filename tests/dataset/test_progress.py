@@ -1,0 +1,37 @@
+"""A scan says how far it is."""
+
+import io
+import sys
+
+import pytest
+
+from cvbundle.dataset.progress import Bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_files_and_megabytes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = Bar()
+    bar.begin(3)
+    for _ in range(3):
+        bar.advance(1, 5_000_000)
+    bar.end()
+    shown = terminal.getvalue()
+    assert "3/3" in shown
+    assert "file/s" in shown
+    assert "MB/s" in shown
+
+
+def test_a_bar_says_nothing_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    bar = Bar()
+    bar.begin(1)
+    bar.advance(1, 5)
+    bar.end()
+    assert not pipe.getvalue()
