@@ -10,6 +10,19 @@ from cvbundle.rules.rule import Finding, Subject, rule
 
 _FIELD = "lora.target_modules"
 _ITEMS = f"{_FIELD}[]"
+_ELSEWHERE = {
+    "q_proj": "to_q",
+    "k_proj": "to_k",
+    "v_proj": "to_v",
+    "o_proj": "to_out.0",
+    "out_proj": "to_out.0",
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "fc1": "ff.net.0.proj",
+    "fc2": "ff.net.2",
+}
+"""What other models call the same modules: letters alone would suggest another one."""
 
 
 @rule(
@@ -77,6 +90,8 @@ def nearest_target(transformer: Transformer, target: str) -> str | None:
     import difflib
 
     endings = list(_endings(transformer))
+    if (same := _ELSEWHERE.get(target)) in endings:
+        return same
     if inside := [ending for ending in endings if ending.startswith(f"{target}.")]:
         return inside[0]
     close = difflib.get_close_matches(target[:100], endings, n=1, cutoff=0.55)

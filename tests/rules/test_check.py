@@ -224,6 +224,9 @@ def test_a_wrong_field_leaves_out_only_rules_that_need_it() -> None:
         ("norm1", "norm1.linear"),
         ("all-linear", "name the modules: norm1.linear to_q"),
         ("zzz", "write the end of a name"),
+        (".*attn1.to_[qkv]", "write "),
+        ("q_proj", "to_q"),
+        ("o_proj", "to_out.0"),
     ],
 )
 def test_a_wrong_target_gets_the_nearest_name(target: str, hint: str) -> None:
