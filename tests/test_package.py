@@ -1,0 +1,54 @@
+"""What `import cvbundle` offers, and what it costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cvbundle
+
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
+PACKAGE = Path(cvbundle.__file__).parent
+ORDER = ["problems", "spec", "model", "dataset", "rules", "bundle", "cli"]
+
+
+def test_every_name_it_offers_is_there() -> None:
+    for name in cvbundle.__all__:
+        assert getattr(cvbundle, name)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = cvbundle.nonsense  # type: ignore[attr-defined, unused-ignore]
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = f"import cvbundle, sys; assert not {HEAVY} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_only_the_trainer_imports_torch_and_nothing_imports_the_trainer() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(PACKAGE / "training"):
+            continue
+        imported = _imports(path)
+        assert not {name for name in imported if name.split(".")[0] in HEAVY - {"av"}}, path
+        assert not {name for name in imported if name.startswith("cvbundle.training")}, path
+
+
+def test_imports_point_one_way() -> None:
+    for layer, name in enumerate(ORDER):
+        folder = PACKAGE / name
+        for path in folder.rglob("*.py") if folder.is_dir() else [PACKAGE / f"{name}.py"]:
+            above = {f"cvbundle.{later}" for later in ORDER[layer + 1 :]}
+            used = {".".join(module.split(".")[:2]) for module in _imports(path)}
+            assert not used & above, path
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
