@@ -41,7 +41,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def hash_all(root: Path, processes: int) -> None:
-    """What `sha256sum` needs, with as many processes as the scan has threads."""
+    """What `sha256sum` needs, with as many processes as the scan."""
     names = b"\0".join(os.fsencode(path) for path in sorted((root / "videos").iterdir()))
     command = ["xargs", "-0", "-P", str(processes), "-n", "50", "sha256sum"]
     subprocess.run(command, input=names, stdout=subprocess.DEVNULL, check=True)
@@ -68,14 +68,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    processes = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_dataset(root, sorted(options.clips.rglob("*.mp4")), options.count)
-        hash_all(root, processes)
+        hash_all(root, cores)
         ratios = []
         for _ in range(options.rounds):
-            hashed = timed(lambda: hash_all(root, processes))
+            hashed = timed(lambda: hash_all(root, cores))
             scanned = timed(lambda: scan_all(root))
             ratios.append(scanned / hashed)
             print(f"sha256sum {hashed:.2f} s, scan {scanned:.2f} s: {ratios[-1]:.2f}")

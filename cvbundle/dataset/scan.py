@@ -4,7 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from multiprocessing import current_process
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -15,6 +16,7 @@ from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.opening import File, Seen, Work, open_files
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
+from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import Progress, Silence
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
@@ -29,6 +31,8 @@ _TASK = 8
 """Files that a worker opens before it reports."""
 _AHEAD = 4
 """Groups that are being opened while the first of them is waited for."""
+_MANY = 512
+"""Clips from which on processes are worth their start: a third of a second."""
 
 
 def scan(
@@ -53,7 +57,7 @@ def scan(
         data: what is to be made of them.
         root: the folder that their paths are below.
         executor: where clips are opened, on this machine or others that have the same folder; None
-            means threads here, one a core.
+            means here, on all cores: in threads, or for many clips in `processes`.
         cache: what was seen before; None opens every clip.
         rehash: open every clip all the same; the cache learns what is seen.
         depth: how much of a clip is decoded to judge it.
@@ -68,7 +72,7 @@ def scan(
         opener = _Opener(os.path.realpath(root), cache, rehash, depth, progress, note)
         # Left in the opposite order: the threads end before what they did is kept.
         stack.callback(opener.keep_finished)
-        opener.executor = executor or stack.enter_context(_Threads())
+        opener.executor = executor or stack.enter_context(_on_all_cores(len(entries)))
         stack.callback(opener.cancel)
         stack.callback(progress.end)
         has_images = bool(entries) and entries[0].image is not None
@@ -85,14 +89,19 @@ def scan(
             ) from None
 
 
-class _Threads(ThreadPoolExecutor):
-    """A thread a core: hashing, reading and decoding leave Python's lock to the others."""
-
-    def __init__(self) -> None:
-        super().__init__(len(os.sched_getaffinity(0)), "open-clips")
-
-    def __exit__(self, *error: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+@contextmanager
+def _on_all_cores(clips: int) -> Iterator[Executor]:
+    cores = len(os.sched_getaffinity(0))
+    # A process that multiprocessing started as a daemon may start none itself.
+    if clips >= _MANY and cores > 1 and not current_process().daemon:
+        with processes(cores) as pool:
+            yield pool
+        return
+    threads = ThreadPoolExecutor(cores, "open-clips")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
 
 
 @frozen

@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import dask.config
 import pytest
 from distributed import LocalCluster
 
@@ -39,13 +40,18 @@ def test_a_manifest_is_the_same_from_a_cluster_of_which_a_worker_is_killed(
     expected = write_manifest(
         scan(entries, data, root), serial / "dataset.jsonl", serial / "skipped.jsonl"
     )
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        scheduler_port=0,
-    ) as local:
+    # A worker that is gone is waited for half a minute otherwise.
+    patience = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with (
+        patience,
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            scheduler_port=0,
+        ) as local,
+    ):
         victim = KillOne(next(iter(local.workers.values())).pid)
         with cluster(local.scheduler_address) as executor:
             rows = scan(entries, data, root, executor=executor, progress=victim)

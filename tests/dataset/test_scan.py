@@ -1,22 +1,24 @@
 """Every clip of a dataset is opened, once, and its rows come in the dataset's order."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cvbundle.dataset import opening
+from cvbundle.dataset import scan as scan_module
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped
 from cvbundle.dataset.probe import PROBE_VERSION
+from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import Silence
 from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
@@ -208,8 +210,34 @@ def test_the_rows_are_the_same_whatever_opens_the_clips(tmp_path: Path) -> None:
     expected = list(scan(*entries, executor=Counting()))
     assert [sample.clip for sample in samples(expected)] == [f"{n}.mp4" for n in range(40)]
     assert list(scan(*entries)) == expected
-    with ProcessPoolExecutor(2, get_context("forkserver")) as processes:
-        assert list(scan(*entries, executor=processes)) == expected
+    with processes(2) as pool:
+        assert list(scan(*entries, executor=pool)) == expected
+
+
+def test_many_clips_are_opened_in_processes_with_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = dataset(tmp_path, numbered(40))
+    expected = list(scan(*entries))
+    monkeypatch.setattr(scan_module, "_MANY", 2)
+    monkeypatch.setattr(scan_module, "ThreadPoolExecutor", None)
+    assert list(scan(*entries)) == expected
+
+
+def test_processes_are_not_started_for_clips_that_are_known(
+    tmp_path: Path, cache: ScanCache
+) -> None:
+    entries = dataset(tmp_path, numbered(3))
+    list(scan(*entries, cache=cache))
+    before = set(multiprocessing.active_children())
+    with processes(2) as pool:
+        assert len(samples(list(scan(*entries, executor=pool, cache=cache)))) == 3
+        assert set(multiprocessing.active_children()) <= before
+
+
+def test_ctrl_c_is_left_to_the_process_that_scans() -> None:
+    with processes(1) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
 
 
 def test_unchanged_clips_are_not_opened_again(tmp_path: Path, cache: ScanCache) -> None:
@@ -350,10 +378,10 @@ def test_progress_hears_of_every_file_and_byte(tmp_path: Path, cache: ScanCache)
 
 def test_a_process_that_dies_is_one_sentence(tmp_path: Path) -> None:
     entries = dataset(tmp_path, numbered(2))
-    with ProcessPoolExecutor(1, get_context("forkserver")) as processes:
-        doomed = processes.submit(os._exit, 1)
+    with processes(1) as pool:
+        doomed = pool.submit(os._exit, 1)
         with pytest.raises(UserError, match="was killed"):
-            list(scan(*entries, executor=processes))
+            list(scan(*entries, executor=pool))
         assert doomed.exception() is not None
 
 
