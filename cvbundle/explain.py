@@ -10,7 +10,7 @@ from cvbundle.rules.rule import Rule, all_rules
 from cvbundle.spec import sweep
 from cvbundle.spec.fields import Field, all_fields
 from cvbundle.spec.flow import flow
-from cvbundle.spec.structure import nearest
+from cvbundle.spec.nearest import nearest
 
 Topic = Field | Rule
 

@@ -17,8 +17,9 @@ from cvbundle.model.hub import resolve_commit
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.pin import pin_folder
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import Data, Model, Output, Spec, local_fields
-from cvbundle.spec.structure import plain
+from cvbundle.spec.about import local_fields
+from cvbundle.spec.converter import plain
+from cvbundle.spec.schema import Data, Model, Output, Spec
 
 _SHARED_BYTES = 1 << 20
 """Files of this size and more are one file in all bundles that hold them."""

@@ -20,8 +20,8 @@ from cvbundle.bundle.rendered import launch_script
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
+from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.structure import structure_sound
 
 _PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when its parent dies."""

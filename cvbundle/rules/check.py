@@ -12,11 +12,13 @@ from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
 from cvbundle.rules.points import merged
 from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
+from cvbundle.spec.nearest import nearest
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.soundness import is_known, is_sound
 from cvbundle.spec.source import MAX_BYTES, Document, read
-from cvbundle.spec.structure import Structured, is_known, is_sound, nearest, structure
+from cvbundle.spec.structure import Structured, structure
 from cvbundle.spec.sweep import Point, points
 
 _NOT_THERE = "value-range"

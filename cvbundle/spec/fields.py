@@ -9,8 +9,9 @@ import attrs
 from attrs import Attribute, frozen
 
 from cvbundle.problems import dotted
+from cvbundle.spec.about import About, about_field, is_section
 from cvbundle.spec.flow import flow
-from cvbundle.spec.schema import About, Resolution, Spec, about_field, is_section
+from cvbundle.spec.schema import Resolution, Spec
 
 FieldPath = tuple[str, ...]
 

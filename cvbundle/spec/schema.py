@@ -5,9 +5,9 @@ in by `spec.resolve` before structuring, so no field means "ask the model".
 """
 
 import re
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from attrs import Attribute, Factory, field, fields, frozen, has
+from attrs import Factory, field, frozen
 from attrs.validators import (
     deep_iterable,
     ge,
@@ -19,6 +19,8 @@ from attrs.validators import (
     min_len,
     optional,
 )
+
+from cvbundle.spec.about import about
 
 ModelName = Literal[
     "cogvideox-2b",
@@ -84,40 +86,6 @@ class Resolution:
 def is_revision(text: str) -> bool:
     """Whether a text can be a commit, branch or tag."""
     return re.fullmatch(_REVISION, text) is not None
-
-
-@frozen
-class About:
-    """What a field means, for `explain`, the JSON Schema and the documentation."""
-
-    doc: str
-    example: object
-    """A sound value; stands in for one that is missing or wrong, so that other checks go on."""
-    default: str = ""
-    """How the default is decided, where it is not a constant."""
-    local: bool = False
-    """Says where something is on this machine: kept out of what is hashed."""
-
-
-def about(doc: str, example: object, *, default: str = "", local: bool = False) -> dict[str, About]:
-    """The metadata of a field."""
-    return {"about": About(doc, example, default, local)}
-
-
-def about_field(attribute: "Attribute[Any]") -> About:
-    """What a field of a spec class means."""
-    found: About = attribute.metadata["about"]
-    return found
-
-
-def is_section(cls: Any) -> bool:
-    """Whether a field's type is a section: a class with fields of its own."""
-    return has(cls) and cls is not Resolution
-
-
-def local_fields(cls: type) -> tuple[str, ...]:
-    """The fields of a section that say where something is on this machine."""
-    return tuple(a.name for a in fields(cls) if about_field(a).local)
 
 
 _fraction = [ge(0.0), le(1.0)]

@@ -14,11 +14,11 @@ from typing import Any, cast
 from attrs import define, evolve, field, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.spec.about import About
 from cvbundle.spec.fields import Field, Limits, Sweep, all_fields
 from cvbundle.spec.flow import flow
-from cvbundle.spec.schema import About
+from cvbundle.spec.nearest import nearest
 from cvbundle.spec.source import Document
-from cvbundle.spec.structure import nearest
 
 FIELD = Field(
     path=("sweep",),

@@ -6,7 +6,7 @@ from typing import Any
 
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, DATASET, SUMS
 from cvbundle.digest import sha256_file
-from cvbundle.spec.structure import plain
+from cvbundle.spec.converter import plain
 from cvbundle.training.job import Job
 
 _LOAD_ADAPTER = """\

@@ -14,8 +14,8 @@ from cvbundle.model.architecture import Architecture, architecture_data, read_ar
 from cvbundle.model.hub import snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
+from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.structure import structure_sound
 
 Device = Literal["cpu", "cuda"]
 

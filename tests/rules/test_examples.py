@@ -12,7 +12,7 @@ import cvbundle.dataset
 from cvbundle.problems import Severity
 from cvbundle.rules import launch, optimizer
 from cvbundle.rules.rule import Rule, Subject, all_rules
-from cvbundle.spec.schema import is_section
+from cvbundle.spec.about import is_section
 from tests.rules.specs import check_text, line_of, text_of
 
 CHECKED = [rule for rule in all_rules().values() if rule.check is not None]

@@ -13,9 +13,10 @@ from jsonschema.validators import extend
 from cvbundle.cli import main
 from cvbundle.rules.check import check_points
 from cvbundle.rules.rule import acceptable_rules
+from cvbundle.spec.about import about_field, is_section
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
-from cvbundle.spec.schema import Spec, about_field, is_section
+from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
 from cvbundle.starters import Starter, all_starters, starter_text
 from tests.spec.mutations import mutants

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvbundle.problems import Problem
+from cvbundle.spec.about import about_field, is_section
+from cvbundle.spec.converter import plain, structure_sound
 from cvbundle.spec.resolve import with_defaults
-from cvbundle.spec.schema import Spec, about_field, is_section
+from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
-from cvbundle.spec.structure import plain, structure, structure_sound
+from cvbundle.spec.structure import structure
 from tests.rules.specs import check_text, text_of
 from tests.spec.mutations import SOUND, mutants
 
