@@ -1,6 +1,7 @@
 """What tests share: the demo, made once, and places that are each test's own."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,11 @@ from cvbundle.demo import write_demo
 
 # Steps of a tiny model take as long with two threads as with one, and jump when cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read when huggingface_hub is imported: no test may ask a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""Of the model in a hub cache."""
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +49,10 @@ def encodings(shared: Path) -> Path:
 def _own_places(monkeypatch: pytest.MonkeyPatch, encodings: Path, tmp_path: Path) -> None:
     """Nothing of the person who runs the tests is read or written."""
     for name in list(os.environ):
-        if name.startswith(("CVBUNDLE_", "HF_")):
+        if name.startswith(("CVBUNDLE_", "HF_")) and name != "HF_HUB_OFFLINE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("CVBUNDLE_CACHE", str(encodings))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture
@@ -64,3 +69,28 @@ def own_demo(demo: Path, tmp_path: Path) -> Path:
 def compiled(demo: Path, tmp_path: Path) -> Compiled:
     """The demo's bundle, in a store of the test's own."""
     return compile_file(demo / "spec.yaml", tmp_path / "bundles").only
+
+
+@pytest.fixture
+def hub_demo(own_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's spec with a hub id, and the model in a cache laid out as huggingface_hub does."""
+    cache = own_demo.parent / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    repository = cache / "models--THUDM--CogVideoX-2b"
+    for file in (own_demo / "model").rglob("*"):
+        if not file.is_file():
+            continue
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        blob = repository / "blobs" / digest
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, blob)
+        link = repository / "snapshots" / COMMIT / file.relative_to(own_demo / "model")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(blob)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    shutil.rmtree(own_demo / "model")
+    spec = own_demo / "spec.yaml"
+    text = spec.read_text().replace("path: model ", "path: THUDM/CogVideoX-2b ")
+    spec.write_text(text)
+    return own_demo

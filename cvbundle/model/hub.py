@@ -62,23 +62,36 @@ def resolve_commit(repository: str, revision: str | None) -> str:
         assert revision is not None
         return revision
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     wanted = revision or "main"
     try:
         commit = HfApi().model_info(repository, revision=wanted, timeout=10).sha
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except hub_errors() as error:
         commit = cached_commit(repository, revision)
         if commit is None:
             raise UserError(
-                f"{repository}: the commit of {wanted} can't be looked up ({reason}); "
+                f"{repository}: the commit of {wanted} can't be looked up ({said(error)}); "
                 "write the full commit as model.revision"
             ) from None
     if not is_commit(commit):
         raise UserError(f"{repository}: the hub names no commit for {wanted}")
     assert commit is not None
     return commit
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises where a hub can't be reached or doesn't have something."""
+    from huggingface_hub import errors
+
+    # The base class of its HTTP client, whichever client that is in this version.
+    client: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+    return client, OSError
+
+
+def said(error: Exception) -> str:
+    """The first line of an error's text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _repository_folder(repository: str) -> Path:

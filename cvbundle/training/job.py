@@ -11,7 +11,7 @@ from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
 from cvbundle.bundle.places import local_paths
 from cvbundle.dataset.manifest import Sample, read_samples
 from cvbundle.model.architecture import Architecture, architecture_data, read_architecture
-from cvbundle.model.hub import snapshot
+from cvbundle.model.hub import hub_errors, said, snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
@@ -100,14 +100,12 @@ def _model(record: Mapping[str, Any], path: str) -> tuple[Path, tuple[ModelFile,
 
 def _downloaded(repository: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repository, revision=commit))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except hub_errors() as error:
         raise UserError(
-            f"{repository} can't be downloaded ({reason}): "
+            f"{repository} can't be downloaded ({said(error)}): "
             f"run `hf download {repository} --revision {commit}` where there is a network"
         ) from None
 

@@ -1,6 +1,7 @@
 """A bundle's name depends on what determines the result, and on nothing else."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.verify import differences
+from cvbundle.demo import write_demo
+from cvbundle.problems import ProblemsFound, UserError
+from tests.conftest import COMMIT
 
 
 def _compile_elsewhere(demo: Path, out: Path, umask: int, **environment: str) -> str:
@@ -117,3 +122,106 @@ def test_weights_of_other_bytes_change_the_name(
     weights.unlink()
     weights.write_bytes(content)
     assert compile_file(own_demo / "spec.yaml", tmp_path / "other").only.digest != compiled.digest
+
+
+def test_where_runs_go_does_not_change_the_name(
+    compiled: Compiled, demo: Path, tmp_path: Path
+) -> None:
+    settings = [f"output.dir={tmp_path}/runs"]
+    other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=settings).only
+    assert other.digest == compiled.digest
+
+
+def test_a_config_with_validation_images_compiles_to_the_same_bundle(tmp_path: Path) -> None:
+    demo = write_demo(tmp_path / "demo", "cogvideox-5b-i2v", "lora").spec.parent
+    first = compile_file(demo / "spec.yaml", tmp_path / "bundles").only
+    assert (first.bundle / "validation/00.png").read_bytes() == (demo / "first.png").read_bytes()
+    again = compile_file(
+        first.bundle / "config.json",
+        tmp_path / "bundles",
+        data_root=demo / "data",
+        model_path=str(demo / "model"),
+    ).only
+    assert again.digest == first.digest
+
+
+def test_a_sweep_is_a_bundle_a_point_with_one_manifest(own_demo: Path, tmp_path: Path) -> None:
+    spec = own_demo / "spec.yaml"
+    text = spec.read_text()
+    spec.write_text(f"{text}\nsweep: {{training.learning_rate: [1e-3, 2e-3], lora.rank: [4, 8]}}\n")
+    swept = compile_file(spec, tmp_path / "bundles")
+    assert [bundle.point for bundle in swept.bundles] == [
+        "training.learning_rate=0.001, lora.rank=4",
+        "training.learning_rate=0.001, lora.rank=8",
+        "training.learning_rate=0.002, lora.rank=4",
+        "training.learning_rate=0.002, lora.rank=8",
+    ]
+    assert len({bundle.digest for bundle in swept.bundles}) == 4
+    manifests = {(bundle.bundle / "dataset.jsonl").read_bytes() for bundle in swept.bundles}
+    assert len(manifests) == 1
+    # A point is what the spec with its settings alone would be.
+    spec.write_text(text)
+    alone = compile_file(spec, tmp_path / "alone", settings=["lora.rank=4"]).only
+    assert alone.digest == swept.bundles[0].digest
+
+
+def test_one_bad_point_of_a_sweep_writes_none(own_demo: Path, tmp_path: Path) -> None:
+    spec = own_demo / "spec.yaml"
+    spec.write_text(f"{spec.read_text()}\nsweep: {{lora.rank: [4, 0]}}\n")
+    with pytest.raises(ProblemsFound) as found:
+        compile_file(spec, tmp_path / "bundles")
+    assert ["lora.rank=0" in problem.message for problem in found.value.problems] == [True]
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_large_manifests_are_one_file_in_all_bundles(
+    own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvbundle.bundle.contents._SHARED_BYTES", 1)
+    spec = own_demo / "spec.yaml"
+    spec.write_text(f"{spec.read_text()}\nsweep: {{lora.rank: [4, 8]}}\n")
+    one, two = compile_file(spec, tmp_path / "bundles").bundles
+    assert (one.bundle / "dataset.jsonl").samefile(two.bundle / "dataset.jsonl")
+    assert not list(differences(one.bundle))
+
+
+def test_a_branch_is_pinned_to_its_commit_without_a_network(hub_demo: Path, tmp_path: Path) -> None:
+    bundle = compile_file(hub_demo / "spec.yaml", tmp_path / "bundles").only.bundle
+    model = json.loads((bundle / "model.json").read_bytes())
+    assert model["hub"] == {"commit": COMMIT, "repository": "THUDM/CogVideoX-2b"}
+    assert model["files"] == []
+    config = json.loads((bundle / "config.json").read_bytes())
+    assert config["model"]["revision"] == COMMIT
+    again = compile_file(
+        bundle / "config.json",
+        tmp_path / "bundles",
+        data_root=hub_demo / "data",
+        model_path="THUDM/CogVideoX-2b",
+    ).only
+    assert again.bundle == bundle
+
+
+def test_a_full_commit_needs_neither_network_nor_weights(
+    hub_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    settings = [
+        f"model.revision={COMMIT}",
+        "data.resolution=49x480x720",
+        "data.short_clips=repeat_last",
+    ]
+    out = tmp_path / "bundles"
+    bundle = compile_file(hub_demo / "spec.yaml", out, settings=settings).only.bundle
+    model = json.loads((bundle / "model.json").read_bytes())
+    assert model["hub"]["commit"] == COMMIT
+    assert model["architecture"]["transformer"]["num_layers"] == 30
+
+
+def test_a_branch_that_nobody_knows_ends_in_a_sentence(
+    hub_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    settings = ["data.resolution=49x480x720", "data.short_clips=repeat_last"]
+    with pytest.raises(UserError, match=r"the commit of main can't be looked up .*full commit"):
+        compile_file(hub_demo / "spec.yaml", tmp_path / "bundles", settings=settings)
+    assert not (tmp_path / "bundles").exists() or not list((tmp_path / "bundles").iterdir())

@@ -9,6 +9,7 @@ import pytest
 from cvbundle.bundle.build import compile_file
 from cvbundle.problems import UserError
 from cvbundle.training.train import Stopped
+from tests.conftest import COMMIT
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 
@@ -173,3 +174,30 @@ def test_a_run_that_failed_says_why(own_bundle: Path, own_demo: Path, train_here
     record = json.loads((own_bundle / "runs/0001/run.json").read_bytes())
     assert record["status"] == "failed"
     assert "red_right.mp4" in record["attempts"][-1]["reason"]
+
+
+@pytest.mark.train
+def test_a_model_in_the_hubs_cache_trains_as_the_same_folder_does(
+    hub_demo: Path, tmp_path: Path, compile_demo: CompileDemo, train_here: Train
+) -> None:
+    settings = ["tracking.report_to=[]"]
+    hub = compile_file(hub_demo / "spec.yaml", tmp_path / "hub", settings=settings).only.bundle
+    run, local = train_here(hub), train_here(compile_demo())
+    assert digest(adapter(run)) == digest(adapter(local))
+
+
+@pytest.mark.train
+def test_a_hub_model_that_is_not_here_says_how_to_bring_it(
+    hub_demo: Path, tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = compile_file(hub_demo / "spec.yaml", tmp_path / "hub").only.bundle
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=f"hf download THUDM/CogVideoX-2b --revision {COMMIT}"):
+        train_here(bundle)
+
+
+@pytest.mark.train
+def test_runs_go_where_the_spec_says(own_demo: Path, tmp_path: Path, train_here: Train) -> None:
+    settings = ["tracking.report_to=[]", f"output.dir={tmp_path}/results"]
+    bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).only
+    assert train_here(bundle.bundle) == tmp_path / "results" / bundle.bundle.name / "0001"
