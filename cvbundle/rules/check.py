@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 
 from attrs import evolve, frozen
 
+from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify, named
@@ -122,18 +123,31 @@ def dataset_problems(checked: Checked, *, open_clips: bool) -> Iterator[Problem]
             yield _problem(_NOT_THERE, checked.document, at, why, hint)
         if no_lists:
             return
-        listing = list_entries(data, root)
+        limit = _token_limit(checked) if open_clips else None
+        listing = list_entries(data, root, limit=limit)
     except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
         yield _problem(_NOT_THERE, checked.document, ("data", "root"), _sentence(error), "")
         return
     yield from listing.problems
     if open_clips and checked.sound("data"):
         # Opening clips needs a video library, which listing them does not.
+        from cvbundle.dataset.probe import PROBE_VERSION
         from cvbundle.dataset.scan import scan
+        from cvbundle.dataset.scan_cache import scan_cache
 
-        for row in scan(listing.entries, data, root):
-            if isinstance(row, Problem):
-                yield row
+        with scan_cache(PROBE_VERSION) as known:
+            for row in scan(listing.entries, data, root, cache=known):
+                if isinstance(row, Problem):
+                    yield row
+
+
+def _token_limit(checked: Checked) -> TokenLimit | None:
+    """The longest caption that the model takes, counted by its own tokenizer if it is here."""
+    from cvbundle.dataset.tokens import token_limit
+
+    if checked.model is None:
+        return None
+    return token_limit(checked.model.prompt_tokens, checked.model.folder)
 
 
 _LISTS = ("metadata", "caption_column", "video_column", "image_column")
