@@ -37,11 +37,15 @@ lint: setup
 types: setup
     .venv/bin/mypy
 
-# Benchmarks, each of which compares two things in one run
+# Benchmarks by name, or all; each compares two things in one run
 bench *names: setup
     #!/usr/bin/env bash
     set -euo pipefail
-    for name in {{ if names == "" { "benchmarks/*.py" } else { names } }}; do
+    names=({{ names }})
+    if [[ ${#names[@]} -eq 0 ]]; then
+        for file in benchmarks/[a-z]*.py; do names+=("$(basename "$file" .py)"); done
+    fi
+    for name in "${names[@]}"; do
         echo "== $name"
-        {{ python }} "$name"
+        {{ python }} -m "benchmarks.$name"
     done
