@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from textwrap import fill
 
 from cvbundle.problems import Severity
+from cvbundle.rules.every import all_rules
 from cvbundle.rules.reading import EXAMPLES
-from cvbundle.rules.rule import Rule, all_rules
+from cvbundle.rules.rule import Rule
 from cvbundle.spec import sweep
 from cvbundle.spec.fields import Field, all_fields
 from cvbundle.spec.flow import flow

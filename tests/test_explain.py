@@ -7,8 +7,8 @@ import pytest
 from cvbundle.cli import main
 from cvbundle.explain import UnknownTopic, find_topics, spec_fields, topic_data, topic_text
 from cvbundle.rules.check import check_document
+from cvbundle.rules.every import all_rules
 from cvbundle.rules.reading import EXAMPLES
-from cvbundle.rules.rule import all_rules
 from cvbundle.spec.source import read
 from cvbundle.templates import templates_folder
 

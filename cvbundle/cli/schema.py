@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cvbundle.rules.rule import acceptable_rules
+from cvbundle.rules.every import acceptable_rules
 from cvbundle.spec.json_schema import spec_schema
 
 

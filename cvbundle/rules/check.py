@@ -11,8 +11,9 @@ from cvbundle.dataset.layouts import list_entries
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
+from cvbundle.rules.every import all_rules
 from cvbundle.rules.points import merged
-from cvbundle.rules.rule import Finding, Rule, Subject, all_rules
+from cvbundle.rules.rule import Finding, Rule, Subject
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.overrides import override
 from cvbundle.spec.resolve import BY_MODEL, with_defaults, with_listed

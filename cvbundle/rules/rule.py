@@ -141,27 +141,6 @@ def _add(rule: Rule) -> Rule:
     return rule
 
 
-def all_rules() -> Mapping[str, Rule]:
-    """Every rule by its id."""
-    # The modules register their rules when they are imported.
-    from cvbundle.rules import (  # noqa: F401
-        adapter,
-        dataset,
-        frames,
-        inputs,
-        launch,
-        optimizer,
-        precision,
-        reading,
-        resolution,
-        schedule,
-    )
-
+def registered() -> Mapping[str, Rule]:
+    """The rules of the modules that have been imported; `rules.every` imports all."""
     return _rules
-
-
-def acceptable_rules() -> tuple[str, ...]:
-    """The ids that `allow` may name, by the alphabet: of warnings and waivable errors."""
-    return tuple(
-        sorted(rule.id for rule in all_rules().values() if rule.severity is not Severity.ERROR)
-    )

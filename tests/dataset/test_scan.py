@@ -24,7 +24,7 @@ from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
 from cvbundle.digest import sha256_file
 from cvbundle.problems import Problem, Severity, UserError
-from cvbundle.rules.rule import all_rules
+from cvbundle.rules.every import all_rules
 from cvbundle.spec.schema import Data
 from tests.dataset.clips import make_clip, make_sound, with_matrix
 from tests.dataset.test_layouts import data_of

@@ -11,7 +11,8 @@ import pytest
 import cvbundle.dataset
 from cvbundle.problems import Severity
 from cvbundle.rules import launch, optimizer
-from cvbundle.rules.rule import Rule, Subject, all_rules
+from cvbundle.rules.every import all_rules
+from cvbundle.rules.rule import Rule, Subject
 from cvbundle.spec.about import is_section
 from tests.rules.specs import check_text, line_of, text_of
 

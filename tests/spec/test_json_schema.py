@@ -12,7 +12,7 @@ from jsonschema.validators import extend
 
 from cvbundle.cli import main
 from cvbundle.rules.check import check_points
-from cvbundle.rules.rule import acceptable_rules
+from cvbundle.rules.every import acceptable_rules
 from cvbundle.spec.about import about_field, is_section
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
