@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.build import Compiled
-from cvbundle.training.train import Stopped
+from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 
