@@ -128,3 +128,53 @@ def test_a_strategy_that_the_trainer_has_not_is_refused_at_once(
     with pytest.raises(UserError, match=f"launch.strategy {strategy} can be compiled but not"):
         train_here(bundle)
     assert not list((bundle / "runs").iterdir())
+
+
+def _launched(bundle: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHON": sys.executable, "CVBUNDLE_DEVICE": "cpu"}
+    return subprocess.Popen(
+        ["bash", bundle / "launch.sh"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_two_processes_that_are_stopped_save_their_state_and_say_so(
+    compile_demo: CompileDemo,
+) -> None:
+    bundle = compile_demo("launch.strategy=ddp", "launch.num_processes=2", "training.steps=500")
+    process = _launched(bundle)
+    said = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        said += line
+        if "evaluation" in line:
+            process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    assert "stopped after step" in said
+    assert "Traceback" not in said
+    status, reason = _status(bundle / "runs/0001")
+    assert status == "stopped"
+    (saved,) = (bundle / "runs/0001/checkpoints").iterdir()
+    assert reason == f"after step {int(saved.name.removeprefix('step-'))}"
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_what_goes_wrong_in_one_of_two_processes_is_said_once_and_put_down(
+    own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
+    settings = ["tracking.report_to=[]", "launch.strategy=ddp", "launch.num_processes=2"]
+    bundle = compile_file(
+        own_demo / "spec.yaml", tmp_path / "bundles", settings=settings
+    ).only.bundle
+    # The second clip is the second process's.
+    (own_demo / "data/videos/blue_down.mp4").unlink()
+    process = _launched(bundle)
+    _, said = process.communicate()
+    assert process.returncode == 3
+    assert "Traceback" not in said
+    (sentence,) = (line for line in said.splitlines() if line.startswith("error:"))
+    assert "blue_down.mp4 can't be read" in sentence
+    assert _status(bundle / "runs/0001") == ("failed", sentence.removeprefix("error: "))
