@@ -65,7 +65,7 @@ fi
 
 {% endif %}
 # rdzv_backend and same_network are ignored in accelerate's YAML: they have to be flags.
-exec "$python" -m accelerate.commands.launch \
+exec "$python" -m cvbundle.training.launcher \
   --config_file "$here/accelerate.yaml" \
   --num_processes "$CVBUNDLE_NUM_PROCESSES" \
   --num_machines {{ launch.num_machines }} \

@@ -9,7 +9,8 @@ from attrs import frozen
 
 import cvbundle
 
-_ENTRY = "cvbundle.training.__main__"
+_ENTRIES = ("cvbundle.training.__main__", "cvbundle.training.launcher")
+"""What `launch.sh` starts: one process, or the one that starts several."""
 
 
 @frozen
@@ -21,11 +22,11 @@ class Code:
 
 
 def training_code() -> Code:
-    """Follow the imports of the trainer's entry point, without importing anything."""
+    """Follow the imports of the trainer's entry points, without importing anything."""
     root = Path(cvbundle.__file__).parent.parent
     files: dict[str, bytes] = {}
     packages: set[str] = set()
-    waiting = [_ENTRY]
+    waiting = list(_ENTRIES)
     while waiting:
         module = waiting.pop()
         path = _source(root, module)

@@ -25,6 +25,7 @@ NAME_DIGITS = 16
 
 RUN_RECORD = "run.json"
 RUN_METRICS = "metrics.jsonl"
+RUN_EVALUATION = "evaluation.jsonl"
 RUN_LOG = "log.txt"
 RUN_LOCK = ".lock"
 RUN_CHECKPOINTS = "checkpoints"

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -39,12 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported once the signals are listened to: torch and diffusers take seconds.
     import torch
 
-    from cvbundle.training.train import Stopped, train
+    from cvbundle.training.session import FailedAlone, Stopped
+    from cvbundle.training.train import train
 
     try:
         train(options.bundle, options.choice, device, world_size, stop)  # type: ignore[arg-type]
     except Stopped as reason:
         return _say(f"stopped {reason}: run it again to go on", INTERRUPTED)
+    except FailedAlone as error:
+        sys.stderr.write(f"error: {error}\n")
+        return FAILED
     except UserError as error:
         return _say(f"error: {error}", FAILED)
     except torch.OutOfMemoryError as error:
@@ -57,9 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         hint = "free some space, then run it again to go on from the last checkpoint"
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             hint = "run it again to go on from the last checkpoint"
         return _say(f"error: {where}{error.strerror or error}: {hint}", FAILED)
+    except Exception as error:
+        # A mistake of ours, so where it happened is wanted.
+        traceback.print_exc()
+        raise SystemExit(FAILED) from error
     return 0
 
 

@@ -65,7 +65,7 @@ class EncodingCache:
                 metadata = file.metadata() or {}
         except FileNotFoundError:
             raise UserError(f"{path} is gone: run again to encode it anew") from None
-        except (SafetensorError, OSError):
+        except SafetensorError:
             tensor, metadata = torch.empty(0), {}
         if metadata.get("key") != key or metadata.get("sha256") != _tensor_digest(tensor):
             path.unlink(missing_ok=True)

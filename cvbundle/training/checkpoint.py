@@ -45,8 +45,13 @@ def save(folder: Path, state: State, *, limit: int | None) -> Path:
     if final.is_dir() and verify(final) is not None:
         _remove(final)
     if not final.is_dir():
-        with new_folder(final) as temporary:
-            _write(temporary, state)
+        try:
+            with new_folder(final) as temporary:
+                _write(temporary, state)
+        except OSError as error:
+            # A full disk doesn't say which one it is.
+            error.filename = error.filename or str(final)
+            raise
     if limit is not None:
         for path in list_checkpoints(folder)[:-limit]:
             _remove(path)

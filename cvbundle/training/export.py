@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, README, RUN_ADAPTER, RUN_TRANSFORMER
 from cvbundle.digest import sha256_file
 from cvbundle.durable import new_folder, remove_tree
+from cvbundle.problems import UserError
 from cvbundle.training.tensors import safetensors_bytes
 from cvbundle.training.weights import ADAPTER_NAME
 
@@ -46,11 +48,19 @@ def export_transformer(run: Path, transformer: Any, dtype: torch.dtype, card: st
     """Write all weights as a diffusers `transformer/` folder, in the dtype of the base model."""
 
     def write(folder: Path) -> None:
-        kept = {name: p.data for name, p in transformer.named_parameters()}
-        transformer.to(dtype)
-        transformer.save_pretrained(folder, safe_serialization=True)
-        for name, parameter in transformer.named_parameters():
-            parameter.data = kept[name]
+        # Positions that are saved with the weights are buffers.
+        tensors = [*transformer.parameters(), *transformer.buffers()]
+        kept = [tensor.data for tensor in tensors]
+        for tensor in tensors:
+            tensor.data = tensor.data.to(dtype)
+        try:
+            transformer.save_pretrained(folder, safe_serialization=True)
+        except SafetensorError as error:
+            # How the library says that the disk is full, among other things.
+            raise UserError(f"{folder} can't be written ({error}): run it again to go on") from None
+        finally:
+            for tensor, before in zip(tensors, kept, strict=True):
+                tensor.data = before
 
     return _put(run / RUN_TRANSFORMER, write, card)
 

@@ -1,6 +1,7 @@
 """The optimizer steps of a run."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from attrs import define, frozen
 from torch import Tensor, nn
 
+from cvbundle.problems import UserError
 from cvbundle.training.job import Job
+from cvbundle.training.metrics import Row
 from cvbundle.training.objective import Rotary, Velocity, place_image, predict, scale_image_latents
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
@@ -46,8 +49,11 @@ class Trainer:
     step: int
     """Optimizer steps done."""
     stop_asked: Callable[[], bool]
+    """Whether any process was asked to stop: all must end with the same step."""
+    stopping: bool = False
+    """Whether the step that was done is the last one of this attempt."""
 
-    def steps(self, batches: Iterator[Batch]) -> Iterator[list[dict[str, float | int]]]:
+    def steps(self, batches: Iterator[Batch]) -> Iterator[list[Row]]:
         """Train to the end or until asked to stop; yields after every step.
 
         What it yields are the metrics that have become known: mostly none, some steps' at once
@@ -60,15 +66,15 @@ class Trainer:
             loss, norm = self._step(batches)
             self.step += 1
             held.append((self.step, rate, loss, norm))
-            stop = self._agreed(self.stop_asked())
+            self.stopping = self.stop_asked()
             due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
-            if due or stop or len(held) >= _HELD:
+            if due or self.stopping or len(held) >= _HELD:
                 rows = self._known(held)
                 held = []
                 yield rows
             else:
                 yield []
-            if stop:
+            if self.stopping:
                 return
 
     def _step(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
@@ -106,19 +112,24 @@ class Trainer:
             number = (self.step * self.job.accumulation + micro) * self.job.world_size
             rank = self.accelerator.process_index
             torch.manual_seed(torch_seed(spec.training.seed, Purpose.MODULE_DROPOUT, number + rank))
+        velocity = self.predict(batch, model.transformer, self.image(batch))
+        return model.velocity.loss(velocity, batch.latents, batch.noise, batch.timesteps)
+
+    def predict(self, batch: Batch, transformer: Any, image: Tensor | None) -> Tensor:
+        """The velocity [B, F, C, H, W] that a transformer says for a batch and its image."""
+        model = self.model
         noisy = model.velocity.noisy(batch.latents, batch.noise, batch.timesteps)
-        velocity = predict(
-            model.transformer,
+        return predict(
+            transformer,
             noisy.to(model.dtype),
             batch.prompt.to(model.dtype),
             batch.timesteps,
-            image=self._image(batch),
+            image=image,
             rotary=model.rotary,
             ofs=model.ofs,
         )
-        return model.velocity.loss(velocity, batch.latents, batch.noise, batch.timesteps)
 
-    def _image(self, batch: Batch) -> Tensor | None:
+    def image(self, batch: Batch) -> Tensor | None:
         """The conditioning image's latents in place, [B, F, C, H, W], in the inputs' type."""
         if batch.image is None or batch.image_kept is None:
             return None
@@ -140,29 +151,32 @@ class Trainer:
         scaled = scale_image_latents(torch.cat(latents), self.job.architecture)
         return place_image(scaled, batch.latents.shape[1])
 
-    def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[dict[str, float | int]]:
+    def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[Row]:
         """Read the numbers of some steps from the device, averaged over processes."""
         losses = torch.stack([loss for _, _, loss, _ in held])
         if self.job.world_size > 1:
             losses = self.accelerator.reduce(losses, reduction="mean")
         norms = torch.stack([norm for *_, norm in held])
-        samples, batch = len(self.job.samples), self.job.spec.global_batch
-        return [
-            {
-                "step": step,
-                "epoch": round(step * batch / samples, 6),
-                "loss": loss,
-                "grad_norm": norm,
-                "lr": rate,
-            }
-            for (step, rate, _, _), loss, norm in zip(
-                held, losses.tolist(), norms.tolist(), strict=True
-            )
-        ]
+        numbers = zip(held, losses.tolist(), norms.tolist(), strict=True)
+        return [self._row(step, rate, loss, norm) for (step, rate, *_), loss, norm in numbers]
 
-    def _agreed(self, stop: bool) -> bool:
-        """Whether any process was asked to stop: all must end with the same step."""
-        if self.job.world_size == 1:
-            return stop
-        asked = torch.tensor([float(stop)], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked, reduction="sum").item() > 0)
+    def _row(self, step: int, rate: float, loss: float, norm: float) -> Row:
+        """A step as `metrics.jsonl` has it.
+
+        Raises:
+            UserError: the weights are broken; what was saved before is not.
+        """
+        # In fp16 a step whose gradients overflow is left out, and the next one is scaled less.
+        skipped = self.accelerator.scaler is not None and not math.isfinite(norm)
+        if not math.isfinite(loss) or (not math.isfinite(norm) and not skipped):
+            raise UserError(
+                f"the loss at step {step} is {loss} and the norm of its gradients {norm}: "
+                "lower training.learning_rate, or set training.max_grad_norm"
+            )
+        return {
+            "step": step,
+            "epoch": round(step * self.job.spec.global_batch / len(self.job.samples), 6),
+            "loss": loss,
+            "grad_norm": None if skipped else norm,
+            "lr": rate,
+        }

@@ -1,33 +1,43 @@
-"""`metrics.jsonl`: one line a step, the same for every run of a bundle; and the trackers."""
+"""`metrics.jsonl`: one line a step, the same for every run of a bundle; and the trackers.
+
+`evaluation.jsonl` is a file of the same kind, with a line for each validation.
+"""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cvbundle.bundle.layout import RUN_METRICS, RUN_TRACKERS
+from cvbundle.bundle.layout import RUN_TRACKERS
 from cvbundle.digest import canonical_json
 from cvbundle.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
-Row = Mapping[str, float | int]
+Row = Mapping[str, Any]
 
 
 class Metrics:
     """Appends rows; holds nothing that depends on the clock, so that two runs can be compared."""
 
-    def __init__(self, run: Path, *, done: int) -> None:
-        self._path = run / RUN_METRICS
+    def __init__(self, path: Path, *, done: int) -> None:
+        self._path = path
         rows = [row for row in read_metrics(self._path) if row["step"] <= done]
         # A killed run may have got further than the checkpoint that it goes on from.
         write_bytes(self._path, b"".join(canonical_json(row) + b"\n" for row in rows))
         self._file = self._path.open("ab")
+        self.steps = {int(row["step"]) for row in rows}
+        """The steps that have a row already."""
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add rows, whole lines at once."""
         self._file.write(b"".join(canonical_json(row) + b"\n" for row in rows))
         self._file.flush()
+
+    def sync(self) -> None:
+        """What was written is on the disk: a checkpoint must not outlive the rows before it."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

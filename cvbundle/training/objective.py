@@ -26,7 +26,8 @@ def scale_latents(latents: Tensor, architecture: Architecture) -> Tensor:
 def scale_image_latents(latents: Tensor, architecture: Architecture) -> Tensor:
     """The conditioning image's latents: 1.5 was trained on the inverse (pipeline i2v, 387-392)."""
     factor = architecture.vae.scaling_factor
-    return latents / factor if architecture.vae.invert_scale_latents else latents * factor
+    # To the bit: dividing by the factor would round once, not twice.
+    return latents * (1 / factor if architecture.vae.invert_scale_latents else factor)
 
 
 def pad_in_front(latents: Tensor, architecture: Architecture) -> Tensor:
@@ -118,11 +119,15 @@ class Velocity:
         return _at(self._signal, timesteps) * noise - _at(self._noise, timesteps) * latents
 
     def loss(self, velocity: Tensor, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Mean squared error over all elements of the batch; a scalar, fp32."""
-        error = (velocity.float() - self.target(latents, noise, timesteps)).square()
+        """Mean squared error over all elements of the batch, weighted by SNR if asked; a scalar."""
+        error = self.error(velocity, latents, noise, timesteps)
         if self._weight is not None:
             error = error * _at(self._weight, timesteps)
         return error.mean()
+
+    def error(self, velocity: Tensor, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Squared error of each element, without a weight; fp32."""
+        return (velocity.float() - self.target(latents, noise, timesteps)).square()
 
 
 def predict(

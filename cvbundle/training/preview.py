@@ -1,19 +1,23 @@
 """Sample videos with the weights as they are, through diffusers' own pipeline."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cvbundle.dataset.video import write_clip
 from cvbundle.digest import json_file
 from cvbundle.durable import write_bytes
-from cvbundle.spec.schema import Spec
+from cvbundle.spec.schema import Resolution
 from cvbundle.training.randomness import Purpose, torch_seed
+
+_SHOWN = 8
+"""Frames of a video that a tracker is given."""
 
 
 def sample_path(folder: Path, step: int, index: int) -> Path:
@@ -21,67 +25,81 @@ def sample_path(folder: Path, step: int, index: int) -> Path:
     return folder / f"step-{step:08d}-{index:02d}.mp4"
 
 
-def have_samples(folder: Path, step: int, count: int) -> bool:
-    """Whether all videos of a step are there."""
-    return all(sample_path(folder, step, i).with_suffix(".json").is_file() for i in range(count))
+def has_sample(folder: Path, step: int, index: int) -> bool:
+    """Whether the video is there."""
+    return sample_path(folder, step, index).with_suffix(".json").is_file()
 
 
-@torch.no_grad()
-def make_samples(
-    folder: Path,
-    step: int,
-    spec: Spec,
-    *,
-    transformer: Any,
-    vae: Any,
-    scheduler: Any,
-    prompts: Sequence[Tensor],
-    no_prompt: Tensor,
-    images: Sequence[Path],
-) -> list[Path]:
-    """Make one video a validation prompt; embeddings are [length, dim].
+def sample_seed(seed: int, index: int) -> int:
+    """The seed of a prompt's noise, the same at every step: videos of two steps can be compared."""
+    return torch_seed(seed, Purpose.VALIDATION, index)
 
-    Uses no randomness but its own, so that training goes on as if nothing had been sampled.
-    """
-    from diffusers import CogVideoXImageToVideoPipeline, CogVideoXPipeline
-    from PIL import Image
 
-    validation = spec.validation
-    assert validation is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    pipeline_class: Any = CogVideoXImageToVideoPipeline if images else CogVideoXPipeline
-    pipeline = pipeline_class(
-        tokenizer=None, text_encoder=None, vae=vae, transformer=transformer, scheduler=scheduler
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    size = spec.data.resolution
-    made = []
-    was_training = transformer.training
-    transformer.eval()
-    for index, (prompt, embedding) in enumerate(zip(validation.prompts, prompts, strict=True)):
-        seed = torch_seed(validation.seed, Purpose.VALIDATION, index)
+@frozen(kw_only=True)
+class Sampler:
+    """Makes videos with a transformer; uses no randomness but its own."""
+
+    transformer: Any
+    vae: Any
+    scheduler: Any
+    no_prompt: Tensor
+    """Embedding of no prompt, [length, dim]."""
+    resolution: Resolution
+    guidance_scale: float
+    num_inference_steps: int
+    fps: int
+
+    @torch.no_grad()
+    def make(
+        self,
+        path: Path,
+        *,
+        prompt: str,
+        embedding: Tensor,
+        image: Path | None,
+        seed: int,
+        step: int,
+    ) -> None:
+        """Write a video, then its sidecar, which says what it shows; embeddings [length, dim]."""
+        from PIL import Image
+
+        size = self.resolution
         options: dict[str, Any] = {}
-        if images:
-            options["image"] = Image.open(images[index]).convert("RGB")
-        frames = pipeline(
-            prompt_embeds=embedding[None].to(vae.device),
-            negative_prompt_embeds=no_prompt[None].to(vae.device),
+        if image is not None:
+            options["image"] = Image.open(image).convert("RGB")
+        was_training = self.transformer.training
+        self.transformer.eval()
+        frames = self._pipeline(image is not None)(
+            prompt_embeds=embedding[None].to(self.vae.device),
+            negative_prompt_embeds=self.no_prompt[None].to(self.vae.device),
             height=size.height,
             width=size.width,
             num_frames=size.frames,
-            num_inference_steps=validation.num_inference_steps,
-            guidance_scale=validation.guidance_scale,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(seed),
             output_type="np",
             **options,
         ).frames[0]
-        path = sample_path(folder, step, index)
-        write_video(path, frames, validation.fps)
+        self.transformer.train(was_training)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames, self.fps)
         sidecar = {"prompt": prompt, "seed": seed, "step": step, "size": str(size)}
         write_bytes(path.with_suffix(".json"), json_file(sidecar))
-        made.append(path)
-    transformer.train(was_training)
-    return made
+
+    def _pipeline(self, with_image: bool) -> Any:
+        from diffusers import CogVideoXImageToVideoPipeline, CogVideoXPipeline
+
+        kind: Any = CogVideoXImageToVideoPipeline if with_image else CogVideoXPipeline
+        pipeline = kind(
+            tokenizer=None,
+            text_encoder=None,
+            vae=self.vae,
+            transformer=self.transformer,
+            scheduler=self.scheduler,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
 
 
 def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:
@@ -89,3 +107,14 @@ def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:
     temporary = path.with_name(f".{path.stem}.tmp.mp4")
     write_clip(temporary, (frames * 255).round().clip(0, 255).astype(np.uint8), fps)
     temporary.replace(path)
+
+
+def show(tracker: Any, path: Path, prompt: str, step: int) -> None:
+    """Give a tracker some frames of a video, evenly over its length, if it takes images."""
+    if not hasattr(tracker, "log_images"):
+        return
+    with av.open(str(path)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    chosen = np.linspace(0, len(frames) - 1, min(_SHOWN, len(frames))).round().astype(int)
+    options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+    tracker.log_images({f"sample/{prompt[:80]}": frames[chosen]}, step=step, **options)

@@ -24,11 +24,15 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """A line for the person and the log."""
-        if self._log is None:
-            return
-        self._log.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}\n")
-        self._log.flush()
-        tqdm.write(text, file=sys.stderr)
+        self.note(text)
+        if self._log is not None:
+            tqdm.write(text, file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """A line for the log."""
+        if self._log is not None:
+            self._log.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}\n")
+            self._log.flush()
 
     @contextmanager
     def phase(self, name: str, total: int, done: int = 0, unit: str = "step") -> Iterator["Phase"]:

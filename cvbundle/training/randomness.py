@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     MODULE_DROPOUT = 10
     VALIDATION = 11
     IMAGE_POSTERIOR = 12
+    EVALUATION = 13
 
 
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """The samples of a run, made ready by workers: latents, noise, timestep and caption of each."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cvbundle.model.architecture import Architecture
+from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.training.cache import EncodingCache
-from cvbundle.training.encode import SampleKeys
+from cvbundle.training.encode import Encoder, SampleKeys
+from cvbundle.training.job import Job
 from cvbundle.training.objective import (
     pad_in_front,
     place_image,
@@ -107,6 +110,42 @@ class SampleSource(Dataset[Batch]):
             image_kept=kept,
         )
 
+    def __getitems__(self, numbers: Sequence[int]) -> "list[Batch] | UserError":
+        """The samples of a batch; an error is handed over, or a worker would wrap it up."""
+        try:
+            return [self[number] for number in numbers]
+        except UserError as error:
+            return error
+
+    def fixed(self, row: int, timestep: int) -> Batch:
+        """A row of the dataset at a timestep, always with the same noise: to evaluate on.
+
+        The latents are the mean of the VAE's posterior, and there is no noise on the image.
+        """
+        seed, keys = self.spec.training.seed, self.keys[row]
+        mean = self.cache.read(keys.clip).to(torch.float32).chunk(2)[0].transpose(0, 1)[None]
+        latents = pad_in_front(scale_latents(mean, self.architecture), self.architecture)
+        number = row * self.timesteps + timestep
+        noise = normal(seed, Purpose.EVALUATION, number, tuple(latents.shape))
+        image = None
+        if keys.image is not None:
+            image = self._clean_image(keys.image, latents.shape[1])
+        return Batch(
+            numbers=torch.tensor([row]),
+            latents=latents,
+            noise=torch.from_numpy(noise),
+            timesteps=torch.tensor([timestep]),
+            prompt=self.cache.read(keys.caption)[None],
+            image=image,
+            image_kept=None if image is None else torch.ones(1),
+        )
+
+    def _clean_image(self, key: str, frames: int) -> Tensor:
+        if self.spec.training.image_noise is not None:
+            return _pixels(self.cache.read(key))[None]
+        mean = self.cache.read(key).to(torch.float32).chunk(2)[0].transpose(0, 1)[None]
+        return place_image(scale_image_latents(mean, self.architecture), frames)
+
     def _latents(self, key: str, purpose: Purpose, number: int) -> Tensor:
         """A draw from the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled.
 
@@ -142,7 +181,7 @@ class SampleSource(Dataset[Batch]):
         if training.image_noise is None:
             latents = self._latents(keys.image, Purpose.IMAGE_POSTERIOR, drawn)
             return place_image(scale_image_latents(latents, self.architecture), frames), kept
-        pixels = self.cache.read(keys.image).to(torch.float32) / 255 * 2 - 1
+        pixels = _pixels(self.cache.read(keys.image))
         level = training.image_noise
         normal_level = stream(training.seed, Purpose.IMAGE_NOISE_LEVEL, number).standard_normal()
         sigma = float(torch.exp(torch.tensor(level.mean + level.std * normal_level)))
@@ -150,12 +189,32 @@ class SampleSource(Dataset[Batch]):
         return (pixels + sigma * torch.from_numpy(draw))[None], kept
 
 
+def sample_source(job: Job, cache: EncodingCache, encoder: Encoder) -> SampleSource:
+    """The samples of a job, whose encodings are in the cache."""
+    return SampleSource(
+        spec=job.spec,
+        architecture=job.architecture,
+        cache=cache,
+        keys=tuple(encoder.keys(sample) for sample in job.samples),
+        empty_caption=encoder.caption_key(""),
+        order=SampleOrder(job.spec.training.seed, len(job.samples)),
+        timesteps=job.architecture.scheduler.num_train_timesteps,
+    )
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """An image of bytes as -1..1."""
+    return image.to(torch.float32) / 255 * 2 - 1
+
+
 def _happens(spec: Spec, purpose: Purpose, number: int, share: float) -> bool:
     return share > 0 and float(stream(spec.training.seed, purpose, number).random()) < share
 
 
-def collate(samples: Sequence[Batch]) -> Batch:
-    """Several batches as one."""
+def collate(samples: Sequence[Batch] | UserError) -> Batch | UserError:
+    """Several batches as one; an error stays one."""
+    if isinstance(samples, UserError):
+        return samples
 
     def joined(tensors: list[Tensor | None]) -> Any:
         return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None])
@@ -185,15 +244,43 @@ def batch_numbers(
             yield list(range(turn, turn + batch))
 
 
-def loader(source: SampleSource, numbers: Sequence[list[int]]) -> DataLoader[Batch]:
-    """Batches in order, made ahead by the spec's workers."""
+def batches(source: SampleSource, numbers: Sequence[list[int]]) -> Iterator[Batch]:
+    """Batches in order, made ahead by the spec's workers.
+
+    Raises:
+        UserError: a sample can't be read, or a worker was killed.
+    """
     data = source.spec.data
-    return DataLoader(
+    loader: DataLoader[Batch | UserError] = DataLoader(
         source,
         batch_sampler=numbers,
         num_workers=data.num_workers,
         collate_fn=collate,
         pin_memory=data.pin_memory and torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_trainer,
         # A generator of its own: the loader must not draw from torch's.
         generator=torch.Generator(),
     )
+    waiting = iter(loader)
+    while True:
+        try:
+            batch = next(waiting)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            # torch/utils/data/dataloader.py, `_try_get_data`, and its handler of SIGCHLD.
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise UserError(
+                "a process that reads samples was killed, maybe for its memory: "
+                "lower data.num_workers; run again to go on from the last checkpoint"
+            ) from None
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """A signal to all processes of a job stops the trainer, which then ends its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

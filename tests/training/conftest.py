@@ -1,5 +1,6 @@
 """Training in the test's own process, which imports torch once."""
 
+import fcntl
 import hashlib
 import threading
 from collections.abc import Callable
@@ -10,10 +11,23 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from cvbundle.bundle.build import compile_file
 from cvbundle.bundle.runs import Choice
+from cvbundle.demo import write_demo
+from cvbundle.spec.schema import TrainingType
+from cvbundle.training.tiny import write_tiny_model
 from cvbundle.training.train import train
 
 Train = Callable[..., Path]
 CompileDemo = Callable[..., Path]
+DemoOf = Callable[[str, TrainingType], Path]
+CompileModel = Callable[..., Path]
+
+MODELS = (
+    "cogvideox-2b",
+    "cogvideox-5b",
+    "cogvideox-5b-i2v",
+    "cogvideox1.5-5b",
+    "cogvideox1.5-5b-i2v",
+)
 
 
 class StopAfter(threading.Event):
@@ -52,6 +66,36 @@ def compile_demo(demo: Path, tmp_path: Path) -> CompileDemo:
     return compile_with
 
 
+@pytest.fixture(scope="session")
+def demo_of(shared: Path) -> DemoOf:
+    """The folder of `cvbundle demo --model … --type …`; nothing may be written into it."""
+
+    def written(model: str, kind: TrainingType) -> Path:
+        folder = shared / f"demo-{model}-{kind}"
+        with (shared / f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                # Here, where torch is imported already; the demo takes what is there.
+                folder.mkdir()
+                write_tiny_model(folder / "model", model)
+            write_demo(folder, model, kind)
+        return folder
+
+    return written
+
+
+@pytest.fixture
+def compile_model(demo_of: DemoOf, tmp_path: Path) -> CompileModel:
+    """Compile the demo of a model with some settings changed."""
+
+    def compile_with(model: str, kind: TrainingType, *settings: str) -> Path:
+        quick = ["tracking.report_to=[]", *settings]
+        spec = demo_of(model, kind) / "spec.yaml"
+        return compile_file(spec, tmp_path / "bundles", settings=quick).only.bundle
+
+    return compile_with
+
+
 def digest(path: Path) -> str:
     """The sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -60,3 +104,10 @@ def digest(path: Path) -> str:
 def adapter(run: Path) -> Path:
     """The file that `load_lora_weights` loads."""
     return run / "adapter/pytorch_lora_weights.safetensors"
+
+
+def result(run: Path) -> dict[str, str]:
+    """The digest of everything that a run's result consists of, by its path in the run."""
+    folder = next(path for path in (run / "adapter", run / "transformer") if path.is_dir())
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(run)): digest(path) for path in files}

@@ -8,7 +8,7 @@ import pytest
 
 from cvbundle.bundle.build import compile_file
 from cvbundle.problems import UserError
-from cvbundle.training.train import Stopped
+from cvbundle.training.session import Stopped
 from tests.conftest import COMMIT
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
@@ -119,7 +119,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_refused_by_name_and_the_one_before_
 ) -> None:
     whole = train_here(own_bundle)
     with pytest.raises(Stopped):
-        train_here(own_bundle, "fresh", StopAfter(25))
+        train_here(own_bundle, "fresh", StopAfter(13))
     run = own_bundle / "runs/0002"
     newest = sorted((run / "checkpoints").iterdir())[-1]
     assert newest.name > "step-00000010"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.build import Compiled
-from cvbundle.training.train import Stopped
+from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 
@@ -139,3 +139,12 @@ def test_two_processes_train_what_one_does_with_twice_the_accumulation(
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-5)
     record = json.loads((together / "run.json").read_bytes())
     assert record["attempts"][0]["world_size"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.parametrize("model", ["cogvideox-2b", "cogvideox-5b-i2v"])
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(model: str) -> None:
+    # In a process that has not computed yet: it forks.
+    command = [sys.executable, "-m", "benchmarks.kills", "5", model]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,116 @@
+"""What a run trains with, as far as an earlier start of it got."""
+
+from typing import Any
+
+import torch
+
+from cvbundle.bundle.layout import RUN_CHECKPOINTS
+from cvbundle.problems import UserError
+from cvbundle.training import checkpoint, components
+from cvbundle.training.loop import Model, Trainer
+from cvbundle.training.objective import Velocity, ofs_embedding, rotary_embedding
+from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.session import Session
+from cvbundle.training.weights import Average, make_trainable
+
+
+def load_trainer(session: Session) -> Trainer:
+    """Load the transformer, put on what is trained, and go to where the run is.
+
+    Raises:
+        UserError: the processes don't see the same checkpoints.
+    """
+    job = session.job
+    spec = job.spec
+    device = session.device
+    dtype = components.DTYPES[spec.training.mixed_precision]
+    frozen_dtype = dtype if spec.lora is not None else torch.float32
+    transformer = components.load_transformer(job.model_folder, frozen_dtype)
+    trained = make_trainable(transformer, spec)
+    if spec.training.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    if spec.training.compile:
+        transformer.compile_repeated_blocks()
+    transformer.to(device)
+    state = _last_state(session)
+    if state is not None:
+        _put_weights(trained, state)
+    optimizer = make_optimizer(trained.values(), spec, device)
+    step = 0 if state is None else state.step
+    schedule = make_schedule(optimizer, spec, job.total_steps, step)
+    average = None
+    if spec.training.ema_decay is not None:
+        average = Average(trained, spec.training.ema_decay)
+    if state is not None:
+        checkpoint.restore_optimizer(optimizer, state.optimizer)
+        if average is not None and state.average is not None:
+            average.restore(state.average)
+        session.reporter.say(f"goes on after step {step}")
+    transformer.train()
+    transformer, optimizer = session.accelerator.prepare(transformer, optimizer)
+    scaler = session.accelerator.scaler
+    if scaler is not None and state is not None and state.scaler:
+        scaler.load_state_dict(dict(state.scaler))
+    scheduler = components.load_scheduler(job.model_folder)
+    model = Model(
+        transformer=transformer,
+        velocity=Velocity(
+            scheduler.alphas_cumprod, snr_gamma=spec.training.snr_gamma, device=device
+        ),
+        rotary=rotary_embedding(job.architecture, spec.data.resolution, device),
+        ofs=ofs_embedding(job.architecture, device, dtype),
+        dtype=dtype,
+        vae=_image_encoder(session, dtype),
+    )
+    return Trainer(
+        job=job,
+        accelerator=session.accelerator,
+        model=model,
+        trained=trained,
+        optimizer=optimizer,
+        schedule=schedule,
+        average=average,
+        step=step,
+        stop_asked=lambda: session.any(session.stop.is_set()),
+    )
+
+
+def _last_state(session: Session) -> checkpoint.State | None:
+    """The newest checkpoint that holds; the same one in all processes."""
+    folder = session.job.run / RUN_CHECKPOINTS
+    if session.leads:
+        checkpoint.remove_leftovers(folder)
+    state = checkpoint.newest(folder, session.reporter.say)
+    if session.job.world_size > 1:
+        from accelerate.utils import gather_object
+
+        steps = gather_object([0 if state is None else state.step])
+        if len(set(steps)) > 1:
+            raise UserError(
+                f"the processes see different checkpoints (after steps {steps}): "
+                "put the run on a disk that all machines share, or use --fresh"
+            )
+    return state
+
+
+def _put_weights(trained: Any, state: checkpoint.State) -> None:
+    if set(trained) != set(state.weights):
+        raise UserError("the checkpoint is of another adapter: begin anew with --fresh")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(state.weights[name])
+
+
+def _image_encoder(session: Session, dtype: torch.dtype) -> Any:
+    """The encoder half of the VAE, where images get new noise at each visit."""
+    spec = session.job.spec
+    if spec.model.type != "i2v" or spec.training.image_noise is None:
+        return None
+    return components.load_vae(
+        session.job.model_folder,
+        dtype,
+        session.device,
+        tiling=spec.data.vae_tiling,
+        slicing=spec.data.vae_slicing,
+        decoder=False,
+    )

@@ -1,0 +1,91 @@
+"""The processes of a run: as many as planned, on the devices planned, in one folder."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from cvbundle.bundle.places import local_paths
+from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
+from cvbundle.problems import UserError
+from cvbundle.training.job import Job
+
+
+def start_processes(job: Job) -> Any:
+    """accelerate's view of this process and the others, or an error before anything is done.
+
+    Raises:
+        UserError: processes, devices or strategy are not what was planned.
+    """
+    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate.utils import DistributedType
+
+    strategy, precision = job.spec.launch.strategy, job.spec.training.mixed_precision
+    if strategy not in ("single", "ddp"):
+        raise UserError(
+            f"launch.strategy {strategy} can be compiled but not trained yet: use ddp, or single"
+        )
+    if job.device == "cpu" and precision == "fp16":
+        raise UserError("fp16 needs a GPU: set training.mixed_precision to bf16 or no")
+    handlers = []
+    if job.world_size > 1:
+        timeout = timedelta(seconds=job.spec.launch.timeout_s)
+        handlers.append(InitProcessGroupKwargs(timeout=timeout))
+    accelerator = Accelerator(
+        cpu=job.device == "cpu",
+        mixed_precision=precision,
+        log_with=list(job.spec.tracking.report_to) or None,
+        # Trackers want to know at once that there is a folder; which one is known later.
+        project_dir=job.run,
+        kwargs_handlers=handlers,
+    )
+    many = {"cpu": DistributedType.MULTI_CPU, "cuda": DistributedType.MULTI_GPU}
+    expected = DistributedType.NO if job.world_size == 1 else many[job.device]
+    found = (accelerator.num_processes, accelerator.device.type, accelerator.distributed_type)
+    if found[0] != job.world_size or found[1] != job.device or found[2] != expected:
+        raise UserError(
+            f"planned were {job.world_size} processes on {job.device}, but accelerate started "
+            f"{found[0]} on {found[1]} ({found[2].value})"
+        )
+    return accelerator
+
+
+def take_run_folder(job: Job, choice: Choice, accelerator: Any) -> tuple[Path, RunLock | None]:
+    """The run's folder, chosen by the first process and held by it."""
+    from accelerate.utils import broadcast_object_list
+
+    told: list[Any] = [None]
+    lock = None
+    if accelerator.is_main_process:
+        output = local_paths(job.bundle)["output.dir"]
+        try:
+            folder = choose_run(runs_folder(job.bundle, output), choice).folder
+            lock = RunLock(folder)
+            told = [str(folder)]
+        except UserError as error:
+            told = [error]
+    if job.world_size > 1:
+        broadcast_object_list(told)
+    if isinstance(told[0], UserError):
+        raise told[0]
+    return Path(str(told[0])), lock
+
+
+class Agreement:
+    """Whether any process wants something, asked of all of them at the same step.
+
+    Asked between the processors: between devices it would wait for the step that they compute.
+    """
+
+    def __init__(self, world_size: int) -> None:
+        self._group = distributed.new_group(backend="gloo") if world_size > 1 else None
+
+    def any(self, wanted: bool) -> bool:
+        """True in all processes if `wanted` is in one."""
+        if self._group is None:
+            return wanted
+        asked = torch.tensor([float(wanted)])
+        distributed.all_reduce(asked, group=self._group)
+        return bool(asked.item() > 0)

@@ -1,0 +1,99 @@
+"""One process of a run, and what it says to the others."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from attrs import define
+
+from cvbundle.problems import UserError
+from cvbundle.training.cache import EncodingCache
+from cvbundle.training.encode import Encoder
+from cvbundle.training.job import Job
+from cvbundle.training.processes import Agreement
+from cvbundle.training.progress import Reporter
+from cvbundle.training.record import Record
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and its state is saved."""
+
+
+class FailedAlone(UserError):
+    """A failure of one process that the others can't be told of: it has to say so itself."""
+
+
+@define(kw_only=True)
+class Session:
+    """One process of a run, from start to stop."""
+
+    job: Job
+    accelerator: Any
+    reporter: Reporter
+    record: Record
+    cache: EncodingCache
+    encoder: Encoder
+    stop: threading.Event
+    agreement: Agreement
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def any(self, wanted: bool) -> bool:
+        """Whether any process wants something; all have to ask."""
+        return self.agreement.any(wanted)
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Every n-th item, for this process of n."""
+        return items[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def share_on_machine(self, items: Sequence[T]) -> Sequence[T]:
+        """Every n-th item, for this process of the n on its machine."""
+        machines = self.job.spec.launch.num_machines
+        count = max(1, self.accelerator.num_processes // machines)
+        return items[self.accelerator.local_process_index :: count]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All processes end the block together: where one fails or is stopped, all are.
+
+        Raises:
+            UserError: what went wrong in the first process in which something did.
+            Stopped: a process was asked to stop.
+        """
+        failure: Stopped | UserError | OSError | None = None
+        try:
+            yield
+        except (Stopped, UserError, OSError) as error:
+            failure = error
+        if self.job.world_size > 1:
+            failure = self._first(failure)
+        if failure is not None:
+            raise failure
+
+    def _first(self, failure: Stopped | UserError | OSError | None) -> Any:
+        """The failure of the first process that has one, as this process raises it."""
+        from accelerate.utils import gather_object
+
+        if isinstance(failure, OSError):
+            # Its number says whether a disk is full; its name, which file it was.
+            own: Any = (OSError, failure.errno, failure.strerror, failure.filename)
+        else:
+            own = None if failure is None else (type(failure), *failure.args)
+        told = [each for each in gather_object([own]) if each is not None]
+        if not told:
+            return None
+        kind, *arguments = told[0]
+        return kind(*arguments)
