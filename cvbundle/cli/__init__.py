@@ -12,6 +12,7 @@ import cvbundle
 from cvbundle.problems import ProblemsFound, UserError
 
 _COMMANDS = {
+    "archive": "archive",
     "check": "check",
     "compile": "compile",
     "demo": "demo",
@@ -19,6 +20,7 @@ _COMMANDS = {
     "init": "init",
     "run": "run",
     "schema": "schema",
+    "unpack": "unpack",
     "verify": "verify",
 }
 """Command to module of this package: one command's imports don't slow another one down."""
