@@ -16,6 +16,7 @@ _COMMANDS = {
     "check": "check",
     "compile": "compile",
     "demo": "demo",
+    "diff": "diff",
     "explain": "explain",
     "init": "init",
     "run": "run",
