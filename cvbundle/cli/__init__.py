@@ -19,8 +19,10 @@ _COMMANDS = {
     "diff": "diff",
     "explain": "explain",
     "init": "init",
+    "list": "list",
     "run": "run",
     "schema": "schema",
+    "show": "show",
     "unpack": "unpack",
     "verify": "verify",
 }
