@@ -123,10 +123,17 @@ def _settings(values: Mapping[str, Any], model: BaseModel) -> tuple[Setting, ...
         for field in all_fields()
         if field.default is not NOTHING and not field.is_section
     }
-    if values["data.caption_column"] and values["data.metadata"]:
-        by_model |= {"data.caption_column": "caption", "data.video_column": "video"}
-    defaults = constant | by_model
-    return tuple(Setting(name, value, defaults.get(name)) for name, value in sorted(values.items()))
+    listed = values["data.metadata"] is not None
+    by_layout = {
+        "data.caption_column": "caption" if listed else "prompts.txt",
+        "data.video_column": "video" if listed else "videos.txt",
+    }
+    defaults = constant | by_model | by_layout
+    return tuple(
+        Setting(name, value, defaults.get(name))
+        for name, value in sorted(values.items())
+        if name != "cvbundle"
+    )
 
 
 def _as_data(value: Any) -> Any:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "explain": "explain",
     "init": "init",
     "list": "list",
+    "reproduce": "reproduce",
     "run": "run",
     "schema": "schema",
     "show": "show",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.archive import archive_bundle
-from cvbundle.bundle.build import Compiled
+from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.layout import SUMS
 from cvbundle.bundle.unpack import unpack_archive
 from cvbundle.bundle.verification import verify_bundle
@@ -152,3 +152,26 @@ def test_an_archive_takes_the_place_of_another_whole(compiled: Compiled, tmp_pat
     archive_bundle(compiled.bundle, target)
     assert hashlib.sha256(target.read_bytes()).digest()
     assert unpack_archive(target, tmp_path / "there").digest == compiled.digest
+
+
+@pytest.mark.train
+def test_what_was_unpacked_trains_to_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def cvbundle(*arguments: object, umask: int = 0o077) -> str:
+        command = [sys.executable, "-m", "cvbundle.cli", *map(str, arguments)]
+        result = subprocess.run(
+            command, cwd=elsewhere, umask=umask, capture_output=True, text=True, check=True
+        )
+        return result.stdout.splitlines()[-1]
+
+    settings = ["training.steps=2", "validation=null", "tracking.report_to=[]"]
+    settings += ["lr_scheduler.warmup_steps=0", "checkpointing.steps=2"]
+    store = tmp_path / "store"
+    bundle = compile_file(demo / "spec.yaml", store, settings=settings).only.bundle
+    here = Path(cvbundle("run", bundle, umask=0o022))
+    archive = cvbundle("archive", bundle, "--with", "data,model")
+    there = elsewhere / cvbundle("unpack", archive)
+    cvbundle("verify", there)
+    assert Path(cvbundle("run", there)).read_bytes() == here.read_bytes()

@@ -76,6 +76,7 @@ def test_what_is_not_the_default_is_told_from_what_is(compiled: Compiled) -> Non
     assert settings["training.learning_rate"].default == 2e-5
     assert settings["training.seed"].is_default
     assert settings["model.type"].is_default
+    assert settings["data.caption_column"].is_default
     assert settings["optimizer.betas"].is_default
     assert (found.data.samples, found.data.clips, found.data.skipped) == (4, 4, 0)
     assert found.memory.peak == compiled.memory.peak
