@@ -6,6 +6,7 @@ The first member says what the archive holds, so that unpacking can refuse what 
     3f9c0a1b2c3d4e5f/…           the bundle; of its local/ nothing, for it speaks of one machine
     3f9c0a1b2c3d4e5f/runs/…      with `runs`
     3f9c0a1b2c3d4e5f/local/data/…, local/model/…   with `data`, `model`
+    3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it was signed
 """
 
 import hashlib
@@ -20,10 +21,11 @@ from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
 from cvbundle.bundle.runs import list_runs
+from cvbundle.bundle.signing import SIGNATURE, sign
 from cvbundle.bundle.tar_stream import Member, TarWriter
 from cvbundle.bundle.verify import bundle_digest, read_sums, require_verified
 from cvbundle.digest import canonical_json
-from cvbundle.durable import new_file
+from cvbundle.durable import new_file, write_bytes
 from cvbundle.problems import UserError
 
 Part = Literal["runs", "data", "model"]
@@ -64,15 +66,25 @@ class _Source:
     """What it must be, where that is known."""
 
 
-def archive_bundle(bundle: Path, target: Path, parts: Iterable[Part] = ()) -> Archived:
+def archive_bundle(
+    bundle: Path, target: Path, parts: Iterable[Part] = (), *, key: Path | None = None
+) -> Archived:
     """Write a bundle and some parts beside it into one file, which appears whole or not at all.
+
+    With a `key`, an ssh key, the bundle is signed; the signature stays in its `local/`, too.
 
     Raises:
         UserError: the bundle or a part of it is not what it should be.
     """
-    chosen = sorted(set(parts))
+    chosen: list[str] = sorted(set(parts))
     require_verified(bundle)
     sources = list(_bundle_files(bundle))
+    if key is not None:
+        signature = sign(bundle, key)
+        (bundle / layout.LOCAL).mkdir(exist_ok=True)
+        write_bytes(bundle / SIGNATURE, signature)
+        sources.append(_Source(SIGNATURE, bundle / SIGNATURE, len(signature), None))
+        chosen = sorted([*chosen, "signature"])
     left_out: list[str] = []
     if "runs" in chosen:
         sources += _run_files(bundle, left_out)

@@ -19,6 +19,7 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.archive import DATA, FORMAT, HEADER, MODEL
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
+from cvbundle.bundle.signing import SIGNATURE, signer
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
 from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
 from cvbundle.digest import json_file
@@ -28,7 +29,7 @@ from cvbundle.problems import UserError
 _HEADER_LIMIT = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RUN = re.compile(r"[0-9]{4,9}")
-_PARTS = ("data", "model", "runs")
+_PARTS = ("data", "model", "runs", "signature")
 
 
 @frozen
@@ -59,7 +60,12 @@ class Unpacked:
 
 
 def unpack_archive(
-    archive: Path, out: Path, *, data_root: Path | None = None, model_path: str | None = None
+    archive: Path,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    model_path: str | None = None,
+    signers: Path | None = None,
 ) -> Unpacked:
     """Put the bundle of an archive into the store `out`.
 
@@ -68,6 +74,7 @@ def unpack_archive(
         out: the folder that the bundle's own folder is made in.
         data_root: where the clips are on this machine, if they are not in the archive.
         model_path: where the base model is, likewise.
+        signers: a file that names who may have signed the bundle; None asks for no signature.
 
     Raises:
         UserError: the archive is not one, or not whole, or holds what it should not.
@@ -75,7 +82,7 @@ def unpack_archive(
     new_store = not out.exists()
     try:
         with archive.open("rb") as file:
-            return _unpack(file, out, data_root, model_path)
+            return _unpack(file, out, data_root, model_path, signers)
     except Refused as refused:
         raise UserError(f"{archive} is refused: it {refused}") from None
     finally:
@@ -85,7 +92,13 @@ def unpack_archive(
                 out.rmdir()
 
 
-def _unpack(file: BinaryIO, out: Path, data_root: Path | None, model_path: str | None) -> Unpacked:
+def _unpack(
+    file: BinaryIO,
+    out: Path,
+    data_root: Path | None,
+    model_path: str | None,
+    signers: Path | None,
+) -> Unpacked:
     reader = TarReader(file)
     contents = _contents(reader)
     final = out / contents.name
@@ -97,6 +110,8 @@ def _unpack(file: BinaryIO, out: Path, data_root: Path | None, model_path: str |
         bundle.mkdir()
         _extract(reader, contents, bundle)
         _verify(bundle, contents)
+        if signers is not None:
+            signer(bundle, signers)
         _make_read_only(bundle)
         paths = {
             "data.root": str((final / DATA).absolute()) if "data" in contents.parts else None,
@@ -190,6 +205,8 @@ def _placed(name: str, contents: Contents) -> str:
     if parts[0] == layout.RUNS:
         is_of_run = len(parts) > 2 and _RUN.fullmatch(parts[1]) is not None
         allowed = is_of_run and "runs" in contents.parts
+    elif inner == SIGNATURE:
+        allowed = "signature" in contents.parts
     elif parts[0] == layout.LOCAL:
         allowed = len(parts) > 2 and parts[1] in ("data", "model") and parts[1] in contents.parts
     else:

@@ -41,14 +41,19 @@ class _Parts(click.ParamType[tuple[str, ...]]):
     metavar="PARTS",
     help="What else goes in: runs, data, model, with commas.",
 )
+@click.option(
+    "--sign", "key", type=click.Path(path_type=Path), help="Sign BUNDLE with this ssh key."
+)
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
-def command(bundle: str, output: Path | None, parts: tuple[Part, ...], as_json: bool) -> None:
+def command(
+    bundle: str, output: Path | None, parts: tuple[Part, ...], key: Path | None, as_json: bool
+) -> None:
     """Put BUNDLE (a folder, or the beginning of its hash) into one file.
 
     The same content gives the same bytes. The last line of the output is the file's path.
     """
     folder = find_bundle(bundle)
-    archived = archive_bundle(folder, output or Path(f"{folder.name}{SUFFIX}"), parts)
+    archived = archive_bundle(folder, output or Path(f"{folder.name}{SUFFIX}"), parts, key=key)
     for name in archived.left_out:
         click.echo(f"{name} is a link, and is left out", err=True)
     if as_json:

@@ -7,6 +7,7 @@ import click
 
 from cvbundle.bundle.reproduce import Reproduction, RunComparison, reproduce
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli.foreign import shown_if_foreign
 from cvbundle.cli.terminal import console, heading, plain, table
 
 
@@ -30,13 +31,14 @@ def command(
     Exits with 0 where every step and the result are the same, with 1 where they are not, and as
     `run` does where the training doesn't come to its end.
     """
-    done = reproduce(
-        find_bundle(bundle),
-        number,
-        num_processes=num_processes,
-        allow_drift=allow_drift,
-        trust=trust,
-    )
+    with shown_if_foreign():
+        done = reproduce(
+            find_bundle(bundle),
+            number,
+            num_processes=num_processes,
+            allow_drift=allow_drift,
+            trust=trust,
+        )
     if as_json:
         click.echo(json.dumps(_as_data(done)))
     elif done.comparison is not None:

@@ -20,15 +20,27 @@ from cvbundle.bundle.unpack import unpack_archive
 )
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where the clips are.")
 @click.option("--model-path", help="Where the base model is.")
+@click.option(
+    "--signers",
+    type=click.Path(path_type=Path),
+    help="One of those in this file (ssh's ALLOWED SIGNERS) must have signed the bundle.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
-    archive: Path, out: Path, data_root: Path | None, model_path: str | None, as_json: bool
+    archive: Path,
+    out: Path,
+    data_root: Path | None,
+    model_path: str | None,
+    signers: Path | None,
+    as_json: bool,
 ) -> None:
     """Verify the bundle in ARCHIVE and put it into the store.
 
     The last line of the output is the bundle's path.
     """
-    unpacked = unpack_archive(archive, out, data_root=data_root, model_path=model_path)
+    unpacked = unpack_archive(
+        archive, out, data_root=data_root, model_path=model_path, signers=signers
+    )
     if as_json:
         click.echo(
             json.dumps(
