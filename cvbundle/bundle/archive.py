@@ -11,6 +11,7 @@ The first member says what the archive holds, so that unpacking can refuse what 
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
+from cvbundle.bundle.remote import is_remote, upload
 from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.signing import SIGNATURE, sign
 from cvbundle.bundle.tar_stream import Member, TarWriter
@@ -44,7 +46,8 @@ _AT_ONCE = 1 << 20
 class Archived:
     """An archive that is in place."""
 
-    file: Path
+    file: str
+    """Its path or address."""
     bundle: str
     """Digest of the bundle, in hex."""
     files: int
@@ -67,9 +70,11 @@ class _Source:
 
 
 def archive_bundle(
-    bundle: Path, target: Path, parts: Iterable[Part] = (), *, key: Path | None = None
+    bundle: Path, target: Path | str, parts: Iterable[Part] = (), *, key: Path | None = None
 ) -> Archived:
     """Write a bundle and some parts beside it into one file, which appears whole or not at all.
+
+    The target is a path, or an address (`s3://…`) that fsspec reaches.
 
     With a `key`, an ssh key, the bundle is signed; the signature stays in its `local/`, too.
 
@@ -104,10 +109,9 @@ def archive_bundle(
         "files": len(sources),
         "with": chosen,
     }
-    head = canonical_json(header) + b"\n"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(target) as file:
+    with _target(str(target)) as path, new_file(path) as file:
         writer = TarWriter(file)
+        head = canonical_json(header) + b"\n"
         writer.write(Member(HEADER, len(head)), iter([head]))
         for source in sources:
             member = Member(f"{digest[: layout.NAME_DIGITS]}/{source.name}", source.size)
@@ -118,7 +122,19 @@ def archive_bundle(
                 raise UserError(f"{source.path} changed while it was archived") from None
         writer.close()
     total = sum(source.size for source in sources)
-    return Archived(target, digest, len(sources), total, tuple(left_out))
+    return Archived(str(target), digest, len(sources), total, tuple(left_out))
+
+
+@contextmanager
+def _target(name: str) -> Iterator[Path]:
+    """The file to write on this machine."""
+    if is_remote(name):
+        with upload(name) as path:
+            yield path
+        return
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield path
 
 
 def _bundle_files(bundle: Path) -> Iterator[_Source]:

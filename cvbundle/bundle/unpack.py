@@ -19,6 +19,7 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.archive import DATA, FORMAT, HEADER, MODEL
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
+from cvbundle.bundle.remote import open_archive
 from cvbundle.bundle.signing import SIGNATURE, signer
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
 from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
@@ -60,7 +61,7 @@ class Unpacked:
 
 
 def unpack_archive(
-    archive: Path,
+    archive: Path | str,
     out: Path,
     *,
     data_root: Path | None = None,
@@ -70,7 +71,7 @@ def unpack_archive(
     """Put the bundle of an archive into the store `out`.
 
     Args:
-        archive: a file that `archive_bundle` wrote.
+        archive: a file that `archive_bundle` wrote, or the address of one (`s3://…`).
         out: the folder that the bundle's own folder is made in.
         data_root: where the clips are on this machine, if they are not in the archive.
         model_path: where the base model is, likewise.
@@ -81,7 +82,7 @@ def unpack_archive(
     """
     new_store = not out.exists()
     try:
-        with archive.open("rb") as file:
+        with open_archive(str(archive)) as file:
             return _unpack(file, out, data_root, model_path, signers)
     except Refused as refused:
         raise UserError(f"{archive} is refused: it {refused}") from None

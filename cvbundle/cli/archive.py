@@ -18,7 +18,7 @@ class _Parts(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        parts = tuple(part.strip() for part in value.split(","))
+        parts = tuple(part.strip() for part in value.split(",") if value)
         for part in parts:
             if part not in get_args(Part):
                 self.fail(f"{part!r} is none of {', '.join(get_args(Part))}", param, ctx)
@@ -30,14 +30,13 @@ class _Parts(click.ParamType[tuple[str, ...]]):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"The file to write; the bundle's name and {SUFFIX} if not given.",
+    help=f"The file to write, or its address (s3://…). [default: the bundle's name and {SUFFIX}]",
 )
 @click.option(
     "--with",
     "parts",
     type=_Parts(),
-    default=(),
+    default="",
     metavar="PARTS",
     help="What else goes in: runs, data, model, with commas.",
 )
@@ -46,14 +45,14 @@ class _Parts(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
-    bundle: str, output: Path | None, parts: tuple[Part, ...], key: Path | None, as_json: bool
+    bundle: str, output: str | None, parts: tuple[Part, ...], key: Path | None, as_json: bool
 ) -> None:
     """Put BUNDLE (a folder, or the beginning of its hash) into one file.
 
     The same content gives the same bytes. The last line of the output is the file's path.
     """
     folder = find_bundle(bundle)
-    archived = archive_bundle(folder, output or Path(f"{folder.name}{SUFFIX}"), parts, key=key)
+    archived = archive_bundle(folder, output or f"{folder.name}{SUFFIX}", parts, key=key)
     for name in archived.left_out:
         click.echo(f"{name} is a link, and is left out", err=True)
     if as_json:
@@ -65,7 +64,7 @@ def command(
 
 def _as_data(archived: Archived) -> dict[str, object]:
     return {
-        "archive": str(archived.file),
+        "archive": archived.file,
         "hash": archived.bundle,
         "files": archived.files,
         "bytes": archived.bytes,

@@ -10,7 +10,7 @@ from cvbundle.bundle.unpack import unpack_archive
 
 
 @click.command("unpack")
-@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("archive")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -27,7 +27,7 @@ from cvbundle.bundle.unpack import unpack_archive
 )
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
-    archive: Path,
+    archive: str,
     out: Path,
     data_root: Path | None,
     model_path: str | None,
@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Verify the bundle in ARCHIVE and put it into the store.
 
-    The last line of the output is the bundle's path.
+    ARCHIVE is a file, or its address (s3://…). The last line of the output is the bundle's path.
     """
     unpacked = unpack_archive(
         archive, out, data_root=data_root, model_path=model_path, signers=signers

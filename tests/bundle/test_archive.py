@@ -30,21 +30,21 @@ def _with_run(bundle: Path) -> Path:
 
 
 def test_two_archives_are_the_same_bytes(compiled: Compiled, tmp_path: Path) -> None:
-    first = archive_bundle(compiled.bundle, tmp_path / "first.tar.zst").file
+    first = Path(archive_bundle(compiled.bundle, tmp_path / "first.tar.zst").file)
     elsewhere = tmp_path / "elsewhere" / compiled.bundle.name
     shutil.copytree(compiled.bundle, elsewhere)
     for path in (elsewhere, *elsewhere.rglob("*")):
         path.chmod(0o700)
         os.utime(path, (1, 1))
     (elsewhere / "local/paths.json").write_text("{}")
-    second = archive_bundle(elsewhere, tmp_path / "second.tar.zst").file
+    second = Path(archive_bundle(elsewhere, tmp_path / "second.tar.zst").file)
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_what_is_unpacked_under_another_umask_is_the_same(
     compiled: Compiled, tmp_path: Path
 ) -> None:
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     command = [sys.executable, "-m", "cvbundle.cli", "unpack", str(archive), "--out", "there"]
     result = subprocess.run(
         command, cwd=tmp_path, umask=0o077, capture_output=True, text=True, check=True
@@ -56,7 +56,7 @@ def test_what_is_unpacked_under_another_umask_is_the_same(
         name = path.relative_to(bundle)
         if name.parts[0] not in ("local", "runs"):
             assert path.stat().st_mode == (compiled.bundle / name).stat().st_mode, name
-    again = archive_bundle(bundle, tmp_path / "again.tar.zst").file
+    again = Path(archive_bundle(bundle, tmp_path / "again.tar.zst").file)
     assert again.read_bytes() == archive.read_bytes()
 
 
@@ -79,7 +79,7 @@ def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -
 def test_tar_reads_an_archive(compiled: Compiled, tmp_path: Path) -> None:
     from backports import zstd
 
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     plain = tmp_path / "a.tar"
     plain.write_bytes(zstd.decompress(archive.read_bytes()))
     subprocess.run(["tar", "--extract", "--file", plain], cwd=tmp_path, check=True)
@@ -94,18 +94,18 @@ def test_names_of_any_length_and_script_go_through(
     name = "samples/" + "/".join(["ein Pferd läuft 走る馬"] * 8) + "/" + "x" * 200
     (run / name).parent.mkdir(parents=True)
     (run / name).write_text("here")
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"]).file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"]).file)
     bundle = unpack_archive(archive, tmp_path / "there").bundle
     assert (bundle / "runs/0001" / name).read_text() == "here"
 
 
 def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: Path) -> None:
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     before = (compiled.bundle / "local/paths.json").read_bytes()
     assert not unpack_archive(archive, compiled.bundle.parent).created
     assert (compiled.bundle / "local/paths.json").read_bytes() == before
     _with_run(compiled.bundle)
-    more = archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs"]).file
+    more = Path(archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs"]).file)
     with pytest.raises(UserError, match="is there already, and runs can't be put into it"):
         unpack_archive(more, compiled.bundle.parent)
 
@@ -113,7 +113,7 @@ def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: P
 def test_where_clips_and_weights_are_can_be_told(
     compiled: Compiled, demo: Path, tmp_path: Path
 ) -> None:
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     unpacked = unpack_archive(
         archive, tmp_path / "there", data_root=demo / "data", model_path=str(demo / "model")
     )

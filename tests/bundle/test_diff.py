@@ -42,7 +42,7 @@ def _with_run(bundle: Path, loss: float) -> None:
 def test_a_bundle_its_archive_and_its_spec_are_the_same(
     compiled: Compiled, demo: Path, tmp_path: Path
 ) -> None:
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     for other in (compiled.bundle, archive, demo / "spec.yaml"):
         assert _compare(compiled.bundle, other, tmp_path / "sides" / other.name).same
 

@@ -38,7 +38,7 @@ def honest(shared: Path, demo: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     store = tmp_path_factory.mktemp("store")
     bundle = compile_file(demo / "spec.yaml", store).only.bundle
-    return archive_bundle(bundle, store / "a.tar.zst").file.read_bytes()
+    return Path(archive_bundle(bundle, store / "a.tar.zst").file).read_bytes()
 
 
 def _entries(archive: bytes) -> Entries:

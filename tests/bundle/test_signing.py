@@ -28,8 +28,8 @@ def _signers(folder: Path, *keys: Path) -> Path:
 def test_a_signature_travels_and_names_its_signer(compiled: Compiled, tmp_path: Path) -> None:
     key = _key(tmp_path, "ada")
     signers = _signers(tmp_path, _key(tmp_path, "bob"), key)
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key).file
-    again = archive_bundle(compiled.bundle, tmp_path / "b.tar.zst", key=key).file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key).file)
+    again = Path(archive_bundle(compiled.bundle, tmp_path / "b.tar.zst", key=key).file)
     assert archive.read_bytes() == again.read_bytes()
     bundle = unpack_archive(archive, tmp_path / "there", signers=signers).bundle
     found = verify_bundle(bundle, clips=False, weights=False, signers=signers)
@@ -40,7 +40,7 @@ def test_a_signature_travels_and_names_its_signer(compiled: Compiled, tmp_path: 
 def test_a_stranger_s_signature_is_not_enough(compiled: Compiled, tmp_path: Path) -> None:
     signers = _signers(tmp_path, _key(tmp_path, "ada"))
     key = _key(tmp_path, "eve")
-    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key).file
+    archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key).file)
     with pytest.raises(UserError, match=r"is signed by nobody whom .*signers names"):
         unpack_archive(archive, tmp_path / "there", signers=signers)
     assert not (tmp_path / "there").exists()
