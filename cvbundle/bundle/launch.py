@@ -13,10 +13,10 @@ from types import FrameType
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.code import training_code
 from cvbundle.bundle.environment import Drift, drift
+from cvbundle.bundle.foreign import foreign_code as foreign_code
+from cvbundle.bundle.foreign import require_own_code
 from cvbundle.bundle.places import local_paths
-from cvbundle.bundle.rendered import launch_script
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
@@ -64,7 +64,7 @@ def plan_launch(
         require_run(bundle_runs(bundle))
     spec = read_spec(bundle)
     if not trust:
-        _require_own_code(bundle, spec)
+        require_own_code(bundle, spec)
     found = drift((bundle / layout.REQUIREMENTS).read_text("utf-8"))
     if found and not allow_drift:
         raise UserError(
@@ -130,29 +130,6 @@ def read_spec(bundle: Path) -> Spec:
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
     return structure_sound(config)
-
-
-def foreign_code(bundle: Path, spec: Spec) -> list[str]:
-    """The files of `launch.sh` and `code/` that this installation would write otherwise."""
-    own = {f"{layout.CODE}/{name}": source for name, source in training_code().files.items()}
-    own[layout.LAUNCH] = launch_script(spec)
-    there = {
-        path.relative_to(bundle).as_posix(): path.read_bytes()
-        for path in (bundle / layout.CODE).rglob("*")
-        if path.is_file()
-    }
-    there[layout.LAUNCH] = (bundle / layout.LAUNCH).read_bytes()
-    return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
-
-
-def _require_own_code(bundle: Path, spec: Spec) -> None:
-    foreign = foreign_code(bundle, spec)
-    if foreign:
-        named = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
-        raise UserError(
-            f"{bundle.name} holds code that this installation would not write ({named}): "
-            "read it, then run with --trust"
-        )
 
 
 def bundle_runs(bundle: Path) -> Path:

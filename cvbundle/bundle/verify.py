@@ -1,23 +1,27 @@
 """Whether a bundle is what was compiled: every file, nothing added, nothing missing."""
 
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, SUMS
 from cvbundle.digest import sha256_bytes, sha256_file
 from cvbundle.problems import UserError
 
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
 
 def hashed_files(bundle: Path) -> list[str]:
     """The files that a bundle's digest covers, by their path in it, sorted; not `SHA256SUMS`."""
-    names = []
+    return sorted(name for name, is_folder in _covered(bundle) if not is_folder and name != SUMS)
+
+
+def _covered(bundle: Path) -> Iterator[tuple[str, bool]]:
+    """What lies in a bundle and is covered by its digest: paths, and whether each is a folder."""
     for path in bundle.rglob("*"):
         name = path.relative_to(bundle).as_posix()
-        if name.split("/")[0] in NOT_HASHED or name == SUMS:
-            continue
-        if path.is_symlink() or not path.is_dir():
-            names.append(name)
-    return sorted(names)
+        if name.split("/")[0] not in NOT_HASHED:
+            yield name, path.is_dir() and not path.is_symlink()
 
 
 def sums_text(bundle: Path) -> str:
@@ -31,34 +35,73 @@ def read_sums(bundle: Path) -> dict[str, str]:
     Raises:
         UserError: it isn't such a file.
     """
-    sums: dict[str, str] = {}
     try:
-        lines = (bundle / SUMS).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        content = (bundle / SUMS).read_bytes()
+    except OSError:
         raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
-    for line in lines:
-        digest, _, name = line.partition("  ")
-        if len(digest) != 64 or not name:
-            raise UserError(f"{bundle / SUMS} has a line that is no digest: {line[:80]}")
+    return parse_sums(content, str(bundle / SUMS))
+
+
+def parse_sums(content: bytes, called: str) -> dict[str, str]:
+    """Path to digest, as the text of a `SHA256SUMS` says; `called` is its name in errors.
+
+    Raises:
+        UserError: it isn't such a text, or not as `sums_text` writes one.
+    """
+    sums: dict[str, str] = {}
+    last = ""
+    for line in content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise UserError(f"{called} has a line that is no digest: {line[:80]!r}")
+        digest, name = match.groups()
+        if name <= last:
+            raise UserError(f"{called} is not sorted, or lists {name!r} twice")
         sums[name] = digest
+        last = name
     return sums
+
+
+def bundle_digest(bundle: Path) -> str:
+    """The sha256 of a bundle's `SHA256SUMS`, which the bundle's name begins."""
+    return sha256_file(bundle / SUMS)
 
 
 def differences(bundle: Path) -> Iterator[str]:
     """What is not as compiled, a sentence each; none where the bundle is whole."""
-    sums = read_sums(bundle)
-    digest = sha256_bytes((bundle / SUMS).read_bytes())
-    if digest[:NAME_DIGITS] != bundle.resolve().name:
-        yield f"the folder is named {bundle.resolve().name}, its digest is {digest[:NAME_DIGITS]}"
-    present = set(hashed_files(bundle))
-    for name in sorted(present | set(sums)):
+    try:
+        content = (bundle / SUMS).read_bytes()
+    except OSError:
+        raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
+    digest, name = sha256_bytes(content)[:NAME_DIGITS], bundle.resolve().name
+    if digest != name:
+        yield f"the folder is named {name}, its digest is {digest}"
+    try:
+        sums = parse_sums(content, SUMS)
+    except UserError as error:
+        yield str(error)
+        return
+    yield from _against(bundle, sums)
+
+
+def _against(bundle: Path, sums: dict[str, str]) -> Iterator[str]:
+    present = dict(_covered(bundle))
+    present.pop(SUMS, None)
+    folders = {str(above) for name in sums for above in PurePosixPath(name).parents}
+    for name in sorted({*present, *sums}):
         path = bundle / name
-        if name not in sums:
-            yield f"{name} was added"
-        elif name not in present:
+        if name not in present:
             yield f"{name} is missing"
+        elif present[name] and name not in sums:
+            if name not in folders:
+                yield f"{name}/ was added"
+        elif name not in sums:
+            yield f"{name} was added"
         elif path.is_symlink():
             yield f"{name} is a link"
+        elif not path.is_file():
+            # Reading a pipe would wait for ever.
+            yield f"{name} is not a file"
         elif sha256_file(path) != sums[name]:
             yield f"{name} has other bytes"
 

@@ -12,13 +12,19 @@ import cvbundle
 from cvbundle.problems import ProblemsFound, UserError
 
 _COMMANDS = {
+    "archive": "archive",
     "check": "check",
     "compile": "compile",
     "demo": "demo",
+    "diff": "diff",
     "explain": "explain",
     "init": "init",
+    "list": "list",
+    "reproduce": "reproduce",
     "run": "run",
     "schema": "schema",
+    "show": "show",
+    "unpack": "unpack",
     "verify": "verify",
 }
 """Command to module of this package: one command's imports don't slow another one down."""

@@ -8,6 +8,7 @@ import click
 from cvbundle.bundle.launch import Outcome, execute, finished_run, plan_launch, result_files
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli.foreign import shown_if_foreign
 
 
 @click.command("run")
@@ -29,13 +30,14 @@ def command(
     as_json: bool,
 ) -> int:
     """Train BUNDLE (a folder, or the beginning of its hash), or go on with its newest run."""
-    launch = plan_launch(
-        find_bundle(bundle),
-        choice=choice or "auto",
-        num_processes=num_processes,
-        allow_drift=allow_drift,
-        trust=trust,
-    )
+    with shown_if_foreign():
+        launch = plan_launch(
+            find_bundle(bundle),
+            choice=choice or "auto",
+            num_processes=num_processes,
+            allow_drift=allow_drift,
+            trust=trust,
+        )
     for drift in launch.drift:
         click.echo(f"drift: {drift}", err=True)
     if dry_run:

@@ -1,0 +1,152 @@
+"""How two bundles differ: settings, samples, weights, packages, code, and what came of each."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cvbundle.bundle import layout
+from cvbundle.bundle.environment import locked_versions
+from cvbundle.bundle.manifest_diff import DataDifference, compare_manifests
+from cvbundle.bundle.results import Result, result_of
+from cvbundle.bundle.sides import Side
+from cvbundle.bundle.verify import hashed_files
+from cvbundle.digest import sha256_file
+
+
+@frozen
+class Change:
+    """Something that has another value on each side; None where one side lacks it."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+@frozen
+class TextChange:
+    """A text file that differs."""
+
+    name: str
+    lines: tuple[str, ...]
+    """As a unified diff, without line ends."""
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """How the bundle `after` differs from the one `before`."""
+
+    before: Side
+    after: Side
+    settings: tuple[Change, ...]
+    data: DataDifference
+    weights: tuple[Change, ...]
+    packages: tuple[Change, ...]
+    code: tuple[TextChange, ...]
+    others: tuple[Change, ...]
+    """Digests of other files: validation images, skipped samples."""
+    results: tuple[Result | None, Result | None]
+    """Of the newest complete run on each side, else of the newest."""
+
+    @property
+    def same(self) -> bool:
+        """Whether both are the same bundle; what came of it is no part of that."""
+        return self.data.same and not (
+            self.settings or self.weights or self.packages or self.code or self.others
+        )
+
+
+def compare(before: Side, after: Side) -> Comparison:
+    """Compare two bundles."""
+    one, other = before.bundle, after.bundle
+    return Comparison(
+        before=before,
+        after=after,
+        settings=_changes(settings(one), settings(other)),
+        data=compare_manifests(one / layout.DATASET, other / layout.DATASET),
+        weights=_changes(_weights(one), _weights(other)),
+        packages=_changes(_packages(one), _packages(other)),
+        code=tuple(_code(one, other)),
+        others=_changes(_others(one), _others(other)),
+        results=(_result(before), _result(after)),
+    )
+
+
+def settings(bundle: Path) -> dict[str, Any]:
+    """Every setting of a bundle by its dotted name."""
+    return dict(_flat(json.loads((bundle / layout.CONFIG).read_bytes())))
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    return tuple(
+        Change(name, before.get(name), after.get(name))
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    )
+
+
+def _weights(bundle: Path) -> dict[str, Any]:
+    """The base model: its facts, and each file's digest."""
+    record = json.loads((bundle / layout.MODEL).read_bytes())
+    files = {file["path"]: file["sha256"] for file in record.pop("files")}
+    return dict(_flat(record)) | files
+
+
+def _packages(bundle: Path) -> Mapping[str, str]:
+    return locked_versions((bundle / layout.REQUIREMENTS).read_text("utf-8"))
+
+
+def _is_code(name: str) -> bool:
+    return name.startswith(f"{layout.CODE}/") or name in (layout.LAUNCH, layout.ACCELERATE)
+
+
+def _code(before: Path, after: Path) -> Iterator[TextChange]:
+    """The code of each bundle, as far as it differs."""
+    for name in sorted({*hashed_files(before), *hashed_files(after)}):
+        if not _is_code(name):
+            continue
+        old, new = (_content(bundle / name) for bundle in (before, after))
+        if old != new:
+            lines = difflib.unified_diff(
+                old.decode("utf-8", "replace").splitlines(),
+                new.decode("utf-8", "replace").splitlines(),
+                f"a/{name}",
+                f"b/{name}",
+                lineterm="",
+            )
+            yield TextChange(name, tuple(lines))
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+_COMPARED = frozenset(
+    (layout.CONFIG, layout.DATASET, layout.MODEL, layout.REQUIREMENTS, layout.README)
+)
+"""Files whose content is compared by what it means; the README only repeats it."""
+
+
+def _others(bundle: Path) -> dict[str, str]:
+    return {
+        name: sha256_file(bundle / name)
+        for name in hashed_files(bundle)
+        if name not in _COMPARED and not _is_code(name)
+    }
+
+
+def _result(side: Side) -> Result | None:
+    complete = [run for run in side.runs if run.complete]
+    runs = complete or list(side.runs)
+    return result_of(runs[-1]) if runs else None

@@ -1,0 +1,51 @@
+"""What can stand on a side of a comparison: a bundle, an archive of one, or a spec."""
+
+from pathlib import Path
+
+from attrs import frozen
+
+from cvbundle.bundle.build import compile_file
+from cvbundle.bundle.launch import bundle_runs
+from cvbundle.bundle.layout import RUNS
+from cvbundle.bundle.runs import Run, list_runs
+from cvbundle.bundle.store import STORE, find_bundle
+from cvbundle.bundle.unpack import unpack_archive
+from cvbundle.problems import UserError
+
+_SPECS = (".json", ".yaml", ".yml")
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+"""What a zstandard file begins with (RFC 8878, 3.1.1)."""
+
+
+@frozen
+class Side:
+    """A bundle to compare, and where it comes from."""
+
+    called: str
+    """As it was named."""
+    bundle: Path
+    runs: tuple[Run, ...]
+
+
+def open_side(text: str, temporary: Path, store: Path = STORE) -> Side:
+    """The bundle that `text` means; one that is no folder yet is made below `temporary`.
+
+    Raises:
+        UserError: it means none, or an archive that is refused.
+        ProblemsFound: it is a spec that can't be compiled.
+    """
+    path = Path(text)
+    if not path.is_file():
+        bundle = find_bundle(text, store)
+        return Side(text, bundle, tuple(list_runs(bundle_runs(bundle))))
+    if path.suffix in _SPECS:
+        compiled = compile_file(path, temporary).bundles
+        if len(compiled) > 1:
+            raise UserError(f"{text} is a sweep of {len(compiled)} bundles: compile it, name one")
+        return Side(text, compiled[0].bundle, ())
+    with path.open("rb") as file:
+        if file.read(4) != _ZSTANDARD:
+            raise UserError(f"{text} is neither a bundle, nor an archive, nor a spec")
+    bundle = unpack_archive(path, temporary).bundle
+    # An archive's runs are its own, whatever the environment says of others'.
+    return Side(text, bundle, tuple(list_runs(bundle / RUNS)))

@@ -1,0 +1,205 @@
+"""A zstandard-compressed tar of plain files, written always the same and read strictly.
+
+`tar --zstd -x` reads it too. The reader takes nothing on trust: it holds no more than a MiB, knows
+no kind of member but plain files, and asks for every byte up to the end and for none after it.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from attrs import define, field, frozen
+from backports.zstd import (
+    CompressionParameter,
+    DecompressionParameter,
+    ZstdDecompressor,
+    ZstdError,
+    ZstdFile,
+)
+
+_BLOCK = 512
+_END = bytes(2 * _BLOCK)
+_AT_ONCE = 1 << 20
+"""Bytes that are held of a member."""
+_EXTENDED_LIMIT = 1 << 14
+"""Bytes of an extended header (POSIX pax): it holds a name, or a size beyond 8 GiB."""
+_LEVEL = 3
+"""zstandard's own default: what is large (clips, weights) hardly gets smaller at any."""
+_WINDOW_LOG = 23
+"""Memory to decompress with, as a power of two: 8 MiB, which every decompressor allows."""
+
+_KINDS = {
+    tarfile.LNKTYPE: "a link",
+    tarfile.SYMTYPE: "a link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.DIRTYPE: "a folder of its own",
+    tarfile.FIFOTYPE: "a pipe",
+}
+
+
+class Refused(Exception):
+    """An archive isn't what `TarWriter` writes; the text says why and begins with a verb."""
+
+
+@frozen
+class Member:
+    """A plain file of an archive."""
+
+    name: str
+    size: int
+    """Bytes."""
+
+
+class TarWriter:
+    """Writes plain files whose owner, time and mode are always the same; `close` ends it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        options: dict[int, int] = {
+            CompressionParameter.compression_level: _LEVEL,
+            CompressionParameter.window_log: _WINDOW_LOG - 2,
+            CompressionParameter.checksum_flag: 1,
+        }
+        self._stream = ZstdFile(file, "wb", options=options)
+
+    def write(self, member: Member, chunks: Iterator[bytes], *, executable: bool = False) -> None:
+        """Add a file whose bytes are `chunks`.
+
+        Raises:
+            ValueError: there are more or fewer of them than the member says.
+        """
+        info = tarfile.TarInfo(member.name)
+        info.size = member.size
+        info.mode = 0o755 if executable else 0o644
+        self._stream.write(info.tobuf(tarfile.PAX_FORMAT))
+        written = 0
+        for chunk in chunks:
+            written += len(chunk)
+            if written > member.size:
+                break
+            self._stream.write(chunk)
+        if written != member.size:
+            raise ValueError(member.name)
+        self._stream.write(bytes(-member.size % _BLOCK))
+
+    def close(self) -> None:
+        """Write the end; the file underneath stays open."""
+        self._stream.write(_END)
+        self._stream.close()
+
+
+@define
+class TarReader:
+    """Reads what `TarWriter` wrote: a member, all of its chunks, the next member."""
+
+    _file: BinaryIO
+    _decompressor: ZstdDecompressor = field(init=False)
+    _held: bytearray = field(init=False, factory=bytearray)
+
+    def __attrs_post_init__(self) -> None:
+        limits: dict[int, int] = {DecompressionParameter.window_log_max: _WINDOW_LOG}
+        self._decompressor = ZstdDecompressor(options=limits)
+
+    def next_member(self) -> Member | None:
+        """The next file; None at the end, after which nothing follows.
+
+        Raises:
+            Refused: it is no plain file, or the stream is damaged.
+        """
+        header = self._header()
+        extended: dict[str, str] = {}
+        if header is not None and header.type == tarfile.XHDTYPE:
+            extended = self._extended(header.size)
+            header = self._header()
+            if header is None:
+                raise Refused("ends within a header")
+        if header is None:
+            self._finish()
+            return None
+        name = extended.get("path", header.name)
+        if header.type != tarfile.REGTYPE:
+            kind = _KINDS.get(header.type, "something else than plain files")
+            raise Refused(f"holds {kind} ({name!r})")
+        size = _whole(extended["size"]) if "size" in extended else header.size
+        if size < 0:
+            raise Refused(f"gives {name!r} a negative size")
+        return Member(name, size)
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """The bytes of the member that was just read; all must be taken.
+
+        Raises:
+            Refused: the stream is damaged.
+        """
+        left = member.size
+        while left:
+            chunk = self._read(min(left, _AT_ONCE))
+            left -= len(chunk)
+            yield chunk
+        if any(self._read(-member.size % _BLOCK)):
+            raise Refused(f"hides something behind {member.name!r}")
+
+    def _header(self) -> tarfile.TarInfo | None:
+        block = self._read(_BLOCK)
+        if not any(block):
+            if any(self._read(_BLOCK)):
+                raise Refused("goes on after its end")
+            return None
+        try:
+            return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (tarfile.HeaderError, ValueError):
+            raise Refused("has a damaged header") from None
+
+    def _extended(self, size: int) -> dict[str, str]:
+        """The records of an extended header: `<length> <key>=<value>\\n` each."""
+        if not 0 < size <= _EXTENDED_LIMIT:
+            raise Refused("has an oversized header")
+        content = self._read(size)
+        self._read(-size % _BLOCK)
+        records: dict[str, str] = {}
+        while content:
+            number, _, rest = content.partition(b" ")
+            length = _whole(number[:8].decode("ascii", "replace"))
+            record, end = content[len(number) + 1 : length - 1], content[length - 1 : length]
+            key, equals, value = record.decode("utf-8", "surrogateescape").partition("=")
+            if not rest or end != b"\n" or not equals or key in records:
+                raise Refused("has a damaged header")
+            if key not in ("path", "size"):
+                raise Refused(f"has a header that no archive of cvbundle has ({key[:40]!r})")
+            records[key] = value
+            content = content[length:]
+        return records
+
+    def _read(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        while len(self._held) < count:
+            if self._decompressor.eof:
+                raise Refused("is cut off")
+            self._held += self._more(_AT_ONCE)
+        taken = bytes(self._held[:count])
+        del self._held[:count]
+        return taken
+
+    def _more(self, limit: int) -> bytes:
+        chunk = b""
+        if self._decompressor.needs_input:
+            chunk = self._file.read(1 << 16)
+            if not chunk:
+                raise Refused("is cut off")
+        try:
+            return self._decompressor.decompress(chunk, max_length=limit)
+        except ZstdError:
+            raise Refused("is damaged, or no zstandard file") from None
+
+    def _finish(self) -> None:
+        """Make sure that the stream ends here."""
+        while not self._held and not self._decompressor.eof:
+            self._held += self._more(1)
+        if self._held or self._decompressor.unused_data or self._file.read(1):
+            raise Refused("goes on after its end")
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        raise Refused("has a damaged header")
+    return int(text)

@@ -1,0 +1,272 @@
+"""A bundle out of its archive: all of it is verified before any of it can be seen.
+
+An archive may come from anyone. Its members are written into a hidden folder beside their place,
+never more than it declares, and what doesn't verify is removed again.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
+
+from attrs import frozen
+
+from cvbundle.bundle import layout
+from cvbundle.bundle.archive import DATA, FORMAT, HEADER, MODEL
+from cvbundle.bundle.member_names import MemberNames
+from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
+from cvbundle.bundle.remote import open_archive
+from cvbundle.bundle.signing import SIGNATURE, signer
+from cvbundle.bundle.tar_stream import Member, Refused, TarReader
+from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
+from cvbundle.digest import json_file
+from cvbundle.durable import settle, temporary_folder
+from cvbundle.problems import UserError
+
+_HEADER_LIMIT = 4096
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_RUN = re.compile(r"[0-9]{4,9}")
+_PARTS = ("data", "model", "runs", "signature")
+
+
+@frozen
+class Contents:
+    """What an archive says that it holds."""
+
+    digest: str
+    """sha256 of the bundle's `SHA256SUMS`, in hex."""
+    files: int
+    bytes: int
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.digest[: layout.NAME_DIGITS]
+
+
+@frozen
+class Unpacked:
+    """A bundle that is in place."""
+
+    bundle: Path
+    digest: str
+    created: bool
+    """False where the same bundle was there already."""
+    parts: tuple[str, ...]
+
+
+def unpack_archive(
+    archive: Path | str,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    model_path: str | None = None,
+    signers: Path | None = None,
+) -> Unpacked:
+    """Put the bundle of an archive into the store `out`.
+
+    Args:
+        archive: a file that `archive_bundle` wrote, or the address of one (`s3://…`).
+        out: the folder that the bundle's own folder is made in.
+        data_root: where the clips are on this machine, if they are not in the archive.
+        model_path: where the base model is, likewise.
+        signers: a file that names who may have signed the bundle; None asks for no signature.
+
+    Raises:
+        UserError: the archive is not one, or not whole, or holds what it should not.
+    """
+    new_store = not out.exists()
+    try:
+        with open_archive(str(archive)) as file:
+            return _unpack(file, out, data_root, model_path, signers)
+    except Refused as refused:
+        raise UserError(f"{archive} is refused: it {refused}") from None
+    finally:
+        if new_store:
+            # Nothing stays of an archive that isn't taken; a folder with a bundle isn't empty.
+            with contextlib.suppress(OSError):
+                out.rmdir()
+
+
+def _unpack(
+    file: BinaryIO,
+    out: Path,
+    data_root: Path | None,
+    model_path: str | None,
+    signers: Path | None,
+) -> Unpacked:
+    reader = TarReader(file)
+    contents = _contents(reader)
+    final = out / contents.name
+    if final.exists():
+        return _there_already(final, contents)
+    with temporary_folder(out, "unpacking") as staging:
+        _require_room(staging, contents)
+        bundle = staging / contents.name
+        bundle.mkdir()
+        _extract(reader, contents, bundle)
+        _verify(bundle, contents)
+        if signers is not None:
+            signer(bundle, signers)
+        _make_read_only(bundle)
+        paths = {
+            "data.root": str((final / DATA).absolute()) if "data" in contents.parts else None,
+            "model.path": str((final / MODEL).absolute()) if "model" in contents.parts else None,
+            "output.dir": None,
+        }
+        if data_root is not None:
+            paths["data.root"] = str(data_root.expanduser().absolute())
+        if model_path is not None:
+            paths["model.path"] = str(Path(model_path).expanduser().absolute())
+        for name in layout.NOT_HASHED:
+            (bundle / name).mkdir(exist_ok=True)
+        (bundle / layout.PATHS).write_bytes(json_file(paths))
+        if not settle(bundle, final):
+            return _there_already(final, contents)
+    return Unpacked(final, contents.digest, True, contents.parts)
+
+
+def _there_already(final: Path, contents: Contents) -> Unpacked:
+    """What is there stays as it is, unless the archive would bring more."""
+    if contents.parts:
+        brings = ", ".join(contents.parts)
+        raise UserError(f"{final} is there already, and {brings} can't be put into it: use --out")
+    wrong = next(differences(final), None)
+    if wrong is not None:
+        raise UserError(f"{final} is there already and is not what was compiled: {wrong}")
+    return Unpacked(final, contents.digest, False, ())
+
+
+def _contents(reader: TarReader) -> Contents:
+    """What the first member declares."""
+    member = reader.next_member()
+    if member is None or member.name != HEADER or member.size > _HEADER_LIMIT:
+        raise Refused("is no archive of a bundle")
+    try:
+        told = json.loads(b"".join(reader.chunks(member)))
+    except (ValueError, RecursionError):
+        raise Refused("does not say what it holds") from None
+    if not isinstance(told, dict) or told.get("cvbundle_archive") != FORMAT:
+        raise Refused("is of another format: a newer cvbundle may read it")
+    digest, files, size, parts = (told.get(key) for key in ("bundle", "files", "bytes", "with"))
+    if (
+        not isinstance(digest, str)
+        or not _DIGEST.fullmatch(digest)
+        or not _is_count(files)
+        or not _is_count(size)
+        or not isinstance(parts, list)
+        or not all(part in _PARTS for part in parts)
+    ):
+        raise Refused("does not say what it holds")
+    return Contents(digest, files, size, tuple(parts))
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def _require_room(folder: Path, contents: Contents) -> None:
+    free = shutil.disk_usage(folder).free
+    if contents.bytes > free:
+        raise Refused(f"declares {contents.bytes:,} bytes, and {free:,} are free")
+    disk = os.statvfs(folder)
+    if disk.f_files and contents.files > disk.f_favail:
+        raise Refused(f"declares {contents.files:,} files, and {disk.f_favail:,} can be made")
+
+
+def _extract(reader: TarReader, contents: Contents, bundle: Path) -> None:
+    """Write the members; the folder is ours alone, and has no links to be led astray by."""
+    names = MemberNames()
+    files, left = 0, contents.bytes
+    while (member := reader.next_member()) is not None:
+        files += 1
+        left -= member.size
+        if files > contents.files or left < 0:
+            raise Refused(
+                f"holds more than it declares, {contents.files:,} files of {contents.bytes:,} bytes"
+            )
+        if why := names.admit(member.name):
+            raise Refused(f"holds a name that can't be had: {why}")
+        _write(reader, member, bundle / _placed(member.name, contents))
+    if files < contents.files or left:
+        raise Refused("holds less than it declares")
+
+
+def _placed(name: str, contents: Contents) -> str:
+    """Where a member belongs in the bundle."""
+    top, _, inner = name.partition("/")
+    if top != contents.name or not inner:
+        raise Refused(f"holds {name!r}, which is not in the bundle's folder")
+    parts = inner.split("/")
+    if parts[0] == layout.RUNS:
+        is_of_run = len(parts) > 2 and _RUN.fullmatch(parts[1]) is not None
+        allowed = is_of_run and "runs" in contents.parts
+    elif inner == SIGNATURE:
+        allowed = "signature" in contents.parts
+    elif parts[0] == layout.LOCAL:
+        allowed = len(parts) > 2 and parts[1] in ("data", "model") and parts[1] in contents.parts
+    else:
+        allowed = True
+    if not allowed:
+        raise Refused(f"holds {name!r}, which it does not declare")
+    return inner
+
+
+def _write(reader: TarReader, member: Member, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        for chunk in reader.chunks(member):
+            file.write(chunk)
+
+
+def _verify(bundle: Path, contents: Contents) -> None:
+    """The bundle is the one that was declared, and what lies beside it is what it names."""
+    if not (bundle / layout.SUMS).is_file() or bundle_digest(bundle) != contents.digest:
+        raise Refused("holds another bundle than it declares")
+    wrong = next(differences(bundle), None)
+    if wrong is not None:
+        raise Refused(f"holds a bundle that is not what was compiled: {wrong}")
+    missing = [
+        name
+        for name in (layout.CONFIG, layout.DATASET, layout.LAUNCH, layout.MODEL)
+        if not (bundle / name).is_file()
+    ]
+    if missing:
+        raise Refused(f"holds no bundle: {', '.join(missing)} is missing")
+    try:
+        if "data" in contents.parts:
+            _verify_named(bundle / DATA, named_clips(bundle))
+        if "model" in contents.parts:
+            _verify_named(bundle / MODEL, iter(named_weights(bundle)))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise Refused("holds a manifest that can't be read") from None
+
+
+def _verify_named(folder: Path, files: Iterator[Named]) -> None:
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+    def noted() -> Iterator[Named]:
+        for file in files:
+            present.discard(file.path)
+            yield file
+
+    wrong = next(wrong_files(folder, noted()), None)
+    if wrong is not None:
+        raise Refused(f"holds something else than the bundle names: {wrong}")
+    if present:
+        raise Refused(f"holds {min(present)!r}, which the bundle does not name")
+
+
+def _make_read_only(bundle: Path) -> None:
+    """As compiling leaves it, whatever the umask is."""
+    names = [*hashed_files(bundle), layout.SUMS]
+    folders = {above for name in names for above in Path(name).parents if above != Path()}
+    for name in names:
+        (bundle / name).chmod(0o555 if name == layout.LAUNCH else 0o444)
+    for folder in folders:
+        (bundle / folder).chmod(0o555)

@@ -1,0 +1,72 @@
+"""`cvbundle archive`."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from cvbundle.bundle.archive import SUFFIX, Archived, Part, archive_bundle
+from cvbundle.bundle.store import find_bundle
+
+
+class _Parts(click.ParamType[tuple[str, ...]]):
+    """Parts, with commas between them."""
+
+    name = "parts"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        parts = tuple(part.strip() for part in value.split(",") if value)
+        for part in parts:
+            if part not in get_args(Part):
+                self.fail(f"{part!r} is none of {', '.join(get_args(Part))}", param, ctx)
+        return parts
+
+
+@click.command("archive")
+@click.argument("bundle")
+@click.option(
+    "-o",
+    "--output",
+    help=f"The file to write, or its address (s3://…). [default: the bundle's name and {SUFFIX}]",
+)
+@click.option(
+    "--with",
+    "parts",
+    type=_Parts(),
+    default="",
+    metavar="PARTS",
+    help="What else goes in: runs, data, model, with commas.",
+)
+@click.option(
+    "--sign", "key", type=click.Path(path_type=Path), help="Sign BUNDLE with this ssh key."
+)
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+def command(
+    bundle: str, output: str | None, parts: tuple[Part, ...], key: Path | None, as_json: bool
+) -> None:
+    """Put BUNDLE (a folder, or the beginning of its hash) into one file.
+
+    The same content gives the same bytes. The last line of the output is the file's path.
+    """
+    folder = find_bundle(bundle)
+    archived = archive_bundle(folder, output or f"{folder.name}{SUFFIX}", parts, key=key)
+    for name in archived.left_out:
+        click.echo(f"{name} is a link, and is left out", err=True)
+    if as_json:
+        click.echo(json.dumps(_as_data(archived)))
+        return
+    click.echo(f"{archived.files} files of {archived.bytes:,} bytes", err=True)
+    click.echo(archived.file)
+
+
+def _as_data(archived: Archived) -> dict[str, object]:
+    return {
+        "archive": archived.file,
+        "hash": archived.bundle,
+        "files": archived.files,
+        "bytes": archived.bytes,
+        "left_out": archived.left_out,
+    }

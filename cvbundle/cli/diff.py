@@ -1,0 +1,153 @@
+"""`cvbundle diff`."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import click
+from rich.console import Console
+from rich.padding import Padding
+
+from cvbundle.bundle.diff import Change, Comparison, TextChange, compare
+from cvbundle.bundle.manifest_diff import DataDifference
+from cvbundle.bundle.results import Result
+from cvbundle.bundle.sides import Side, open_side
+from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.durable import temporary_folder
+
+_SHOWN = 10
+"""Samples of each kind that a person is shown."""
+_CAPTION = 120
+"""Characters of a caption, or of a list of frames, that a person is shown."""
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+def command(a: str, b: str, as_json: bool) -> int:
+    """Say how B differs from A: each a bundle, an archive, or a spec.
+
+    Exits with 0 where they are the same, with 1 where they differ.
+    """
+    with temporary_folder(Path(tempfile.gettempdir()), "cvbundle-diff") as folder:
+        # A spec or archive becomes a bundle in a store of its own: both may be the same one.
+        sides = [open_side(text, folder / str(i)) for i, text in enumerate((a, b))]
+        found = compare(*sides)
+    if as_json:
+        click.echo(json.dumps(_as_data(found)))
+    else:
+        _show(found)
+    return 0 if found.same else 1
+
+
+def _show(found: Comparison) -> None:
+    out = console()
+    if found.same:
+        out.print(heading(f"the same bundle: {found.before.bundle.name}"))
+    else:
+        out.print(plain(f"A {found.before.bundle.name} {found.before.called}", "red"))
+        out.print(plain(f"B {found.after.bundle.name} {found.after.called}", "green"))
+    _show_changes(out, "settings", found.settings)
+    _show_data(out, found.data)
+    _show_changes(out, "base model", found.weights)
+    _show_changes(out, "packages", found.packages)
+    _show_code(out, found.code)
+    _show_changes(out, "other files", found.others)
+    _show_results(out, found.results)
+
+
+def _show_changes(out: Console, title: str, changes: Sequence[Change]) -> None:
+    if not changes:
+        return
+    out.print()
+    out.print(heading(title))
+    rows = table("", "A", "B")
+    for change in changes:
+        rows.add_row(plain(change.name), plain(change.before, "red"), plain(change.after, "green"))
+    out.print(Padding(rows, (0, 0, 0, 2)))
+
+
+def _show_data(out: Console, data: DataDifference) -> None:
+    if data.same:
+        return
+    out.print()
+    counts = f"{data.samples_before:,} -> {data.samples_after:,} samples"
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in data.kinds.most_common())
+    parts = [f"{data.added:,} added"] if data.added else []
+    parts += [f"{data.removed:,} removed"] if data.removed else []
+    parts += [f"{data.changed:,} changed ({kinds})"] if data.changed else []
+    parts += ["in another order"] if data.reordered else []
+    out.print(heading(f"data: {counts}: {', '.join(parts)}"))
+    for sign, style, count, clips in (
+        ("+", "green", data.added, data.added_clips),
+        ("-", "red", data.removed, data.removed_clips),
+    ):
+        for clip in clips[:_SHOWN]:
+            out.print(plain(f"  {sign} {clip}", style))
+        _show_more(out, count)
+    for change in data.changes[:_SHOWN]:
+        out.print(plain(f"  ~ {change.clip}: {', '.join(change.kinds)}", "yellow"))
+        for name in ("caption", "chosen", "crop"):
+            if name in change.fields:
+                before, after = (str(value)[:_CAPTION] for value in change.fields[name])
+                out.print(plain(f"      - {before}", "red"))
+                out.print(plain(f"      + {after}", "green"))
+    _show_more(out, data.changed)
+
+
+def _show_more(out: Console, count: int) -> None:
+    if count > _SHOWN:
+        out.print(plain(f"    and {count - _SHOWN:,} more", "dim"))
+
+
+def _show_code(out: Console, code: Sequence[TextChange]) -> None:
+    if not code:
+        return
+    out.print()
+    out.print(heading("code"))
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for change in code:
+        for line in change.lines:
+            out.print(plain(line.expandtabs(), styles.get(line[:1], "")), soft_wrap=True)
+
+
+def _show_results(out: Console, results: tuple[Result | None, Result | None]) -> None:
+    before, after = results
+    if before is None and after is None:
+        return
+    out.print()
+    out.print(heading("results of the newest run"))
+    rows = table("", "A", "B")
+    for name in ("run", "status", "steps", "final_loss", "best_loss", "seconds"):
+        values = [getattr(result, name) if result else None for result in results]
+        rows.add_row(plain(name.replace("_", " ")), plain(values[0]), plain(values[1]))
+    names = {name: None for result in results if result for name in result.digests}
+    for name in names:
+        values = [result.digests.get(name) if result else None for result in results]
+        style = "" if values[0] == values[1] else "yellow"
+        short = [value[:16] if value else None for value in values]
+        rows.add_row(plain(name), plain(short[0], style), plain(short[1], style))
+    out.print(Padding(rows, (0, 0, 0, 2)))
+
+
+def _as_data(found: Comparison) -> dict[str, object]:
+    data = attrs.asdict(found.data)
+    return {
+        "same": found.same,
+        "a": _side(found.before),
+        "b": _side(found.after),
+        "settings": [attrs.asdict(change) for change in found.settings],
+        "data": data,
+        "weights": [attrs.asdict(change) for change in found.weights],
+        "packages": [attrs.asdict(change) for change in found.packages],
+        "code": [attrs.asdict(change) for change in found.code],
+        "others": [attrs.asdict(change) for change in found.others],
+        "results": [result and attrs.asdict(result) for result in found.results],
+    }
+
+
+def _side(side: Side) -> dict[str, str]:
+    return {"name": side.called, "bundle": side.bundle.name}

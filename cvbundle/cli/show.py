@@ -1,0 +1,117 @@
+"""`cvbundle show`."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import attrs
+import click
+from rich.console import Console
+from rich.padding import Padding
+
+from cvbundle.bundle.described import Description, Setting, describe
+from cvbundle.bundle.results import Result
+from cvbundle.bundle.store import find_bundle
+from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.model.memory import in_gib, render_estimate
+
+_SIZES = 5
+"""Sizes of clips that a person is shown."""
+
+
+@click.command("show")
+@click.argument("bundle")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+def command(bundle: str, as_json: bool) -> None:
+    """Describe BUNDLE (a folder, or the beginning of its hash), what is special about it first."""
+    found = describe(find_bundle(bundle))
+    if as_json:
+        click.echo(json.dumps(_as_data(found)))
+    else:
+        _show(found)
+
+
+def _show(found: Description) -> None:
+    out = console()
+    out.print(heading(f"{found.name}  {found.bundle.name}"))
+    changed = [setting for setting in found.settings if not setting.is_default]
+    _show_settings(out, "settings that are not the default", changed, defaults=True)
+    _show_data(out, found)
+    _part(out, "memory of one device, estimated", render_estimate(found.memory).splitlines())
+    _show_runs(out, found.runs, found.total_steps)
+    rest = [setting for setting in found.settings if setting.is_default]
+    _show_settings(out, "settings that are the default", rest, defaults=False)
+
+
+def _show_settings(
+    out: Console, title: str, settings: Sequence[Setting], *, defaults: bool
+) -> None:
+    out.print()
+    out.print(heading(title))
+    rows = table("", "", "default" if defaults else "")
+    for setting in settings:
+        default = plain(setting.default, "dim") if defaults else ""
+        rows.add_row(plain(setting.name), plain(setting.value), default)
+    out.print(Padding(rows, (0, 0, 0, 2)))
+
+
+def _show_data(out: Console, found: Description) -> None:
+    data, model = found.data, found.model
+    lines = [
+        f"{data.samples:,} samples of {data.clips:,} clips, {data.seconds / 60:.1f} minutes, "
+        f"{in_gib(data.bytes)}"
+    ]
+    if data.skipped:
+        lines.append(f"{data.skipped:,} skipped: see skipped.jsonl")
+    sizes = [f"{size} ({count:,})" for size, count in list(data.sizes.items())[:_SIZES]]
+    more = len(data.sizes) - _SIZES
+    lines.append(", ".join(sizes) + (f" and {more} other sizes" if more > 0 else ""))
+    _part(out, "data", lines)
+    if model["hub"]:
+        where = f"{model['hub']['repository']} at {model['hub']['commit']}"
+    else:
+        where = f"{model['files']} files of {in_gib(model['bytes'])}, each by its sha256"
+    _part(out, "base model", [f"{model['name']} ({model['task']}): {where}"])
+
+
+def _show_runs(out: Console, runs: Sequence[Result], total: int) -> None:
+    out.print()
+    if not runs:
+        out.print(heading(f"no run yet, of {total:,} steps"))
+        return
+    out.print(heading(f"runs of {total:,} steps"))
+    rows = table("", "status", ">steps", ">final loss", ">best loss", ">seconds", "result")
+    for run in runs:
+        digest = next(iter(run.digests.values()), None)
+        rows.add_row(
+            plain(run.run),
+            plain(run.status),
+            plain(f"{run.steps:,}"),
+            plain(None if run.final_loss is None else f"{run.final_loss:.6g}"),
+            plain(None if run.best_loss is None else f"{run.best_loss:.6g}"),
+            plain(f"{run.seconds:,.0f}"),
+            plain(digest and digest[:16]),
+        )
+    out.print(Padding(rows, (0, 0, 0, 2)))
+
+
+def _part(out: Console, title: str, lines: Iterable[str]) -> None:
+    out.print()
+    out.print(heading(title))
+    for line in lines:
+        out.print(plain(f"  {line}"))
+
+
+def _as_data(found: Description) -> dict[str, object]:
+    return {
+        "bundle": str(found.bundle),
+        "hash": found.digest,
+        "name": found.name,
+        "settings": [
+            attrs.asdict(setting) | {"is_default": setting.is_default} for setting in found.settings
+        ],
+        "data": attrs.asdict(found.data),
+        "model": dict(found.model),
+        "memory": attrs.asdict(found.memory),
+        "total_steps": found.total_steps,
+        "runs": [attrs.asdict(run) for run in found.runs],
+    }

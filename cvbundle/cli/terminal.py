@@ -1,0 +1,45 @@
+"""How results are laid out for a person: coloured in a terminal, plain where they are read on."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PLAIN_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+
+
+def console() -> Console:
+    """Where results go."""
+    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    return Console(width=width, highlight=False, emoji=False, markup=False)
+
+
+def heading(text: str) -> Text:
+    """A line above a part."""
+    return Text(text, style="bold")
+
+
+def plain(value: object, style: str = "") -> Text:
+    """A value as text, with what a terminal would obey shown as an escape."""
+    text = "-" if value is None else value if isinstance(value, str) else _shown(value)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text(text, style=style, overflow="fold")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_shown(item) for item in value)}]"
+    return str(value)
+
+
+def table(*columns: str) -> Table:
+    """A table without lines; `>` before a column's name puts it to the right."""
+    made = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
+    for column in columns:
+        justify = "right" if column.startswith(">") else "left"
+        made.add_column(column.removeprefix(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return made

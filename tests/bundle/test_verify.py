@@ -1,0 +1,135 @@
+"""Nothing of a bundle can change unseen, nor any of what it names."""
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle.build import Compiled
+from cvbundle.bundle.launch import plan_launch
+from cvbundle.bundle.layout import SUMS
+from cvbundle.bundle.verification import verify_bundle
+from cvbundle.bundle.verify import differences, hashed_files
+from cvbundle.problems import UserError
+
+FLIPS = 2000
+
+
+def _writable(bundle: Path) -> None:
+    for path in (bundle, *bundle.rglob("*")):
+        path.chmod(0o755)
+
+
+def _flips(bundle: Path, count: int) -> list[tuple[Path, int]]:
+    """Random bits, each bit of all hashed files as likely as any other."""
+    files = [bundle / name for name in hashed_files(bundle)]
+    sizes = [path.stat().st_size * 8 for path in files]
+    chance = random.Random(0)
+    chosen = chance.choices(files, weights=sizes, k=count)
+    return [(path, chance.randrange(path.stat().st_size * 8)) for path in chosen]
+
+
+def _flip(path: Path, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        (byte,) = file.read(1)
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def test_any_flipped_bit_is_found(compiled: Compiled) -> None:
+    bundle = compiled.bundle
+    _writable(bundle)
+    for path, bit in _flips(bundle, FLIPS):
+        _flip(path, bit)
+        name = path.relative_to(bundle).as_posix()
+        assert list(differences(bundle)) == [f"{name} has other bytes"], bit
+        _flip(path, bit)
+    assert not list(differences(bundle))
+
+
+def test_any_flipped_bit_of_the_sums_is_found(compiled: Compiled) -> None:
+    sums = compiled.bundle / SUMS
+    sums.chmod(0o644)
+    chance = random.Random(1)
+    for _ in range(100):
+        bit = chance.randrange(sums.stat().st_size * 8)
+        _flip(sums, bit)
+        assert next(differences(compiled.bundle)).startswith("the folder is named "), bit
+        _flip(sums, bit)
+
+
+def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled) -> None:
+    bundle = compiled.bundle
+    _writable(bundle)
+    command = ["sha256sum", "--check", "--strict", "--quiet", SUMS]
+    for path, bit in _flips(bundle, 30):
+        _flip(path, bit)
+        result = subprocess.run(command, cwd=bundle, capture_output=True, check=False)
+        assert result.returncode == 1, (path, bit)
+        with pytest.raises(UserError, match="is not what was compiled"):
+            plan_launch(bundle)
+        _flip(path, bit)
+
+
+def test_what_was_added_is_named_even_where_it_holds_nothing(compiled: Compiled) -> None:
+    bundle = compiled.bundle
+    _writable(bundle)
+    (bundle / "code/more").mkdir()
+    (bundle / "link").symlink_to("/")
+    (bundle / "model.json").unlink()
+    os.mkfifo(bundle / "model.json")
+    assert list(differences(bundle)) == [
+        "code/more/ was added",
+        "link was added",
+        "model.json is not a file",
+    ]
+
+
+def test_what_is_local_or_of_a_run_may_change(compiled: Compiled) -> None:
+    (compiled.bundle / "runs/notes").write_text("mine")
+    shutil.rmtree(compiled.bundle / "local")
+    assert not list(differences(compiled.bundle))
+
+
+def test_clips_and_weights_are_looked_at_too(
+    compiled: Compiled, own_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(own_demo / "data"))
+    monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(own_demo / "model"))
+    assert verify_bundle(compiled.bundle).verified
+    clips = own_demo / "data/videos"
+    _flip(clips / "red_right.mp4", 999)
+    (clips / "blue_down.mp4").unlink()
+    (clips / "white_up.mp4").write_bytes(b"")
+    weights = own_demo / "model/vae/diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    found = verify_bundle(compiled.bundle)
+    assert not found.verified
+    assert found.files == ()
+    assert found.clips is not None
+    assert [sentence.partition(" instead")[0] for sentence in sorted(found.clips)] == [
+        "videos/blue_down.mp4 is missing",
+        "videos/red_right.mp4 has other bytes",
+        "videos/white_up.mp4 has 0 bytes",
+    ]
+    assert found.weights == ("vae/diffusion_pytorch_model.safetensors has other bytes",)
+    left_out = verify_bundle(compiled.bundle, clips=False, weights=False)
+    assert left_out.verified
+    assert left_out.clips is None
+    assert left_out.weights is None
+
+
+def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -> None:
+    shutil.rmtree(compiled.bundle / "local")
+    found = verify_bundle(compiled.bundle)
+    assert found.verified
+    assert found.clips is None
+    assert len(found.unknown) == 2
+    assert "CVBUNDLE_DATA_ROOT" in found.unknown[0]
