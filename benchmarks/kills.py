@@ -1,7 +1,7 @@
 """Kill runs with SIGKILL at moments drawn by chance; each must end as if nothing had happened.
 
-`python -m benchmarks.kills [NUMBER] [MODEL]` kills an adapter of a text-to-video model and a whole image-to-video
-model, each so many times. A run is killed up to five times before it may end.
+`python -m benchmarks.kills [NUMBER] [MODEL]` kills an adapter of a text-to-video model and a whole
+image-to-video model, each so many times. A run is killed up to five times before it may end.
 """
 
 import sys

@@ -12,12 +12,14 @@ import cvbundle
 from cvbundle.problems import ProblemsFound, UserError
 
 _COMMANDS = {
+    "cache": "cache",
     "check": "check",
     "compile": "compile",
     "demo": "demo",
     "explain": "explain",
     "init": "init",
     "run": "run",
+    "sample": "sample",
     "schema": "schema",
     "verify": "verify",
 }
