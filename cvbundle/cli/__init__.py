@@ -1,5 +1,6 @@
 """The command line: thin commands, each of which calls one library function."""
 
+import errno
 import importlib
 import os
 import signal
@@ -13,6 +14,7 @@ from cvbundle.problems import ProblemsFound, UserError
 
 _COMMANDS = {
     "archive": "archive",
+    "cache": "cache",
     "check": "check",
     "compile": "compile",
     "demo": "demo",
@@ -22,6 +24,7 @@ _COMMANDS = {
     "list": "list",
     "reproduce": "reproduce",
     "run": "run",
+    "sample": "sample",
     "schema": "schema",
     "show": "show",
     "unpack": "unpack",
@@ -54,6 +57,8 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command and exit with its code."""
+    # Whoever ends a command politely finds nothing half-made, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = group.main(arguments, prog_name="cvbundle", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -78,6 +83,7 @@ def main(arguments: list[str] | None = None) -> Any:
         code = 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        hint = ": free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        click.echo(f"error: {where}{error.strerror or error}{hint}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

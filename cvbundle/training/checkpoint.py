@@ -5,6 +5,7 @@ are not part of it: every draw is a function of the seed and the step (see `rand
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _write(folder: Path, state: State) -> None:
     if state.average is not None:
         _put(folder / _AVERAGE, state.average)
     groups = [
-        {key: value for key, value in group.items() if key != "params"}
+        {key: _stored(value) for key, value in group.items() if key != "params"}
         for group in state.optimizer["param_groups"]
     ]
     record = {
@@ -159,10 +160,23 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     current = optimizer.state_dict()
     groups = []
     for group, old in zip(current["param_groups"], saved["param_groups"], strict=True):
-        # JSON has lists where an optimizer has tuples.
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in old.items()}
+        values = {key: _read_back(value) for key, value in old.items()}
         groups.append({**group, **values, "params": group["params"]})
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def _stored(value: Any) -> Any:
+    """A setting of an optimizer as JSON can hold it: prodigy's growth rate is infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _read_back(value: Any) -> Any:
+    if isinstance(value, dict):
+        return float(value["float"])
+    # JSON has lists where an optimizer has tuples.
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _split(

@@ -9,7 +9,8 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from types import ModuleType
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,13 +18,11 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from cvbundle.dataset import container, decode, frames
-from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.manifest import Sample
 from cvbundle.digest import sha256_bytes
 from cvbundle.model.pin import component_digest
 from cvbundle.problems import UserError
-from cvbundle.training import components, images
+from cvbundle.training import components
 from cvbundle.training.cache import EncodingCache, encoding_key
 from cvbundle.training.job import Job
 
@@ -33,6 +32,16 @@ R = TypeVar("R")
 
 _AHEAD = 2
 """Clips that are decoded while one is encoded."""
+
+
+_PIXEL_CODE = (
+    "cvbundle.training.components",
+    "cvbundle.dataset.container",
+    "cvbundle.dataset.decode",
+    "cvbundle.dataset.frames",
+    "cvbundle.training.images",
+)
+"""The modules that decide what a clip or an image is encoded to."""
 
 
 @frozen(kw_only=True)
@@ -59,13 +68,13 @@ class Encoder:
             "kind": "caption",
             "encoder": component_digest(job.model_files, "text_encoder", "tokenizer"),
             "length": job.architecture.transformer.max_text_seq_length,
-            "code": _code(components, encode_caption),
+            "code": _code("cvbundle.training.components", encode_caption),
             "packages": [version("transformers"), version("tokenizers")],
         }
         self._video = {
             **common,
             "encoder": component_digest(job.model_files, "vae"),
-            "code": _code(components, container, decode, frames, images, encode_pixels),
+            "code": _code(*_PIXEL_CODE, encode_pixels),
             "packages": [version("diffusers"), version("av"), version("pillow")],
             "size": [job.spec.data.resolution.height, job.spec.data.resolution.width],
             "tiling": job.spec.data.vae_tiling,
@@ -146,6 +155,9 @@ class Encoder:
             yield sample
 
     def _decode(self, sample: Sample) -> Pixels:
+        from cvbundle.dataset import decode
+        from cvbundle.dataset.container import BadClip
+
         content = self._verified(sample.clip, sample.digest)
         size = self._job.spec.data.resolution
         try:
@@ -154,6 +166,8 @@ class Encoder:
             raise UserError(f"{self._job.data_root / sample.clip} {error}") from None
 
     def _image(self, sample: Sample) -> Pixels:
+        from cvbundle.training import images
+
         assert sample.image is not None
         content = self._verified(sample.image.path, sample.image.digest)
         data = self._job.spec.data
@@ -216,11 +230,20 @@ def _pixels_of(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _code(*parts: ModuleType | Callable[..., Any]) -> str:
-    """The digest of the code that makes an encoding."""
+def _code(*parts: str | Callable[..., Any]) -> str:
+    """The digest of the code that makes an encoding, in modules (not imported here) and functions.
+
+    With every clip in the cache nothing has to be decoded, so no video library has to be loaded.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(inspect.getsource(part).encode())
+        if isinstance(part, str):
+            found = find_spec(part)
+            assert found is not None
+            assert found.origin is not None
+            digest.update(Path(found.origin).read_bytes())
+        else:
+            digest.update(inspect.getsource(part).encode())
     return digest.hexdigest()
 
 

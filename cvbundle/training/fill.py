@@ -5,6 +5,8 @@ from typing import TypeVar
 
 import torch
 
+from cvbundle.bundle.encodings import note_use
+from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.manifest import Sample
 from cvbundle.model.pin import verify_files
 from cvbundle.training import components
@@ -19,6 +21,8 @@ def fill_cache(session: Session) -> None:
     job, encoder = session.job, session.encoder
     captions, clips = tuple(dict.fromkeys(_captions(job))), job.samples
     with session.together():
+        if session.leads:
+            note_use(cache_folder(), job.bundle, _needed(session, captions))
         _verify(session)
     # Shared out before it is looked what is there: while one process looks, another one writes.
     _encode(session, session.share(captions), session.share(clips))
@@ -75,6 +79,16 @@ def _verify(session: Session) -> None:
     files = [file for file in job.model_files if file.path.split("/")[0] in needed]
     with session.record.phase("verify"):
         verify_files(job.model_folder, files)
+
+
+def _needed(session: Session, captions: Sequence[str]) -> Iterator[str]:
+    """The key of every encoding that the run reads."""
+    yield from map(session.encoder.caption_key, captions)
+    for sample in session.job.samples:
+        keys = session.encoder.keys(sample)
+        yield keys.clip
+        if keys.image is not None:
+            yield keys.image
 
 
 def _captions(job: Job) -> list[str]:

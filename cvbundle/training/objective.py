@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
 
 from cvbundle.model.architecture import Architecture
@@ -68,7 +67,7 @@ def rotary_embedding(
     if transformer.patch_size_t is None:
         cos, sin = get_3d_rotary_pos_embed(
             embed_dim=transformer.attention_head_dim,
-            crops_coords=get_resize_crop_region_for_grid(grid, base_width, base_height),
+            crops_coords=_crop_region(grid, base_width, base_height),
             grid_size=grid,
             temporal_size=frames,
             device=device,
@@ -84,6 +83,23 @@ def rotary_embedding(
             device=device,
         )
     return cos, sin
+
+
+def _crop_region(
+    grid: tuple[int, int], base_width: int, base_height: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where a grid of patches [height, width] lies in the base grid: top left, bottom right.
+
+    Source: pipeline_cogvideox.py, `get_resize_crop_region_for_grid`, whose import would load T5.
+    """
+    height, width = grid
+    if height / width > base_height / base_width:
+        resized_height, resized_width = base_height, round(base_height / height * width)
+    else:
+        resized_height, resized_width = round(base_width / width * height), base_width
+    top = round((base_height - resized_height) / 2.0)
+    left = round((base_width - resized_width) / 2.0)
+    return (top, left), (top + resized_height, left + resized_width)
 
 
 def ofs_embedding(

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvbundle.dataset.video import write_clip
 from cvbundle.digest import json_file
 from cvbundle.durable import write_bytes
 from cvbundle.spec.schema import Resolution
@@ -104,6 +102,8 @@ class Sampler:
 
 def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:
     """Write frames [F, H, W, 3] in 0..1; the file appears whole."""
+    from cvbundle.dataset.video import write_clip
+
     temporary = path.with_name(f".{path.stem}.tmp.mp4")
     write_clip(temporary, (frames * 255).round().clip(0, 255).astype(np.uint8), fps)
     temporary.replace(path)
@@ -111,6 +111,8 @@ def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:
 
 def show(tracker: Any, path: Path, prompt: str, step: int) -> None:
     """Give a tracker some frames of a video, evenly over its length, if it takes images."""
+    import av
+
     if not hasattr(tracker, "log_images"):
         return
     with av.open(str(path)) as container:

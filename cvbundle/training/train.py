@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from attrs import evolve
 
+from cvbundle.bundle.encodings import entries_folder
 from cvbundle.bundle.environment import drift, locked_versions
 from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_METRICS
 from cvbundle.bundle.runs import Choice
@@ -58,7 +59,7 @@ def train(
     accelerator.project_configuration.logging_dir = str(trackers_folder(folder))
     reporter = Reporter(folder, speaks=accelerator.is_main_process)
     record = Record(folder, bundle=bundle.name)
-    cache = EncodingCache(cache_folder() / "encodings")
+    cache = EncodingCache(entries_folder(cache_folder()))
     session = Session(
         job=job,
         accelerator=accelerator,

@@ -1,0 +1,54 @@
+"""`cvbundle cache`."""
+
+import json
+
+import click
+
+from cvbundle.bundle.encodings import Contents, look, prune
+from cvbundle.cache_folder import cache_folder
+
+
+@click.command("cache")
+@click.option("--prune", "pruned", is_flag=True, help="Remove what no bundle uses any more.")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+def command(pruned: bool, as_json: bool) -> None:
+    """Show the cache of encodings: its size, and which bundle uses how much of it.
+
+    An entry is unused if no bundle that has trained on it is still where it was. It is made again
+    when a run needs it.
+    """
+    folder = cache_folder()
+    contents = prune(folder) if pruned else look(folder)
+    if as_json:
+        click.echo(json.dumps(_as_data(contents, pruned)))
+        return
+    click.echo(f"{contents.folder}: {contents.entries} encodings, {_mib(contents.bytes)}")
+    for use in contents.uses:
+        gone = "" if use.present else " (gone)"
+        click.echo(f"  {_mib(use.bytes):>12}  {use.entries:6} for {use.bundle}{gone}")
+    word = "removed" if pruned else "unused, --prune removes them"
+    click.echo(f"  {_mib(contents.unused_bytes):>12}  {len(contents.unused):6} {word}")
+
+
+def _as_data(contents: Contents, pruned: bool) -> dict[str, object]:
+    return {
+        "folder": str(contents.folder),
+        "entries": contents.entries,
+        "bytes": contents.bytes,
+        "unused": len(contents.unused),
+        "unused_bytes": contents.unused_bytes,
+        "pruned": pruned,
+        "bundles": [
+            {
+                "bundle": str(use.bundle),
+                "present": use.present,
+                "entries": use.entries,
+                "bytes": use.bytes,
+            }
+            for use in contents.uses
+        ],
+    }
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

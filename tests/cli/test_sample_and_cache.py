@@ -1,0 +1,105 @@
+"""`cvbundle sample` makes a video of a finished run; `cvbundle cache` says who uses what."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.encodings import look, note_use
+from cvbundle.bundle.sampling import find_result
+from cvbundle.cli import main
+from cvbundle.problems import UserError
+
+
+def _say(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    said = capsys.readouterr()
+    return int(str(ended.value.code)), said.out, said.err
+
+
+@pytest.mark.train
+def test_a_finished_run_makes_the_same_video_twice_and_its_encodings_are_known(
+    demo: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cvbundle.training.train import train
+
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CVBUNDLE_DEVICE", "cpu")
+    settings = ["training.steps=1", "checkpointing.steps=1", "validation.steps=1"]
+    settings += ["tracking.report_to=[]", "lr_scheduler.warmup_steps=0"]
+    compiled = compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings).only
+    run = train(compiled.bundle, "auto", "cpu", 1, threading.Event())
+    videos = []
+    for name, what in (("a", run), ("b", compiled.bundle)):
+        output = tmp_path / f"{name}.mp4"
+        code, out, _ = _say(
+            capfd, "sample", str(what), "--prompt", "A blue square.", "-o", str(output)
+        )
+        assert (code, out) == (0, f"{output}\n")
+        videos.append(output.read_bytes())
+        assert json.loads(output.with_suffix(".json").read_bytes())["prompt"] == "A blue square."
+    assert videos[0] == videos[1]
+    code, out, _ = _say(capfd, "cache", "--json")
+    contents = json.loads(out)
+    assert contents["unused"] == 0
+    (use,) = contents["bundles"]
+    assert use["bundle"] == str(compiled.bundle)
+    # Four clips, their captions, and no caption; the validation prompt is a caption too.
+    assert use["entries"] == contents["entries"] == 9
+    assert use["bytes"] == contents["bytes"]
+
+
+def test_an_image_for_a_text_to_video_model_is_refused(
+    compiled: Compiled, demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = _say(capsys, "sample", str(compiled.bundle), "--prompt", "x")
+    assert code == 1
+    assert f"no run of {compiled.bundle.name} is complete" in said
+    folder = compiled.bundle / "runs/0001"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"status": "complete", "bundle": "x"}')
+    picture = demo / "spec.yaml"
+    code, _, said = _say(capsys, "sample", str(folder), "--prompt", "x", "--image", str(picture))
+    assert code == 1
+    assert "is text to video: leave out --image" in said
+
+
+def test_a_run_that_is_not_complete_is_named(compiled: Compiled) -> None:
+    folder = compiled.bundle / "runs/0001"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"status": "stopped", "bundle": "x"}')
+    with pytest.raises(UserError, match="0001 is not complete"):
+        find_result(str(folder))
+    with pytest.raises(UserError, match="is neither a run nor a bundle"):
+        find_result(str(compiled.bundle / "code"))
+
+
+def test_what_only_a_bundle_that_is_gone_used_is_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(cache))
+    for key in ("aa1", "bb2", "cc3", "dd4"):
+        path = cache / "encodings" / key[:2] / f"{key}.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * 10)
+    for name, keys in (("kept", ["aa1", "bb2", "not-made-yet"]), ("gone", ["bb2", "cc3"])):
+        (tmp_path / name).mkdir()
+        note_use(cache, tmp_path / name, keys)
+    (tmp_path / "gone").rmdir()
+    assert {path.stem for path in look(cache).unused} == {"cc3", "dd4"}
+    code, out, _ = _say(capsys, "cache")
+    assert code == 0
+    assert "(gone)" in out
+    assert len(list(cache.rglob("*.safetensors"))) == 4
+    code, out, _ = _say(capsys, "cache", "--prune")
+    assert code == 0
+    assert "2 removed" in out
+    assert {path.stem for path in cache.rglob("*.safetensors")} == {"aa1", "bb2"}
+    assert [use.bundle.name for use in look(cache).uses] == ["kept"]
