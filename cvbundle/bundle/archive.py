@@ -7,6 +7,7 @@ The first member says what the archive holds, so that unpacking can refuse what 
     3f9c0a1b2c3d4e5f/runs/…      with `runs`
     3f9c0a1b2c3d4e5f/local/data/…, local/model/…   with `data`, `model`
     3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it was signed
+    3f9c0a1b2c3d4e5f/local/provenance.intoto.json   with its provenance
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from typing import Literal
 from attrs import frozen
 
 from cvbundle.bundle import layout
+from cvbundle.bundle.attestation import CRATE, STATEMENT, run_crate, statement
 from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
@@ -26,7 +28,7 @@ from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.signing import SIGNATURE, sign
 from cvbundle.bundle.tar_stream import Member, TarWriter
 from cvbundle.bundle.verify import bundle_digest, read_sums, require_verified
-from cvbundle.digest import canonical_json
+from cvbundle.digest import canonical_json, json_file
 from cvbundle.durable import new_file, write_bytes
 from cvbundle.problems import UserError
 
@@ -70,13 +72,20 @@ class _Source:
 
 
 def archive_bundle(
-    bundle: Path, target: Path | str, parts: Iterable[Part] = (), *, key: Path | None = None
+    bundle: Path,
+    target: Path | str,
+    parts: Iterable[Part] = (),
+    *,
+    key: Path | None = None,
+    provenance: bool = False,
 ) -> Archived:
     """Write a bundle and some parts beside it into one file, which appears whole or not at all.
 
     The target is a path, or an address (`s3://…`) that fsspec reaches.
 
-    With a `key`, an ssh key, the bundle is signed; the signature stays in its `local/`, too.
+    With a `key`, an ssh key, the bundle is signed; the signature stays in its `local/`, too. With
+    `provenance`, so does an in-toto statement, and each run that goes in gets the metadata of an
+    RO-Crate.
 
     Raises:
         UserError: the bundle or a part of it is not what it should be.
@@ -90,6 +99,9 @@ def archive_bundle(
         write_bytes(bundle / SIGNATURE, signature)
         sources.append(_Source(SIGNATURE, bundle / SIGNATURE, len(signature), None))
         chosen = sorted([*chosen, "signature"])
+    if provenance:
+        sources.append(_attested(bundle, with_runs="runs" in chosen))
+        chosen = sorted([*chosen, "provenance"])
     left_out: list[str] = []
     if "runs" in chosen:
         sources += _run_files(bundle, left_out)
@@ -141,6 +153,16 @@ def _bundle_files(bundle: Path) -> Iterator[_Source]:
     yield _Source(layout.SUMS, bundle / layout.SUMS, (bundle / layout.SUMS).stat().st_size, None)
     for name, digest in read_sums(bundle).items():
         yield _Source(name, bundle / name, (bundle / name).stat().st_size, digest)
+
+
+def _attested(bundle: Path, *, with_runs: bool) -> _Source:
+    """Write what others' tools read of a bundle, and of its runs."""
+    (bundle / layout.LOCAL).mkdir(exist_ok=True)
+    content = json_file(statement(bundle))
+    write_bytes(bundle / STATEMENT, content)
+    for run in list_runs(bundle_runs(bundle)) if with_runs else ():
+        write_bytes(run.folder / CRATE, json_file(run_crate(bundle, run)))
+    return _Source(STATEMENT, bundle / STATEMENT, len(content), None)
 
 
 def _run_files(bundle: Path, left_out: list[str]) -> Iterator[_Source]:

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.archive import DATA, FORMAT, HEADER, MODEL
+from cvbundle.bundle.attestation import STATEMENT
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
 from cvbundle.bundle.remote import open_archive
@@ -30,7 +31,9 @@ from cvbundle.problems import UserError
 _HEADER_LIMIT = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RUN = re.compile(r"[0-9]{4,9}")
-_PARTS = ("data", "model", "runs", "signature")
+_PARTS = ("data", "model", "provenance", "runs", "signature")
+_ALONE = {SIGNATURE: "signature", STATEMENT: "provenance"}
+"""Parts that are a file."""
 
 
 @frozen
@@ -206,8 +209,8 @@ def _placed(name: str, contents: Contents) -> str:
     if parts[0] == layout.RUNS:
         is_of_run = len(parts) > 2 and _RUN.fullmatch(parts[1]) is not None
         allowed = is_of_run and "runs" in contents.parts
-    elif inner == SIGNATURE:
-        allowed = "signature" in contents.parts
+    elif inner in _ALONE:
+        allowed = _ALONE[inner] in contents.parts
     elif parts[0] == layout.LOCAL:
         allowed = len(parts) > 2 and parts[1] in ("data", "model") and parts[1] in contents.parts
     else:

@@ -43,16 +43,25 @@ class _Parts(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--sign", "key", type=click.Path(path_type=Path), help="Sign BUNDLE with this ssh key."
 )
+@click.option(
+    "--provenance", is_flag=True, help="Add an in-toto statement, and an RO-Crate to each run."
+)
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
-    bundle: str, output: str | None, parts: tuple[Part, ...], key: Path | None, as_json: bool
+    bundle: str,
+    output: str | None,
+    parts: tuple[Part, ...],
+    key: Path | None,
+    provenance: bool,
+    as_json: bool,
 ) -> None:
     """Put BUNDLE (a folder, or the beginning of its hash) into one file.
 
     The same content gives the same bytes. The last line of the output is the file's path.
     """
     folder = find_bundle(bundle)
-    archived = archive_bundle(folder, output or f"{folder.name}{SUFFIX}", parts, key=key)
+    target = output or f"{folder.name}{SUFFIX}"
+    archived = archive_bundle(folder, target, parts, key=key, provenance=provenance)
     for name in archived.left_out:
         click.echo(f"{name} is a link, and is left out", err=True)
     if as_json:
