@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from cvbundle.expand import expanded
+
 
 def cache_folder() -> Path:
     """`$CVBUNDLE_CACHE`, or `cvbundle` in the user's cache folder (XDG Base Directory)."""
     if named := os.environ.get("CVBUNDLE_CACHE"):
-        return Path(named).expanduser()
+        return expanded(named)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "cvbundle"
+    return expanded(base) / "cvbundle"

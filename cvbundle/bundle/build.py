@@ -22,9 +22,11 @@ from cvbundle.bundle.contents import (
 from cvbundle.bundle.environment import lock, needed_distributions
 from cvbundle.bundle.manifests import Manifest, Manifests, Scanning
 from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
-from cvbundle.bundle.verify import sums_text
+from cvbundle.bundle.store import is_bundle
+from cvbundle.bundle.verify import require_verified, sums_text
 from cvbundle.digest import json_file, sha256_bytes
 from cvbundle.durable import settle, temporary_folder, write_bytes
+from cvbundle.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
 from cvbundle.problems import Place, Problem, ProblemsFound, UserError
@@ -95,11 +97,14 @@ def compile_file(
         raise UserError(f"{path}: {error.strerror}: name a spec file") from None
     document = override(read(content, str(path)), settings)
     if data_root is not None:
-        document = _told(document, "data", "root", "--data-root", str(data_root.absolute()))
+        document = _told(
+            document, "data", "root", "--data-root", str(expanded(data_root).absolute())
+        )
     if model_path is not None:
-        folder = Path(model_path).expanduser()
+        folder = expanded(model_path)
         where = str(folder.absolute()) if folder.is_dir() else model_path
         document = _told(document, "model", "path", "--model-path", where)
+    out = expanded(out)
     checked = [(point, check_document(point.document, path.parent)) for point in points(document)]
     found = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
     if any(problem.blocks for problem in found):
@@ -122,12 +127,13 @@ def _compile(
     code = training_code()
     with ExitStack() as folders:
         manifests = Manifests(folders.enter_context(temporary_folder(out, "scanning")), scanning)
-        staged = []
+        staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for point, each in checked:
             assert each.model is not None
             manifest = manifests.of(each, found)
             folder = folders.enter_context(temporary_folder(out, "compiling"))
             digest = _write(folder, each, each.model, manifest, code, written)
+            _refuse_twin(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
         bundles = tuple(
             _settled(
@@ -146,6 +152,17 @@ def _compile(
             for point, each, manifest, folder, digest in staged
         )
     return Compilation(bundles, (*found, *manifests.warnings))
+
+
+def _refuse_twin(
+    point: Point, digest: str, staged: list[tuple[Point, Checked, Manifest, Path, str]]
+) -> None:
+    """Two points of a sweep that are one bundle are a mistake: one of them would be lost."""
+    for other, _, _, _, taken in staged:
+        if digest == taken:
+            raise UserError(
+                f"sweep: {other.name} and {point.name} are the same bundle: remove one of them"
+            )
 
 
 def _model(checked: Checked) -> BaseModel:
@@ -195,9 +212,11 @@ def _settled(folder: Path, out: Path, checked: Checked, compiled: Compiled) -> C
     """Give a finished folder its name; what is there already stays as it is."""
     final = compiled.bundle
     paths = (folder / layout.PATHS).read_bytes()
-    if not final.is_dir() and settle(folder, final):
+    if not is_bundle(final) and settle(folder, final):
         return compiled
+    require_verified(final)
     # Where things are may have changed since; that is no part of the bundle.
+    (final / layout.LOCAL).mkdir(exist_ok=True)
     write_bytes(final / layout.PATHS, paths)
     return evolve(compiled, created=False)
 

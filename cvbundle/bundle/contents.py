@@ -12,6 +12,9 @@ from attrs import asdict, evolve
 
 import cvbundle
 from cvbundle.bundle import layout
+from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.images import probe_image
+from cvbundle.expand import expanded
 from cvbundle.model.architecture import architecture_data
 from cvbundle.model.hub import resolve_commit
 from cvbundle.model.identify import BaseModel
@@ -56,7 +59,7 @@ def local_paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | Non
     """`local/paths.json`: absolute, but for a hub id; `base` is the spec's folder."""
 
     def absolute(path: str) -> str:
-        return str((base / Path(path).expanduser()).absolute())
+        return str((base / expanded(path)).absolute())
 
     return {
         "model.path": model.path if model.is_on_hub else absolute(spec.model.path),
@@ -76,14 +79,15 @@ def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
     (folder / layout.VALIDATION).mkdir()
     names = []
     for index, image in enumerate(spec.validation.images):
-        source = base / Path(image).expanduser()
+        source = base / expanded(image)
         name = f"{layout.VALIDATION}/{index:02d}{source.suffix.lower()}"
+        if not source.is_file():
+            raise UserError(f"validation.images: {source} is not a file: name an image")
         try:
-            shutil.copyfile(source, folder / name)
-        except OSError as error:
-            raise UserError(
-                f"validation.images: {source} can't be read ({error.strerror})"
-            ) from None
+            probe_image(source)
+        except BadClip as error:
+            raise UserError(f"validation.images: {source} {error}: name an image") from None
+        shutil.copyfile(source, folder / name)
         names.append(name)
     return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
 

@@ -10,6 +10,7 @@ from cvbundle.dataset.cluster import cluster
 from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.tokens import token_limit
 from cvbundle.dataset.writing import Summary
+from cvbundle.expand import expanded
 from cvbundle.problems import Problem, ProblemsFound, Severity, UserError
 from cvbundle.rules.check import Checked, accept, dataset_problems
 
@@ -83,7 +84,7 @@ class Manifests:
     def _scan(self, checked: Checked, dataset: Path, skipped: Path) -> Summary:
         assert checked.model is not None
         data, scanning = checked.spec.data, self._scanning
-        root = checked.base / Path(data.root).expanduser()
+        root = checked.base / expanded(data.root)
         limit = token_limit(checked.model.prompt_tokens, checked.model.folder)
         if scanning.cluster is None:
             return write_dataset(

@@ -14,6 +14,7 @@ from cvbundle.bundle.layout import DATASET, MODEL
 from cvbundle.bundle.places import local_paths
 from cvbundle.dataset.manifest import read_samples
 from cvbundle.digest import sha256_file
+from cvbundle.expand import expanded
 from cvbundle.model.hub import snapshot
 from cvbundle.model.pin import blob_names
 
@@ -55,7 +56,7 @@ def named_weights(bundle: Path) -> tuple[Named, ...]:
 def clips_folder(bundle: Path) -> Path | None:
     """Where a bundle's clips are on this machine, if that is known."""
     told = local_paths(bundle)["data.root"]
-    return Path(told).expanduser() if told else None
+    return expanded(told) if told else None
 
 
 def weights(bundle: Path) -> tuple[Path, tuple[Named, ...]] | None:
@@ -66,7 +67,7 @@ def weights(bundle: Path) -> tuple[Path, tuple[Named, ...]] | None:
     hub = json.loads((bundle / MODEL).read_bytes())["hub"]
     if hub is None:
         told = local_paths(bundle)["model.path"]
-        return (Path(told).expanduser(), named_weights(bundle)) if told else None
+        return (expanded(told), named_weights(bundle)) if told else None
     folder = snapshot(hub["repository"], hub["commit"])
     if folder is None:
         return None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from cvbundle.bundle.layout import RUN_LOCK, RUN_RECORD, RUNS
+from cvbundle.expand import expanded
 from cvbundle.problems import UserError
 
 Choice = Literal["resume", "fresh", "auto"]
@@ -36,7 +37,7 @@ class Run:
 
 def runs_folder(bundle: Path, output: str | None) -> Path:
     """Where runs of a bundle go: below `output.dir`, by the bundle's name, or inside the bundle."""
-    return Path(output).expanduser() / bundle.name if output else bundle / RUNS
+    return expanded(output) / bundle.name if output else bundle / RUNS
 
 
 def list_runs(folder: Path) -> list[Run]:

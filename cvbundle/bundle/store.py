@@ -4,19 +4,30 @@ import re
 from pathlib import Path
 
 from cvbundle.bundle.layout import NAME_DIGITS, SUMS
+from cvbundle.digest import sha256_file
 from cvbundle.problems import UserError
 
 STORE = Path("bundles")
 """Where bundles go unless told otherwise, in the current folder."""
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
+_NAME = re.compile(rf"[0-9a-f]{{{NAME_DIGITS}}}")
 
 
 def list_bundles(store: Path) -> list[Path]:
     """Every bundle of a store, by name."""
     if not store.is_dir():
         return []
-    return sorted(path for path in store.iterdir() if is_bundle(path) and path.name[0] != ".")
+    return sorted(
+        path for path in store.iterdir() if _NAME.fullmatch(path.name) and is_bundle(path)
+    )
+
+
+def _is_named(bundle: Path, digits: str) -> bool:
+    """Whether a bundle's digest begins with these digits, beyond its name if there are more."""
+    if len(digits) <= NAME_DIGITS:
+        return bundle.name.startswith(digits)
+    return bundle.name == digits[:NAME_DIGITS] and sha256_file(bundle / SUMS).startswith(digits)
 
 
 def is_bundle(path: Path) -> bool:
@@ -37,7 +48,7 @@ def find_bundle(text: str, store: Path = STORE) -> Path:
         return path.resolve()
     if not _HEX.fullmatch(text):
         raise UserError(f"{text} is neither a folder nor at least 4 digits of a bundle's hash")
-    found = [path for path in list_bundles(store) if path.name.startswith(text[:NAME_DIGITS])]
+    found = [path for path in list_bundles(store) if _is_named(path, text)]
     if not found:
         raise UserError(f"no bundle in {store} begins with {text}: name its folder")
     if len(found) > 1:

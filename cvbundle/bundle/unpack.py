@@ -26,6 +26,7 @@ from cvbundle.bundle.tar_stream import Member, Refused, TarReader
 from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
 from cvbundle.digest import json_file
 from cvbundle.durable import settle, temporary_folder
+from cvbundle.expand import expanded
 from cvbundle.problems import UserError
 
 _HEADER_LIMIT = 4096
@@ -123,9 +124,9 @@ def _unpack(
             "output.dir": None,
         }
         if data_root is not None:
-            paths["data.root"] = str(data_root.expanduser().absolute())
+            paths["data.root"] = str(expanded(data_root).absolute())
         if model_path is not None:
-            paths["model.path"] = str(Path(model_path).expanduser().absolute())
+            paths["model.path"] = str(expanded(model_path).absolute())
         for name in layout.NOT_HASHED:
             (bundle / name).mkdir(exist_ok=True)
         (bundle / layout.PATHS).write_bytes(json_file(paths))

@@ -60,6 +60,8 @@ def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
 
 def _wanted(spec: Path) -> bool:
     """Whether whoever is asked says yes; no where nobody can answer."""
+    if sys.stdin is None:
+        return False
     try:
         return click.confirm(f"Write this to {spec}?", err=True)
     except click.Abort:

@@ -74,9 +74,9 @@ def scan(
         stack.callback(opener.keep_finished)
         opener.executor = executor or stack.enter_context(_on_all_cores(len(entries)))
         stack.callback(opener.cancel)
-        stack.callback(progress.end)
         has_images = bool(entries) and entries[0].image is not None
         progress.begin(len(entries) * (2 if has_images else 1))
+        stack.callback(progress.end)
         sampler = Sampler(entries, data)
         try:
             for group in opener.groups(entries):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cvbundle.dataset.captions import TokenCounter, TokenLimit
 from cvbundle.digest import sha256_file
+from cvbundle.problems import UserError
 
 
 def token_limit(longest: int, model: Path | None) -> TokenLimit:
@@ -40,6 +41,13 @@ def _file(model: Path) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror})") from None
+
+
 def _counter(file: Path) -> TokenCounter:
     return _tokenizers(file) if file.suffix == ".json" else _sentencepiece(file)
 
@@ -47,7 +55,7 @@ def _counter(file: Path) -> TokenCounter:
 def _tokenizers(path: Path) -> TokenCounter:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_buffer(_content(path))
     # The file may say how long texts are to become; here they are measured as they are.
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -57,6 +65,9 @@ def _tokenizers(path: Path) -> TokenCounter:
 def _sentencepiece(path: Path) -> TokenCounter:
     from sentencepiece import SentencePieceProcessor
 
-    processor = SentencePieceProcessor(model_file=str(path))
+    try:
+        processor = SentencePieceProcessor(model_proto=_content(path))
+    except RuntimeError:
+        raise UserError(f"{path} is not a tokenizer: bring the model's own") from None
     # T5 puts an end mark behind each text; the model file itself doesn't.
     return lambda texts: [len(ids) + 1 for ids in processor.encode(list(texts))]

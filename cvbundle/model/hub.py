@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from cvbundle.expand import expanded
 from cvbundle.problems import UserError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,10 +29,10 @@ def is_commit(revision: str | None) -> bool:
 def cache_folder() -> Path:
     """Where huggingface_hub keeps what it downloads."""
     if named := os.environ.get("HF_HUB_CACHE"):
-        return Path(named).expanduser()
+        return expanded(named)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or str(Path(cache) / "huggingface")
-    return Path(home).expanduser() / "hub"
+    return expanded(home) / "hub"
 
 
 def cached_commit(repository: str, revision: str | None) -> str | None:

@@ -12,6 +12,7 @@ from cvbundle.problems import UserError
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 _INDEX = "model_index.json"
+_VOCABULARIES = ("spiece.model", "tokenizer.json")
 _SUFFIXES = (".safetensors", ".json", ".model", ".txt")
 
 
@@ -43,6 +44,8 @@ def model_files(folder: Path) -> list[str]:
             raise UserError(
                 f"{folder / component} has no .safetensors file: pickles are not loaded"
             )
+    if not {f"tokenizer/{name}" for name in _VOCABULARIES} & set(found):
+        raise UserError(f"{folder / 'tokenizer'} has no {' or '.join(_VOCABULARIES)}")
     return sorted(found)
 
 

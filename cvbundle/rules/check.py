@@ -175,6 +175,8 @@ def check_document(document: Document, base: FilePath) -> Checked:
     model, trouble = _model(document, base)
     data = document.data
     unknown: set[Path] = set()
+    if model is not None and not model.is_on_hub:
+        problems.extend(_revision_of_folder(document))
     if trouble is not None:
         problems.append(trouble)
         unknown.add(trouble.path)
@@ -241,6 +243,15 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
         at = ("model", "path")
         hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
         return None, _problem(_NOT_THERE, document, at, str(error), hint)
+
+
+def _revision_of_folder(document: Document) -> Iterator[Problem]:
+    at = ("model", "revision")
+    section = document.data.get("model")
+    if isinstance(section, Mapping) and section.get("revision") is not None:
+        message = "model.revision means nothing for a folder: its files are pinned by their digests"
+        place = document.section(at)
+        yield Problem("revision-of-folder", Severity.ERROR, place, message, "remove it", at)
 
 
 def _defaults(model: BaseModel | None) -> dict[Path, object]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cvbundle.model.architecture import has_traits_of
 from cvbundle.model.catalog import card, card_like, task_of
 from cvbundle.problems import Severity
-from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.rules.rule import Finding, Subject, describe, rule
 
 
 @rule(
@@ -55,6 +55,14 @@ def task_matches_model(subject: Subject) -> Iterator[Finding]:
             f"{task}",
             task,
         )
+
+
+REVISION_OF_FOLDER = describe(
+    "revision-of-folder",
+    Severity.ERROR,
+    why="A revision names a state of a hub's repository; of a folder it would be ignored.",
+    source="promise 5 of the design: nothing is silently something else",
+)
 
 
 @rule(

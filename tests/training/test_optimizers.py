@@ -9,7 +9,7 @@ import torch
 
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.structure import structure_sound
+from cvbundle.spec.converter import structure_sound
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
