@@ -24,9 +24,13 @@ demo: setup
     .venv/bin/cvbundle demo demo
     .venv/bin/cvbundle run "$(.venv/bin/cvbundle compile demo/spec.yaml | tail -n 1)"
 
-# All tests
+# All tests but the slow ones
 test *arguments: setup
-    {{ python }} -m pytest --numprocesses 2 {{ arguments }}
+    {{ python }} -m pytest --numprocesses 2 -m "not slow" {{ arguments }}
+
+# The tests that take minutes
+test-slow *arguments: setup
+    {{ python }} -m pytest --numprocesses 2 -m slow {{ arguments }}
 
 # Style
 lint: setup

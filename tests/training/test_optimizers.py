@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import Spec
 from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.schema import Spec
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
