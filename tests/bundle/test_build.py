@@ -1,12 +1,14 @@
 """Compiling writes a whole bundle, or nothing and every reason why."""
 
 import json
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.store import find_bundle
 from cvbundle.bundle.verify import differences
 from cvbundle.problems import ProblemsFound, UserError
 
@@ -155,3 +157,46 @@ def test_a_fresh_bundle_verifies_and_any_change_is_named(compiled: Compiled) -> 
         "extra was added",
         "model.json is missing",
     ]
+
+
+def test_a_damaged_bundle_is_not_said_to_exist(compiled: Compiled, demo: Path) -> None:
+    config = compiled.bundle / "config.json"
+    config.chmod(0o644)
+    config.write_bytes(config.read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"config\.json has other bytes"):
+        compile_file(demo / "spec.yaml", compiled.bundle.parent)
+
+
+def test_a_lost_local_folder_is_made_again(compiled: Compiled, demo: Path) -> None:
+    for path in (compiled.bundle / "local").iterdir():
+        path.unlink()
+    (compiled.bundle / "local").rmdir()
+    assert not compile_file(demo / "spec.yaml", compiled.bundle.parent).only.created
+    assert (compiled.bundle / "local/paths.json").is_file()
+
+
+def test_two_points_of_a_sweep_that_are_one_bundle_are_refused(demo: Path, tmp_path: Path) -> None:
+    settings = ["sweep={output.dir: [a, b]}"]
+    with pytest.raises(UserError, match=r"output\.dir=a and output\.dir=b are the same bundle"):
+        compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings)
+
+
+def test_a_revision_of_a_folder_is_refused(demo: Path, tmp_path: Path) -> None:
+    settings = ["model.revision=main"]
+    with pytest.raises(ProblemsFound) as found:
+        compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings)
+    assert [problem.rule for problem in found.value.problems] == ["revision-of-folder"]
+
+
+def test_a_hash_is_compared_to_its_last_digit(compiled: Compiled) -> None:
+    store = compiled.bundle.parent
+    assert find_bundle(compiled.digest, store) == compiled.bundle
+    other = compiled.digest[:-1] + ("0" if compiled.digest[-1] != "0" else "1")
+    with pytest.raises(UserError, match="no bundle"):
+        find_bundle(other, store)
+
+
+def test_a_copy_in_the_store_does_not_hide_the_bundle(compiled: Compiled) -> None:
+    store = compiled.bundle.parent
+    shutil.copytree(compiled.bundle, store / f"{compiled.bundle.name} copy")
+    assert find_bundle(compiled.bundle.name, store) == compiled.bundle
