@@ -207,9 +207,10 @@ def test_launch_needs_no_cvbundle_installed(compiled: Compiled, tmp_path: Path) 
     python = tmp_path / "venv/bin/python"
     environment = {**os.environ, "PYTHON": str(python)}
     environment.pop("PYTHONPATH", None)
-    alone = [str(python), "-c", "import cvbundle"]
+    # Not just `import cvbundle`: an editable install leaves the templates' folder behind.
+    alone = [str(python), "-c", "import cvbundle.problems"]
     missing = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    assert b"No module named 'cvbundle'" in missing.stderr
+    assert b"No module named 'cvbundle" in missing.stderr
     subprocess.run(
         ["bash", compiled.bundle / "launch.sh"], cwd=tmp_path, env=environment, check=True
     )
