@@ -15,16 +15,9 @@ from attrs import frozen
 from cvbundle.digest import canonical_json, sha256_bytes
 from cvbundle.durable import write_bytes
 from cvbundle.problems import UserError
-from cvbundle.training.tensors import safetensors_bytes
+from cvbundle.training.tensors import DTYPES, safetensors_bytes, tensor_bytes
 
 _TENSOR = "encoding"
-_DTYPES = {
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "U8": torch.uint8,
-}
-"""The types of encodings, as safetensors names them."""
 
 
 @frozen
@@ -56,8 +49,8 @@ class EncodingCache:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensor = encoding.detach().contiguous().cpu()
-        data = tensor.view(torch.uint8).numpy().data.cast("B")
-        metadata = {"key": key, "sha256": _digest(tensor.dtype, tensor.shape, data)}
+        digest = _digest(tensor.dtype, tensor.shape, tensor_bytes(tensor))
+        metadata = {"key": key, "sha256": digest}
         write_bytes(path, safetensors_bytes({_TENSOR: tensor}, metadata))
 
     def read(self, key: str) -> torch.Tensor:
@@ -92,7 +85,7 @@ def _parsed(content: bytearray, key: str) -> torch.Tensor | None:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         metadata, (begin, end) = header["__metadata__"], header[_TENSOR]["data_offsets"]
-        dtype, shape = _DTYPES[header[_TENSOR]["dtype"]], header[_TENSOR]["shape"]
+        dtype, shape = DTYPES[header[_TENSOR]["dtype"]], header[_TENSOR]["shape"]
         data = memoryview(content)[8 + length :][begin:end]
         if (metadata["key"], metadata["sha256"]) != (key, _digest(dtype, shape, data)):
             return None

@@ -4,21 +4,25 @@ Only safetensors and JSON, so that nothing of a stranger's checkpoint is execute
 are not part of it: every draw is a function of the seed and the step (see `randomness`).
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from safetensors.torch import load_file
 from torch import Tensor
 
 from cvbundle.bundle.layout import SUMS
 from cvbundle.digest import json_file, sha256_file
 from cvbundle.durable import new_folder, remove_tree, write_bytes
-from cvbundle.training.tensors import safetensors_bytes
+from cvbundle.training.sharding import part
+from cvbundle.training.tensors import StoredTensors, safetensors_pieces
 
 _PREFIX = "step-"
 _STATE = "state.json"
@@ -33,30 +37,44 @@ class State:
 
     step: int
     weights: Mapping[str, Tensor]
-    optimizer: Mapping[str, Any]
-    """An optimizer's `state_dict`."""
+    moments: Mapping[str, Tensor]
+    """The tensors of the optimizer's state, by `index.key`."""
+    settings: Mapping[str, Any]
+    """The rest of the optimizer's state, which JSON can hold."""
     average: Mapping[str, Tensor] | None
     scaler: Mapping[str, float]
     """State of the fp16 loss scaler; empty in other types."""
 
 
 def save(folder: Path, state: State, *, limit: int | None) -> Path:
-    """Write a checkpoint, then remove the oldest beyond `limit`."""
+    """Write a checkpoint, then remove the oldest beyond `limit`.
+
+    Processes that share the state's tensors call `lend` meanwhile.
+    """
     final = folder / f"{_PREFIX}{state.step:08d}"
-    if final.is_dir() and verify(final) is not None:
-        _remove(final)
-    if not final.is_dir():
-        try:
-            with new_folder(final) as temporary:
-                _write(temporary, state)
-        except OSError as error:
-            # A full disk doesn't say which one it is.
-            error.filename = error.filename or str(final)
-            raise
+    pieces = _pieces(state)
+    try:
+        if final.is_dir():
+            # Of an earlier attempt, which did not go on from it: it was refused.
+            _remove(final)
+        with new_folder(final) as temporary:
+            _write(temporary, pieces)
+    except OSError as error:
+        # A full disk doesn't say which one it is.
+        error.filename = error.filename or str(final)
+        raise
+    finally:
+        # Other processes send their parts of all that is left.
+        deque(pieces, maxlen=0)
     if limit is not None:
         for path in list_checkpoints(folder)[:-limit]:
             _remove(path)
     return final
+
+
+def lend(state: State) -> None:
+    """Send this process's parts of a state to the one that saves it."""
+    deque(_pieces(state), maxlen=0)
 
 
 def _remove(path: Path) -> None:
@@ -116,53 +134,84 @@ def verify(path: Path) -> str | None:
     return None
 
 
-def _write(folder: Path, state: State) -> None:
-    tensors, rest = _split(state.optimizer["state"])
-    _put(folder / _WEIGHTS, state.weights)
-    _put(folder / _OPTIMIZER, tensors)
+def _pieces(state: State) -> Iterator[tuple[str, bytes | memoryview]]:
+    """Everything that a checkpoint holds, as names of files and what comes next in each."""
+    files = {_WEIGHTS: state.weights, _OPTIMIZER: state.moments}
     if state.average is not None:
-        _put(folder / _AVERAGE, state.average)
-    groups = [
-        {key: _stored(value) for key, value in group.items() if key != "params"}
-        for group in state.optimizer["param_groups"]
-    ]
-    record = {
-        "step": state.step,
-        "optimizer": {"state": rest, "param_groups": groups},
-        "scaler": dict(state.scaler),
-    }
-    (folder / _STATE).write_bytes(json_file(record))
-    names = sorted(path.name for path in folder.iterdir())
-    sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names)
-    write_bytes(folder / SUMS, sums.encode())
+        files[_AVERAGE] = state.average
+    for name, tensors in files.items():
+        for piece in safetensors_pieces(tensors, {"format": "pt"}):
+            yield name, piece
+    record = {"step": state.step, "optimizer": state.settings, "scaler": dict(state.scaler)}
+    yield _STATE, json_file(record)
+
+
+def _write(folder: Path, pieces: Iterator[tuple[str, bytes | memoryview]]) -> None:
+    sums = {}
+    for name, group in groupby(pieces, key=itemgetter(0)):
+        digest = hashlib.sha256()
+        with (folder / name).open("wb") as file:
+            for _, piece in group:
+                file.write(piece)
+                digest.update(piece)
+        sums[name] = digest.hexdigest()
+    lines = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+    write_bytes(folder / SUMS, lines.encode())
 
 
 def _read(path: Path) -> State:
     record = json.loads((path / _STATE).read_bytes())
-    state: dict[int, dict[str, Any]] = {
-        int(index): dict(values) for index, values in record["optimizer"]["state"].items()
-    }
-    for name, tensor in load_file(path / _OPTIMIZER).items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
     average = path / _AVERAGE
     return State(
         step=record["step"],
-        weights=load_file(path / _WEIGHTS),
-        optimizer={"state": state, "param_groups": record["optimizer"]["param_groups"]},
-        average=load_file(average) if average.is_file() else None,
+        weights=StoredTensors(path / _WEIGHTS),
+        moments=StoredTensors(path / _OPTIMIZER),
+        settings=record["optimizer"],
+        average=StoredTensors(average) if average.is_file() else None,
         scaler=record["scaler"],
     )
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+def optimizer_state(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state as a checkpoint has it: `moments` and `settings`."""
+    current = optimizer.state_dict()
+    moments: dict[str, Tensor] = {}
+    rest: dict[str, dict[str, Any]] = {}
+    for index, values in current["state"].items():
+        rest[str(index)] = {}
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                moments[f"{index}.{key}"] = value
+            else:
+                rest[str(index)][key] = value
+    groups = [
+        {key: _stored(value) for key, value in group.items() if key != "params"}
+        for group in current["param_groups"]
+    ]
+    return moments, {"state": rest, "param_groups": groups}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: State) -> None:
     """Give an optimizer the state that was saved, for the parameters it has."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Any]] = {
+        int(index): dict(values) for index, values in saved.settings["state"].items()
+    }
+    for name in saved.moments:
+        index, _, key = name.partition(".")
+        # Not the file's own memory: it may be pruned.
+        tensor = saved.moments[name].clone()
+        like = parameters[int(index)]
+        same = tensor.shape == like.shape
+        state.setdefault(int(index), {})[key] = part(tensor, like) if same else tensor
     current = optimizer.state_dict()
     groups = []
-    for group, old in zip(current["param_groups"], saved["param_groups"], strict=True):
+    for group, old in zip(current["param_groups"], saved.settings["param_groups"], strict=True):
         values = {key: _read_back(value) for key, value in old.items()}
         groups.append({**group, **values, "params": group["params"]})
-    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _stored(value: Any) -> Any:
@@ -177,23 +226,3 @@ def _read_back(value: Any) -> Any:
         return float(value["float"])
     # JSON has lists where an optimizer has tuples.
     return tuple(value) if isinstance(value, list) else value
-
-
-def _split(
-    state: Mapping[int, Mapping[str, Any]],
-) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """An optimizer's state as tensors by `index.key`, and what is left, which JSON can hold."""
-    tensors: dict[str, Tensor] = {}
-    rest: dict[str, dict[str, Any]] = {}
-    for index, values in state.items():
-        rest[str(index)] = {}
-        for key, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{key}"] = value
-            else:
-                rest[str(index)][key] = value
-    return tensors, rest
-
-
-def _put(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    path.write_bytes(safetensors_bytes(tensors, {"format": "pt"}))

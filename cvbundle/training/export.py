@@ -13,13 +13,15 @@ from cvbundle.bundle.layout import ADAPTER_WEIGHTS, README, RUN_ADAPTER, RUN_TRA
 from cvbundle.digest import sha256_file
 from cvbundle.durable import new_folder, remove_tree
 from cvbundle.problems import UserError
+from cvbundle.training import components
+from cvbundle.training.job import Job
 from cvbundle.training.tensors import safetensors_bytes
 from cvbundle.training.weights import ADAPTER_NAME
 
 _PREFIX = "transformer"
 
 
-def export_adapter(run: Path, transformer: Any, card: str) -> Path:
+def export_adapter(run: Path, transformer: Any, trained: Mapping[str, Tensor], card: str) -> Path:
     """Write the adapter so that `load_lora_weights` needs no further argument; its folder.
 
     Rank, alpha and targets are in the file's metadata, without which diffusers takes alpha = rank
@@ -28,7 +30,9 @@ def export_adapter(run: Path, transformer: Any, card: str) -> Path:
     from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
     from peft import get_peft_model_state_dict
 
-    weights = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
+    weights = get_peft_model_state_dict(
+        transformer, state_dict=dict(trained), adapter_name=ADAPTER_NAME
+    )
     config = transformer.peft_config[ADAPTER_NAME].to_dict()
     described = {f"{_PREFIX}.{key}": _plain(value) for key, value in config.items()}
     metadata = {
@@ -44,25 +48,23 @@ def export_adapter(run: Path, transformer: Any, card: str) -> Path:
     return _put(run / RUN_ADAPTER, write, card)
 
 
-def export_transformer(run: Path, transformer: Any, dtype: torch.dtype, card: str) -> Path:
+def export_transformer(job: Job, trained: Mapping[str, Tensor], card: str) -> Path:
     """Write all weights as a diffusers `transformer/` folder, in the dtype of the base model."""
+    dtype = components.DTYPES[job.spec.training.mixed_precision]
 
     def write(folder: Path) -> None:
-        # Positions that are saved with the weights are buffers.
-        tensors = [*transformer.parameters(), *transformer.buffers()]
-        kept = [tensor.data for tensor in tensors]
-        for tensor in tensors:
-            tensor.data = tensor.data.to(dtype)
+        # A copy of the base model, whose buffers are not trained.
+        transformer = components.load_transformer(job.model_folder, dtype)
+        with torch.no_grad():
+            for name, parameter in transformer.named_parameters():
+                parameter.copy_(trained[name])
         try:
             transformer.save_pretrained(folder, safe_serialization=True)
         except SafetensorError as error:
             # How the library says that the disk is full, among other things.
             raise UserError(f"{folder} can't be written ({error}): run it again to go on") from None
-        finally:
-            for tensor, before in zip(tensors, kept, strict=True):
-                tensor.data = before
 
-    return _put(run / RUN_TRANSFORMER, write, card)
+    return _put(job.run / RUN_TRANSFORMER, write, card)
 
 
 def result_digests(folder: Path, run: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from cvbundle.training.loop import Model, Trainer
 from cvbundle.training.objective import Velocity, ofs_embedding, rotary_embedding
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Session
+from cvbundle.training.sharding import is_sharded, shard
 from cvbundle.training.weights import Average, make_trainable
 
 
@@ -31,10 +32,14 @@ def load_trainer(session: Session) -> Trainer:
         transformer.enable_gradient_checkpointing()
     if spec.training.compile:
         transformer.compile_repeated_blocks()
-    transformer.to(device)
     state = _last_state(session)
     if state is not None:
         _put_weights(trained, state)
+    if is_sharded(spec.launch.strategy):
+        shard(transformer, spec.launch.strategy, dtype=dtype, device=device)
+        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+    else:
+        transformer.to(device)
     optimizer = make_optimizer(trained.values(), spec, device)
     step = 0 if state is None else state.step
     schedule = make_schedule(optimizer, spec, job.total_steps, step)
@@ -42,12 +47,13 @@ def load_trainer(session: Session) -> Trainer:
     if spec.training.ema_decay is not None:
         average = Average(trained, spec.training.ema_decay)
     if state is not None:
-        checkpoint.restore_optimizer(optimizer, state.optimizer)
+        checkpoint.restore_optimizer(optimizer, state)
         if average is not None and state.average is not None:
             average.restore(state.average)
         session.reporter.say(f"goes on after step {step}")
     transformer.train()
-    transformer, optimizer = session.accelerator.prepare(transformer, optimizer)
+    if not is_sharded(spec.launch.strategy):
+        transformer, optimizer = session.accelerator.prepare(transformer, optimizer)
     scaler = session.accelerator.scaler
     if scaler is not None and state is not None and state.scaler:
         scaler.load_state_dict(dict(state.scaler))

@@ -1,8 +1,8 @@
 """The optimizer steps of a run."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from cvbundle.training.metrics import Row
 from cvbundle.training.objective import Rotary, Velocity, place_image, predict, scale_image_latents
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
+from cvbundle.training.sharding import is_sharded, set_gradient_exchange, whole
 from cvbundle.training.weights import Average
 
 _HELD = 10
@@ -79,32 +80,44 @@ class Trainer:
 
     def _step(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
         """One optimizer step over this process's part of the global batch."""
-        spec = self.job.spec
         micro_steps = self.job.accumulation
         losses = []
         for micro in range(micro_steps):
             batch = next(batches).to(self.accelerator.device)
             last = micro == micro_steps - 1
             # Gradients are exchanged once a step.
-            held = (
-                contextlib.nullcontext()
-                if last
-                else self.accelerator.no_sync(self.model.transformer)
-            )
-            with held:
+            with self._exchange(last):
                 loss = self._loss(batch, micro)
                 self.accelerator.backward(loss / micro_steps)
             losses.append(loss.detach())
-        limit = spec.training.max_grad_norm
-        norm = self.accelerator.clip_grad_norm_(
-            list(self.trained.values()), float("inf") if limit is None else limit
-        )
+        norm = self._clip()
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
         return torch.stack(losses).mean(), norm.detach()
+
+    def _exchange(self, wanted: bool) -> AbstractContextManager[None]:
+        """Whether the backward in the block sums gradients over the processes."""
+        transformer = self.model.transformer
+        if is_sharded(self.job.spec.launch.strategy):
+            set_gradient_exchange(transformer, wanted=wanted)
+            return nullcontext()
+        if wanted:
+            return nullcontext()
+        context: AbstractContextManager[None] = self.accelerator.no_sync(transformer)
+        return context
+
+    def _clip(self) -> Tensor:
+        """The norm of all gradients, as it was before they were cut to the limit."""
+        limit = self.job.spec.training.max_grad_norm
+        parameters = list(self.trained.values())
+        largest = float("inf") if limit is None else limit
+        if is_sharded(self.job.spec.launch.strategy):
+            return whole(nn.utils.clip_grad_norm_(parameters, largest))
+        norm: Tensor = self.accelerator.clip_grad_norm_(parameters, largest)
+        return norm
 
     def _loss(self, batch: Batch, micro: int) -> Tensor:
         model, spec = self.model, self.job.spec

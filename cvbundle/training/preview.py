@@ -35,7 +35,10 @@ def sample_seed(seed: int, index: int) -> int:
 
 @frozen(kw_only=True)
 class Sampler:
-    """Makes videos with a transformer; uses no randomness but its own."""
+    """Makes videos with a transformer; uses no randomness but its own.
+
+    Of a transformer that several processes share, all of them have to ask for the same video.
+    """
 
     transformer: Any
     vae: Any
@@ -45,20 +48,10 @@ class Sampler:
     resolution: Resolution
     guidance_scale: float
     num_inference_steps: int
-    fps: int
 
     @torch.no_grad()
-    def make(
-        self,
-        path: Path,
-        *,
-        prompt: str,
-        embedding: Tensor,
-        image: Path | None,
-        seed: int,
-        step: int,
-    ) -> None:
-        """Write a video, then its sidecar, which says what it shows; embeddings [length, dim]."""
+    def frames(self, embedding: Tensor, image: Path | None, seed: int) -> NDArray[np.float32]:
+        """A video [F, H, W, 3] in 0..1 of a prompt, whose embedding is [length, dim]."""
         from PIL import Image
 
         size = self.resolution
@@ -67,7 +60,7 @@ class Sampler:
             options["image"] = Image.open(image).convert("RGB")
         was_training = self.transformer.training
         self.transformer.eval()
-        frames = self._pipeline(image is not None)(
+        frames: NDArray[np.float32] = self._pipeline(image is not None)(
             prompt_embeds=embedding[None].to(self.vae.device),
             negative_prompt_embeds=self.no_prompt[None].to(self.vae.device),
             height=size.height,
@@ -80,10 +73,7 @@ class Sampler:
             **options,
         ).frames[0]
         self.transformer.train(was_training)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, frames, self.fps)
-        sidecar = {"prompt": prompt, "seed": seed, "step": step, "size": str(size)}
-        write_bytes(path.with_suffix(".json"), json_file(sidecar))
+        return frames
 
     def _pipeline(self, with_image: bool) -> Any:
         from diffusers import CogVideoXImageToVideoPipeline, CogVideoXPipeline
@@ -98,6 +88,17 @@ class Sampler:
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+def write_sample(
+    path: Path, frames: NDArray[np.float32], *, fps: int, prompt: str, seed: int, step: int
+) -> None:
+    """Write a video, then its sidecar, which says what it shows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, frames, fps)
+    size = "x".join(str(length) for length in frames.shape[:3])
+    sidecar = {"prompt": prompt, "seed": seed, "step": step, "size": size}
+    write_bytes(path.with_suffix(".json"), json_file(sidecar))
 
 
 def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:

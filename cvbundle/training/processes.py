@@ -11,6 +11,7 @@ from cvbundle.bundle.places import local_paths
 from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
 from cvbundle.problems import UserError
 from cvbundle.training.job import Job
+from cvbundle.training.sharding import is_sharded
 
 
 def start_processes(job: Job) -> Any:
@@ -22,11 +23,8 @@ def start_processes(job: Job) -> Any:
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.utils import DistributedType
 
-    strategy, precision = job.spec.launch.strategy, job.spec.training.mixed_precision
-    if strategy not in ("single", "ddp"):
-        raise UserError(
-            f"launch.strategy {strategy} can be compiled but not trained yet: use ddp, or single"
-        )
+    precision = job.spec.training.mixed_precision
+    sharded = is_sharded(job.spec.launch.strategy)
     if job.device == "cpu" and precision == "fp16":
         raise UserError("fp16 needs a GPU: set training.mixed_precision to bf16 or no")
     handlers = []
@@ -41,14 +39,22 @@ def start_processes(job: Job) -> Any:
         project_dir=job.run,
         kwargs_handlers=handlers,
     )
-    many = {"cpu": DistributedType.MULTI_CPU, "cuda": DistributedType.MULTI_GPU}
-    expected = DistributedType.NO if job.world_size == 1 else many[job.device]
+    several = {"cpu": DistributedType.MULTI_CPU, "cuda": DistributedType.MULTI_GPU}[job.device]
+    if sharded and job.device == "cuda":
+        several = DistributedType.FSDP
+    expected = {several} if job.world_size > 1 else {DistributedType.NO}
+    if sharded:
+        # Its launcher starts a group, also of one.
+        expected.add(several)
     found = (accelerator.num_processes, accelerator.device.type, accelerator.distributed_type)
-    if found[0] != job.world_size or found[1] != job.device or found[2] != expected:
+    if found[:2] != (job.world_size, job.device) or found[2] not in expected:
         raise UserError(
             f"planned were {job.world_size} processes on {job.device}, but accelerate started "
             f"{found[0]} on {found[1]} ({found[2].value})"
         )
+    if sharded and not distributed.is_initialized():
+        store = distributed.HashStore()  # type: ignore[attr-defined]
+        distributed.init_process_group(store=store, rank=0, world_size=1)
     return accelerator
 
 

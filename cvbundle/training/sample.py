@@ -15,7 +15,7 @@ from cvbundle.spec.schema import Validation
 from cvbundle.training import components
 from cvbundle.training.encode import encode_caption
 from cvbundle.training.job import Device, Job, read_job
-from cvbundle.training.preview import Sampler
+from cvbundle.training.preview import Sampler, write_sample
 
 _FAILED = 3
 
@@ -73,13 +73,12 @@ def make(job: Job, options: Any) -> None:
         resolution=job.spec.data.resolution,
         guidance_scale=_first(options.guidance_scale, validation.guidance_scale),
         num_inference_steps=int(_first(options.steps, validation.num_inference_steps)),
-        fps=validation.fps,
     )
-    sampler.make(
+    write_sample(
         options.output,
+        sampler.frames(prompt, options.image, options.seed),
+        fps=validation.fps,
         prompt=options.prompt,
-        embedding=prompt,
-        image=options.image,
         seed=options.seed,
         step=job.total_steps,
     )

@@ -1,25 +1,92 @@
-"""safetensors files whose bytes are decided by their content."""
+"""safetensors files whose bytes are decided by their content, written a tensor at a time.
+
+The library writes metadata in the random order of a hash map (safetensors 0.8.0, executed), and
+needs all tensors in memory at once, twice. The format is the library's own, and it reads them.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from safetensors.torch import save
+import torch
+from safetensors import safe_open
 from torch import Tensor
+
+from cvbundle.training.sharding import whole
 
 _LENGTH = 8
 """Bytes that say how long the header is; the header is padded to a multiple of as many."""
 
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Types of tensors as safetensors names them."""
 
-def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file.
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-    The library writes metadata in the random order of a hash map (safetensors 0.8.0, executed), so
-    the header is written again, sorted.
+
+def safetensors_pieces(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    """A safetensors file, piece by piece: its header, then a tensor each.
+
+    Tensors that are shared out over processes are brought together one by one, so all of these
+    have to ask for every piece.
     """
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(stored, dict(metadata))
-    length = int.from_bytes(content[:_LENGTH], "little")
-    header = json.loads(content[_LENGTH : _LENGTH + length])
+    # As the library orders them: every tensor begins at a multiple of its type's size.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in names:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH)
-    return len(text).to_bytes(_LENGTH, "little") + text + content[_LENGTH + length :]
+    yield len(text).to_bytes(_LENGTH, "little") + text
+    for name in names:
+        yield tensor_bytes(whole(tensors[name].detach()))
+
+
+def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file that is small enough to be held in memory."""
+    return b"".join(safetensors_pieces(tensors, metadata))
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's elements in order; without a copy where it is on the CPU and has no gaps."""
+    flat = tensor.cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data.cast("B")
+
+
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        file: Any = safe_open(path, framework="pt")
+        self._file = file
+        self._names: tuple[str, ...] = tuple(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

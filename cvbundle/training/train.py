@@ -30,6 +30,7 @@ from cvbundle.training.metrics import Metrics, read_metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
 from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
+from cvbundle.training.sharding import gathered, is_sharded
 from cvbundle.training.validate import averaged, validate
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ def _train(session: Session) -> dict[str, Any]:
         for _ in run_steps(session, trainer, metrics):
             pass
         with session.together():
-            result = _export(session, trainer) if session.leads else {}
+            result = _export(session, trainer)
     finally:
         if metrics is not None:
             metrics.close()
@@ -165,30 +166,38 @@ def _batches(session: Session, first_step: int, source: SampleSource) -> Generat
 
 
 def _save(session: Session, trainer: Trainer) -> None:
+    scaler = session.accelerator.scaler
+    moments, settings = checkpoint.optimizer_state(trainer.optimizer)
+    state = checkpoint.State(
+        step=trainer.step,
+        weights=trainer.trained,
+        moments=moments,
+        settings=settings,
+        average=trainer.average.tensors if trainer.average is not None else None,
+        scaler=scaler.state_dict() if scaler is not None else {},
+    )
     if session.leads:
-        scaler = session.accelerator.scaler
-        state = checkpoint.State(
-            step=trainer.step,
-            weights={name: parameter.data for name, parameter in trainer.trained.items()},
-            optimizer=trainer.optimizer.state_dict(),
-            average=trainer.average.tensors if trainer.average is not None else None,
-            scaler=scaler.state_dict() if scaler is not None else {},
-        )
         folder = session.job.run / RUN_CHECKPOINTS
         checkpoint.save(folder, state, limit=session.job.spec.checkpointing.limit)
+    elif is_sharded(session.job.spec.launch.strategy):
+        checkpoint.lend(state)
 
 
 def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
-    """Write the result and what the record says of it."""
+    """Write the result; what the record says of it, in the process that writes."""
     job = session.job
+    with averaged(trainer):
+        weights = gathered(trainer.trained, keep=session.leads)
+    if not session.leads:
+        return {}
     rows = read_metrics(job.run / RUN_METRICS)
     card = model_card(job, rows)
-    transformer = session.accelerator.unwrap_model(trainer.model.transformer)
-    with session.record.phase("export"), averaged(trainer):
+    with session.record.phase("export"):
         if job.spec.lora is not None:
-            folder = export_adapter(job.run, transformer, card)
+            transformer = session.accelerator.unwrap_model(trainer.model.transformer)
+            folder = export_adapter(job.run, transformer, weights, card)
         else:
-            folder = export_transformer(job.run, transformer, trainer.model.dtype, card)
+            folder = export_transformer(job, weights, card)
     session.reporter.say(f"{folder.name} {folder}")
     return {
         "result": folder.name,

@@ -5,6 +5,7 @@ same few samples, noise and timesteps every time, so its curve says whether the 
 Nothing here draws from a generator that training uses: training goes on as if nothing had been.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics
 from cvbundle.training.samples import SampleSource
 from cvbundle.training.session import Session
+from cvbundle.training.sharding import is_sharded
 
 EVALUATED = 4
 """Samples of the dataset, its first, that the evaluation looks at."""
@@ -78,13 +80,13 @@ def evaluated_timesteps(timesteps: int) -> list[int]:
 def evaluation_losses(
     session: Session, trainer: Trainer, source: SampleSource
 ) -> list[list[float]]:
-    """The plain loss of each evaluated sample at each quantile; the processes share the samples."""
+    """The plain loss of each evaluated sample at each quantile; whole models share the samples."""
     transformer = session.accelerator.unwrap_model(trainer.model.transformer)
     was_training = transformer.training
     transformer.eval()
     rows = list(range(min(EVALUATED, len(session.job.samples))))
     mine = []
-    for row in session.share(rows):
+    for row in _shared(session, rows):
         losses = []
         image = None
         for timestep in evaluated_timesteps(source.timesteps):
@@ -102,7 +104,12 @@ def evaluation_losses(
         from accelerate.utils import gather_object
 
         mine = gather_object(mine)
-    return [losses for _, losses in sorted(mine)]
+    return list(dict(sorted(mine)).values())
+
+
+def _shared(session: Session, items: Sequence[int]) -> Sequence[int]:
+    """What is left to this process: a sharded model says nothing unless all processes ask it."""
+    return items if is_sharded(session.job.spec.launch.strategy) else session.share(items)
 
 
 def _sample(session: Session, trainer: Trainer) -> None:
@@ -116,9 +123,9 @@ def _sample(session: Session, trainer: Trainer) -> None:
     if session.job.world_size > 1:
         # All look before one of them writes.
         session.accelerator.wait_for_everyone()
-    mine = session.share(missing)
+    sharded = is_sharded(job.spec.launch.strategy)
     with session.together():
-        if mine:
+        if mine := _shared(session, missing):
             vae = components.load_vae(
                 job.model_folder,
                 trainer.model.dtype,
@@ -135,18 +142,24 @@ def _sample(session: Session, trainer: Trainer) -> None:
                 resolution=job.spec.data.resolution,
                 guidance_scale=validation.guidance_scale,
                 num_inference_steps=validation.num_inference_steps,
-                fps=validation.fps,
             )
             for number in mine:
                 prompt = validation.prompts[number]
-                sampler.make(
-                    preview.sample_path(folder, trainer.step, number),
-                    prompt=prompt,
-                    embedding=session.cache.read(session.encoder.caption_key(prompt)),
-                    image=job.bundle / validation.images[number] if validation.images else None,
-                    seed=preview.sample_seed(validation.seed, number),
-                    step=trainer.step,
+                seed = preview.sample_seed(validation.seed, number)
+                frames = sampler.frames(
+                    session.cache.read(session.encoder.caption_key(prompt)),
+                    job.bundle / validation.images[number] if validation.images else None,
+                    seed,
                 )
+                if session.leads or not sharded:
+                    preview.write_sample(
+                        preview.sample_path(folder, trainer.step, number),
+                        frames,
+                        fps=validation.fps,
+                        prompt=prompt,
+                        seed=seed,
+                        step=trainer.step,
+                    )
             del sampler, vae
             components.free(session.device)
     if session.leads:

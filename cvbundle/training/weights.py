@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cvbundle.spec.schema import Lora, Spec
 from cvbundle.training.randomness import Purpose, torch_seed
+from cvbundle.training.sharding import held, part
 
 ADAPTER_NAME = "default"
 
@@ -52,24 +53,30 @@ class Average:
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights as they are after a step."""
-        averages = list(self.tensors.values())
-        weights: list[Tensor] = [parameter.detach() for parameter in self._trained.values()]
+        averages = [held(tensor) for tensor in self.tensors.values()]
+        weights = [held(parameter) for parameter in self._trained.values()]
         torch._foreach_lerp_(averages, weights, 1 - self._decay)
 
     @torch.no_grad()
     def restore(self, saved: Mapping[str, Tensor]) -> None:
         """Go on from averages that were saved."""
         for name, tensor in self.tensors.items():
-            tensor.copy_(saved[name])
+            held(tensor).copy_(held(part(saved[name], tensor)))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The averages stand in the model while the block runs."""
-        kept = {name: p.data for name, p in self._trained.items()}
-        for name, parameter in self._trained.items():
-            parameter.data = self.tensors[name]
+        self._exchange()
         try:
             yield
         finally:
-            for name, parameter in self._trained.items():
-                parameter.data = kept[name]
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Averages and weights change places, in the memory that they have."""
+        for name, parameter in self._trained.items():
+            weight, average = held(parameter), held(self.tensors[name])
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)

@@ -100,17 +100,6 @@ def test_a_disk_that_takes_no_more_ends_in_one_sentence_and_the_checkpoint_befor
     assert digest(adapter(run)) == digest(adapter(whole))
 
 
-@pytest.mark.train
-@pytest.mark.parametrize("strategy", ["fsdp", "zero2", "zero3-offload"])
-def test_a_strategy_that_the_trainer_has_not_is_refused_at_once(
-    strategy: str, compile_demo: CompileDemo, train_here: Train
-) -> None:
-    bundle = compile_demo(f"launch.strategy={strategy}")
-    with pytest.raises(UserError, match=f"launch.strategy {strategy} can be compiled but not"):
-        train_here(bundle)
-    assert not list((bundle / "runs").iterdir())
-
-
 def _launched(bundle: Path) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHON": sys.executable, "CVBUNDLE_DEVICE": "cpu"}
     return subprocess.Popen(
