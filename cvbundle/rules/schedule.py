@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.schema import LrScheduler
 
 
 @rule(
@@ -103,3 +104,71 @@ def checkpoint_never(subject: Subject) -> Iterator[Finding]:
         max(1, training.steps // 5),
         otherwise="training.steps",
     )
+
+
+_USED_BY = {
+    "warmup_steps": (
+        "constant_with_warmup",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+    ),
+    "num_cycles": ("cosine_with_restarts",),
+    "power": ("polynomial",),
+}
+"""Which schedules look at a setting; `cosine` is given no cycles."""
+
+
+@rule(
+    "schedule-unused",
+    Severity.WARNING,
+    why="The schedule does not look at this setting: whatever it says, the run is the same.",
+    source="diffusers 0.42.1, optimization.py, get_scheduler",
+    reads=(
+        "lr_scheduler.name",
+        "lr_scheduler.warmup_steps",
+        "lr_scheduler.num_cycles",
+        "lr_scheduler.power",
+    ),
+    good={"lr_scheduler.name": "cosine_with_restarts", "lr_scheduler.num_cycles": 3},
+    bad={"lr_scheduler.name": "cosine", "lr_scheduler.num_cycles": 3},
+)
+def schedule_unused(subject: Subject) -> Iterator[Finding]:
+    """No setting but the default for what the schedule doesn't look at."""
+    schedule = subject.spec.lr_scheduler
+    for name, users in _USED_BY.items():
+        value, default = getattr(schedule, name), getattr(LrScheduler(), name)
+        # No warmup is what a schedule without one does.
+        if schedule.name in users or value in (default, 0):
+            continue
+        yield Finding(
+            f"lr_scheduler.{name}",
+            f"{schedule.name} has no {name}: it is ignored",
+            f"remove it, or write lr_scheduler.name: {users[0]}",
+        )
+
+
+@rule(
+    "polynomial-end",
+    Severity.ERROR,
+    why="The polynomial schedule ends at 1e-7, and fails before the first step unless the learning "
+    "rate is above that.",
+    source="diffusers 0.42.1, optimization.py: lr_end must be smaller than initial lr",
+    reads=("lr_scheduler.name", "training.learning_rate"),
+    good={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-4},
+    bad={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-7},
+)
+def polynomial_end(subject: Subject) -> Iterator[Finding]:
+    """A polynomial schedule begins above where it ends."""
+    rate = subject.spec.training.learning_rate
+    if subject.spec.lr_scheduler.name == "polynomial" and rate <= _POLYNOMIAL_END:
+        yield Finding(
+            "training.learning_rate",
+            f"{rate:g} is not above {_POLYNOMIAL_END:g}, where the polynomial schedule ends",
+            "write a larger one, such as 1e-4, or another lr_scheduler.name",
+            otherwise="lr_scheduler.name",
+        )
+
+
+_POLYNOMIAL_END = 1e-7

@@ -119,6 +119,25 @@ RUN = "training: {steps: 1000}\n"
         (HEAD + RUN + "launch:\n  num_machines: 2\n", "batch-not-divisible", 7),
         (HEAD + RUN + "launch: {gpu_memory_gib: 8}\n", "memory", 6),
         (HEAD + RUN + "optimizer:\n  name: prodigy\n", "optimizer-missing", 7),
+        (HEAD + RUN + "optimizer:\n  beta3: 0.98\n", "optimizer-unused", 7),
+        (HEAD + RUN + "optimizer: {name: adam,\n  beta3: 0.98}\n", "optimizer-unused", 7),
+        (HEAD + RUN + "lr_scheduler:\n  power: 2\n", "schedule-unused", 7),
+        (
+            HEAD + RUN + "lr_scheduler:\n  name: constant\n  warmup_steps: 50\n",
+            "schedule-unused",
+            8,
+        ),
+        (
+            HEAD + "training:\n  steps: 1000\n  image_noise: {mean: -2, std: 0.5}\n",
+            "image-column-with-t2v",
+            7,
+        ),
+        (
+            HEAD + "training: {learning_rate: 1e-8,\n  steps: 1000}\n"
+            "lr_scheduler: {name: polynomial}\n",
+            "polynomial-end",
+            5,
+        ),
     ],
 )
 def test_a_mistake_is_found_at_its_line(
@@ -148,7 +167,14 @@ def test_a_mistake_is_found_at_its_line(
         HEAD.replace("THUDM/CogVideoX-2b", "me/mine, name: cogvideox-2b") + RUN,
         HEAD + "training: {steps: 1000, type: sft}\n",
         HEAD + "training: {steps: 1000, mixed_precision: no, learning_rate: 1e-5}\n",
-        HEAD + "training: {steps: 300}\nlr_scheduler: {name: constant, warmup_steps: 900}\n",
+        HEAD + "training: {steps: 30}\nlr_scheduler: {name: constant, warmup_steps: 0}\n"
+        "checkpointing: {steps: 10}\n",
+        HEAD + "training: {steps: 30}\nlr_scheduler: {name: constant, warmup_steps: 100}\n"
+        "checkpointing: {steps: 10}\n",
+        HEAD + RUN + "lr_scheduler: {name: linear, num_cycles: 1, power: 1}\n"
+        "optimizer: {name: adam, beta3: null, epsilon: 1e-15}\n",
+        HEAD + "training: {steps: 1000, image_noise: null, image_dropout: 0}\n",
+        HEAD + "training: {steps: 1000, image_noise: {mean: -3, std: 0.5}}\n",
         HEAD
         + "training:\n  steps: 50\nlr_scheduler: {warmup_steps: 0}\ncheckpointing: {steps: 50}\n",
         HEAD.replace("data}", "data, resolution: [49, 480, 720]}") + RUN,
