@@ -58,6 +58,8 @@ def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth)
         else [data.video_column, data.caption_column, data.image_column]
     )
     lists = [root / name for name in names if name is not None]
+    if not all(path.is_file() for path in lists):
+        return None  # told when they are read; a pipe would be waited for
     code = sorted(Path(__file__).parent.glob("*.py"))
     try:
         digests = [sha256_file(path) for path in (*code, *lists)]

@@ -75,12 +75,19 @@ def read_table(path: Path, names: Sequence[str]) -> list[Column]:
 
 
 def _text(path: Path) -> str:
+    _require_file(path)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
+
+
+def _require_file(path: Path) -> None:
+    """A pipe would be waited for, and a device may never end."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file")
 
 
 _Rows = Iterator[tuple[int, list[str]]]
@@ -157,6 +164,7 @@ def _parquet(path: Path, names: Sequence[str]) -> _Rows:
         raise UserError(
             f"{path}: reading Parquet needs pyarrow: pip install 'cvbundle[parquet]'"
         ) from None
+    _require_file(path)
     try:
         with ParquetFile(path) as file:
             there = file.schema_arrow.names

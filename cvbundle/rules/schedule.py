@@ -37,20 +37,23 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
         "lr_scheduler.warmup_steps",
         "lr_scheduler.name",
     ),
+    by_length=True,
     good={"training.steps": 1000, "lr_scheduler.warmup_steps": 100},
     bad={"training.steps": 200, "lr_scheduler.warmup_steps": 500},
 )
 def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
     """Warmup ends before the run does."""
-    schedule, training = subject.spec.lr_scheduler, subject.spec.training
-    if training.steps is None or training.epochs is not None or schedule.name == "constant":
+    schedule, run = subject.spec.lr_scheduler, subject.run_length
+    if run is None or schedule.name == "constant":
         return
-    if schedule.warmup_steps > training.steps:
+    # The polynomial's decay is over the steps after the warmup: it divides by their number.
+    longest = run.steps - 1 if schedule.name == "polynomial" else run.steps
+    if schedule.warmup_steps > longest:
         yield Finding.write(
             "lr_scheduler.warmup_steps",
-            f"{schedule.warmup_steps} steps of warmup in a run of {training.steps}",
-            training.steps // 10,
-            otherwise="training.steps",
+            f"{schedule.warmup_steps} steps of warmup in a run of {run.told}",
+            run.steps // 10,
+            otherwise=run.field,
         )
 
 
@@ -90,20 +93,56 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     why="The first checkpoint would come after the end: a run that is killed starts over.",
     source="design, section 4",
     reads=("training.steps", "training.epochs", "checkpointing.steps"),
+    by_length=True,
     good={"training.steps": 1000, "checkpointing.steps": 500},
     bad={"training.steps": 1000, "checkpointing.steps": 2000},
 )
 def checkpoint_never(subject: Subject) -> Iterator[Finding]:
     """The run lasts to its first checkpoint."""
-    training, every = subject.spec.training, subject.spec.checkpointing.steps
-    if training.steps is None or training.epochs is not None or every <= training.steps:
+    run, every = subject.run_length, subject.spec.checkpointing.steps
+    if run is None or every <= run.steps:
         return
     yield Finding.write(
         "checkpointing.steps",
-        f"a checkpoint every {every} steps in a run of {training.steps}",
-        max(1, training.steps // 5),
-        otherwise="training.steps",
+        f"a checkpoint every {every} steps in a run of {run.told}",
+        max(1, run.steps // 5),
+        otherwise=run.field,
     )
+
+
+@rule(
+    "validation-never",
+    Severity.WARNING,
+    why="The first validation would come after the end: no sample is made.",
+    source="cvbundle training/validate.py: after steps that validation.steps divides",
+    reads=("training.steps", "training.epochs", "checkpointing.steps", "validation.steps"),
+    by_length=True,
+    good={
+        "training.steps": 1000,
+        "checkpointing.steps": 500,
+        "validation.steps": 1000,
+        "validation.prompts": ["A cat walks."],
+    },
+    bad={
+        "training.steps": 1000,
+        "checkpointing.steps": 500,
+        "validation.steps": 1500,
+        "validation.prompts": ["A cat walks."],
+    },
+)
+def validation_never(subject: Subject) -> Iterator[Finding]:
+    """The run lasts to its first validation."""
+    run, validation = subject.run_length, subject.spec.validation
+    if run is None or validation is None or validation.steps <= run.steps:
+        return
+    every = subject.spec.checkpointing.steps
+    last = run.steps // every * every
+    message = f"a validation every {validation.steps} steps in a run of {run.told}"
+    if last:
+        yield Finding.write("validation.steps", message, last)
+    else:
+        # Whatever would be written here is no multiple of the checkpoint interval.
+        yield Finding("validation.steps", message, "lower checkpointing.steps and this one")
 
 
 _USED_BY = {

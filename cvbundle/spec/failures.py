@@ -16,6 +16,7 @@ from cvbundle.spec.about import About, about_field, is_section, section_class
 from cvbundle.spec.converter import WrongChoice, WrongType
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
+from cvbundle.spec.placed import problem_at
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.soundness import is_known
 from cvbundle.spec.source import Document, read_scalar
@@ -64,7 +65,7 @@ def problems_of(
         hint = f"write {path[-1]}: {flow(about.example)}" if about and about.example else ""
         if about:
             hint = f"{hint} ({about.doc.rstrip('.')})" if hint else about.doc
-        yield _problem("value-missing", document, path, f"{dotted(path)} is missing", hint)
+        yield problem_at(document, "value-missing", path, f"{dotted(path)} is missing", hint)
     elif isinstance(cause, WrongChoice):
         only = cause.choices[0] if len(cause.choices) == 1 else None
         near = only or nearest(str(cause.value), cause.choices)
@@ -72,20 +73,20 @@ def problems_of(
         message = f"{dotted(path)} can't be {shown(cause.value)}"
         if not only:
             message += f": {', '.join(cause.choices)}"
-        yield _problem("value-choice", document, path, message, hint, near)
+        yield problem_at(document, "value-choice", path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
         better = _right_type(cause)
         hint = f"write {better or cause.expected}"
         if better is None and not cause.expected.startswith("one of"):
             hint += _such_as(path)
-        yield _problem("value-type", document, path, message, hint, better)
+        yield problem_at(document, "value-type", path, message, hint, better)
     else:
         limit = _limit(str(cause.args[0]))
         message = f"{dotted(path)}: {limit}"
         about = about_at(path)
         hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
-        yield _problem("value-range", document, path, message, hint)
+        yield problem_at(document, "value-range", path, message, hint)
 
 
 def _such_as(path: Path) -> str:
@@ -115,20 +116,6 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     return Problem(
         "key-unknown", Severity.ERROR, place, message, hint, path, near if at_key else None
     )
-
-
-def _problem(
-    rule: str,
-    document: Document,
-    path: Path,
-    message: str,
-    hint: str,
-    replacement: str | None = None,
-) -> Problem:
-    place = document.place(path)
-    if not document.has(path) or not place.whole:
-        replacement = None
-    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
 
 
 def _order(place: Place) -> tuple[int, int]:
