@@ -52,9 +52,10 @@ class Subject:
         """Of two fields, the one that stands later in the spec."""
         return max((one, other), key=self._position)
 
-    def _position(self, dotted: str) -> tuple[int, int]:
+    def _position(self, dotted: str) -> tuple[bool, int, int]:
         place = self.document.place(tuple(dotted.split(".")))
-        return place.line, place.column
+        # What is given as an option comes after what is written.
+        return place.file != self.document.file, place.line, place.column
 
 
 def _counted(number: int, thing: str) -> str:

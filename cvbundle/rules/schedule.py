@@ -23,7 +23,9 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
         yield Finding("training.steps", "neither steps nor epochs are given", "write 1000")
     if training.steps is not None and training.epochs is not None:
         later = subject.later("training.steps", "training.epochs")
-        yield Finding(later, "both steps and epochs are given", "remove one of them")
+        yield Finding(
+            later, "both steps and epochs are given", "remove one of them, or set it to null"
+        )
 
 
 @rule(

@@ -333,6 +333,32 @@ def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
     assert ("frames-vae", "--set") in [(p.rule, p.place.file) for p in found]
 
 
+@pytest.mark.parametrize(
+    ("setting", "rule", "column"),
+    [
+        ("validation.steps=200", "value-missing", 1),
+        ("foo.bar=1", "key-unknown", 1),
+        ("lora.rnk=4", "key-unknown", 1),
+        ("lora={rnk: 4}", "key-unknown", 7),
+        ("training.epochs=3", "steps-or-epochs", 17),
+        ("lr_scheduler={warmup_steps: 2000}", "warmup-exceeds-steps", 29),
+        ("lora.target_modules=[to_q, to_out]", "lora-target-missing", 28),
+        ("validation={steps: 300, prompts: [a]}", "validation-interval", 20),
+        ("allow=[clip-fps, frames-vae]", "value-choice", 18),
+        ("data.root=nowhere", "value-range", 11),
+        ("launch.num_processes=2", "strategy-single", 22),
+        ("sweep={lora.rank: [0, 4]}", "value-range", 20),
+        ("optimizer={beta3: 0.9}", "optimizer-unused", 19),
+    ],
+)
+def test_what_a_setting_breaks_is_shown_at_the_setting(
+    eight_clips: Path, setting: str, rule: str, column: int
+) -> None:
+    (found,) = in_file(eight_clips, HEAD + RUN, setting).problems
+    assert (found.place.file, found.place.text) == ("--set", setting)
+    assert (found.rule, found.place.column) == (rule, column)
+
+
 @pytest.mark.parametrize("root", ["~nobody-here/x", "a\\0b", "x" * 5000, "/dev/zero"])
 def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> None:
     found = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
@@ -360,6 +386,15 @@ def test_a_spec_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     (problem,) = check_file(tmp_path / "gone.yaml").problems
     assert (problem.rule, problem.place.file) == ("spec-unreadable", str(tmp_path / "gone.yaml"))
     assert problem.hint == "name a spec file"
+
+
+def test_a_program_always_gets_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (tmp_path / "gone.yaml", tmp_path, pipe(tmp_path / "pipe")):
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(path), "--format", "json"])
+        assert ended.value.code == 1
+        (problem,) = json.loads(capsys.readouterr().out)
+        assert (problem["file"], problem["rule"]) == (str(path), "spec-unreadable")
 
 
 def test_what_is_no_file_is_no_spec(tmp_path: Path) -> None:
