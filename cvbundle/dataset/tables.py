@@ -117,12 +117,18 @@ def _separated(path: Path, names: Sequence[str]) -> _Rows:
 
 def _place(path: Path, head: list[str], name: str) -> int:
     if head.count(name) != 1:
-        raise _no_column(path, name, head)
+        raise NoColumn(path, name, head)
     return head.index(name)
 
 
-def _no_column(path: Path, name: str, there: Sequence[str]) -> UserError:
-    return UserError(f"{path} has no one column {name}: it has {', '.join(map(str, there))}")
+class NoColumn(UserError):
+    """A table lacks a column, or has it twice."""
+
+    def __init__(self, path: Path, column: str, there: Sequence[str]) -> None:
+        self.column = column
+        times = there.count(column)
+        what = f"has {times} columns {column}" if times else f"has no column {column}"
+        super().__init__(f"{path} {what}: it has {', '.join(there) or 'none'}")
 
 
 def _json_lines(path: Path, names: Sequence[str]) -> _Rows:
@@ -170,7 +176,7 @@ def _parquet(path: Path, names: Sequence[str]) -> _Rows:
             there = file.schema_arrow.names
             for name in names:
                 if there.count(name) != 1:
-                    raise _no_column(path, name, there)
+                    raise NoColumn(path, name, there)
             number = 0
             for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
                 columns = [batch.column(name).to_pylist() for name in names]

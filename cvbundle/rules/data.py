@@ -8,6 +8,7 @@ from attrs import frozen
 
 from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.layouts import Listing, list_entries
+from cvbundle.dataset.tables import NoColumn
 from cvbundle.problems import Problem, UserError
 from cvbundle.rules.document import LISTS, NOT_THERE, Checked, leads_out, list_fields
 from cvbundle.spec.placed import problem_at
@@ -35,13 +36,20 @@ def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
     opens = open_clips and checked.sound("data")
     try:
         limit = _token_limit(checked) if open_clips else None
+    except UserError as error:
+        at = ("model", "path")
+        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, str(error)),))
+    try:
         listing = list_entries(checked.spec.data, root, limit=limit)
         opened = (
             _opened(checked, listing, root) if opens else DatasetCheck((), len(listing.entries))
         )
+    except NoColumn as error:
+        return DatasetCheck((_no_column(checked, error),))
     except (UserError, OSError) as error:
         text = str(error) if isinstance(error, UserError) else error.strerror or str(error)
-        return DatasetCheck((problem_at(checked.document, NOT_THERE, ("data", "root"), text),))
+        at = ("data", "root" if checked.spec.data.metadata is None else "metadata")
+        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, text),))
     problems = (*listing.problems, *opened.problems)
     wrong = any(problem.blocks for problem in problems)
     return DatasetCheck(problems, None if wrong else opened.samples)
@@ -64,6 +72,14 @@ def _no_lists(checked: Checked) -> Iterator[Problem]:
         if why is not None:
             hint = f"name a {_KIND.get(field, 'text file')} below data.root ({data.root})"
             yield problem_at(document, NOT_THERE, ("data", field), f"{name} {why}", hint)
+
+
+def _no_column(checked: Checked, error: NoColumn) -> Problem:
+    """At the field that names the column."""
+    columns = [field for field in LISTS if field != "metadata"]
+    field = next(name for name in columns if getattr(checked.spec.data, name) == error.column)
+    hint = f"name the column in data.{field}"
+    return problem_at(checked.document, NOT_THERE, ("data", field), str(error), hint)
 
 
 _KIND = {"metadata": "table"}

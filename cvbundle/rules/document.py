@@ -12,6 +12,7 @@ from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
 from cvbundle.rules.every import all_rules
 from cvbundle.rules.rule import Finding, Rule, Subject
+from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.resolve import BY_MODEL, canonical, with_defaults, with_listed
@@ -66,8 +67,8 @@ def check_document(document: Document, base: FilePath) -> Checked:
             data = with_listed(data, base, name)
         except UserError as error:
             path = ("validation", name)
-            hint = "write a list, or the path of a text file"
-            problems.append(problem_at(document, NOT_THERE, path, str(error), hint))
+            hint, meant = _listed(document.at(path))
+            problems.append(problem_at(document, NOT_THERE, path, str(error), hint, meant))
             unknown.add(path)
     by_model = _defaults(model)
     data = with_defaults(data, by_model)
@@ -93,6 +94,15 @@ def check_document(document: Document, base: FilePath) -> Checked:
         tuple(in_order(problem for problem in problems if not _waived(problem, accepted))),
         structured.unsound,
     )
+
+
+def _listed(written: object) -> tuple[str, str | None]:
+    """What to write instead of a text file's path that is none: perhaps it was meant as the text.
+
+    A text has blanks in it, which few paths have.
+    """
+    meant = flow([written]) if isinstance(written, str) and " " in written else None
+    return f"write {meant or 'a list'}, or the path of a text file", meant
 
 
 def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:

@@ -598,3 +598,14 @@ def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
     slow = {"numpy", "PIL", "huggingface_hub", "rich", "jinja2", "safetensors", "tqdm"}
     training = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
     assert imported & (training | slow) == set()
+
+
+def test_a_column_that_a_table_lacks_is_named_at_the_field_that_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/list.csv").write_text("video,text\na.mp4,A cat.\n")
+    text = HEAD.replace("data}", "data, metadata: list.csv, caption_column: words}") + RUN
+    (found,) = in_file(tmp_path, text).problems
+    assert found.path == ("data", "caption_column")
+    assert found.message.endswith("list.csv has no column words: it has video, text")
+    (found,) = in_file(tmp_path, text.replace(", caption_column: words", "")).problems
+    assert found.hint == "name the column in data.caption_column"
