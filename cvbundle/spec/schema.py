@@ -203,7 +203,9 @@ class Data:
         metadata=about("Share of samples trained on the empty caption.", 0.0),
     )
     num_workers: int = field(
-        default=4, validator=ge(0), metadata=about("Loader processes for each training process.", 4)
+        default=4,
+        validator=ge(0),
+        metadata=about("Threads that make batches ahead, for each training process.", 4),
     )
     pin_memory: bool = field(
         default=True, metadata=about("Page-locked host memory, for faster copies to a GPU.", True)

@@ -4,13 +4,13 @@ Entries are shared by all bundles, written whole or not at all, and checked when
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from safetensors import SafetensorError, safe_open
 
 from cvbundle.digest import canonical_json, sha256_bytes
 from cvbundle.durable import write_bytes
@@ -18,6 +18,13 @@ from cvbundle.problems import UserError
 from cvbundle.training.tensors import safetensors_bytes
 
 _TENSOR = "encoding"
+_DTYPES = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "U8": torch.uint8,
+}
+"""The types of encodings, as safetensors names them."""
 
 
 @frozen
@@ -49,7 +56,8 @@ class EncodingCache:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensor = encoding.detach().contiguous().cpu()
-        metadata = {"key": key, "sha256": _tensor_digest(tensor)}
+        data = tensor.view(torch.uint8).numpy().data.cast("B")
+        metadata = {"key": key, "sha256": _digest(tensor.dtype, tensor.shape, data)}
         write_bytes(path, safetensors_bytes({_TENSOR: tensor}, metadata))
 
     def read(self, key: str) -> torch.Tensor:
@@ -60,14 +68,11 @@ class EncodingCache:
         """
         path = self.path(key)
         try:
-            with safe_open(path, framework="pt") as file:
-                tensor: torch.Tensor = file.get_tensor(_TENSOR)
-                metadata = file.metadata() or {}
+            content = bytearray(path.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{path} is gone: run again to encode it anew") from None
-        except SafetensorError:
-            tensor, metadata = torch.empty(0), {}
-        if metadata.get("key") != key or metadata.get("sha256") != _tensor_digest(tensor):
+        tensor = _parsed(content, key)
+        if tensor is None:
             path.unlink(missing_ok=True)
             raise UserError(f"{path} was damaged and is removed: run again to encode it anew")
         return tensor
@@ -78,6 +83,25 @@ def encoding_key(made_of: Mapping[str, Any]) -> str:
     return sha256_bytes(canonical_json(made_of))
 
 
-def _tensor_digest(tensor: torch.Tensor) -> str:
-    content = tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-    return sha256_bytes(f"{tensor.dtype} {list(tensor.shape)} ".encode() + content)
+def _parsed(content: bytearray, key: str) -> torch.Tensor | None:
+    """The tensor of an entry's file, in the same memory; None if it isn't what was written.
+
+    A step reads several entries, and this takes a third of the time of safetensors' `safe_open`.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        metadata, (begin, end) = header["__metadata__"], header[_TENSOR]["data_offsets"]
+        dtype, shape = _DTYPES[header[_TENSOR]["dtype"]], header[_TENSOR]["shape"]
+        data = memoryview(content)[8 + length :][begin:end]
+        if (metadata["key"], metadata["sha256"]) != (key, _digest(dtype, shape, data)):
+            return None
+        return torch.frombuffer(data, dtype=dtype).view(shape)
+    except (ValueError, KeyError, TypeError, RuntimeError):
+        return None
+
+
+def _digest(dtype: torch.dtype, shape: Sequence[int], data: memoryview) -> str:
+    digest = sha256(f"{dtype} {list(shape)} ".encode())
+    digest.update(data)
+    return digest.hexdigest()

@@ -7,11 +7,10 @@ itself, since the other rows of a batch could change its last bits.
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +22,11 @@ from cvbundle.digest import sha256_bytes
 from cvbundle.model.pin import component_digest
 from cvbundle.problems import UserError
 from cvbundle.training import components
+from cvbundle.training.ahead import made_ahead
 from cvbundle.training.cache import EncodingCache, encoding_key
 from cvbundle.training.job import Job
 
 Pixels = NDArray[np.uint8]
-T = TypeVar("T")
-R = TypeVar("R")
 
 _AHEAD = 2
 """Clips that are decoded while one is encoded."""
@@ -143,7 +141,7 @@ class Encoder:
             slicing=data.vae_slicing,
             decoder=False,
         )
-        for sample, pixels in _ahead(samples, self._decode):
+        for sample, pixels in made_ahead(samples, self._decode, threads=_AHEAD, ahead=_AHEAD):
             keys = self.keys(sample)
             self._cache.write(keys.clip, encode_pixels(pixels, vae))
             if keys.image is not None:
@@ -245,14 +243,3 @@ def _code(*parts: str | Callable[..., Any]) -> str:
         else:
             digest.update(inspect.getsource(part).encode())
     return digest.hexdigest()
-
-
-def _ahead(items: Sequence[T], work: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item with its result, made by threads that stay a few items ahead."""
-    with ThreadPoolExecutor(_AHEAD) as threads:
-        waiting = [threads.submit(work, item) for item in items[:_AHEAD]]
-        for index, item in enumerate(items):
-            result = waiting.pop(0).result()
-            if index + _AHEAD < len(items):
-                waiting.append(threads.submit(work, items[index + _AHEAD]))
-            yield item, result

@@ -61,12 +61,13 @@ class SampleOrder:
     def __init__(self, seed: int, size: int) -> None:
         self._seed = seed
         self._size = size
-        self._epoch = -1
-        self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._held: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
     def row(self, number: int) -> int:
         """The row of the sample with this number, both counted from 0."""
         epoch, position = divmod(number, self._size)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, epoch_order(self._seed, epoch, self._size)
-        return int(self._order[position])
+        # Taken and put back whole: threads may be in two epochs at once.
+        held = self._held
+        if held[0] != epoch:
+            held = self._held = (epoch, epoch_order(self._seed, epoch, self._size))
+        return int(held[1][position])

@@ -1,16 +1,13 @@
-"""The samples of a run, made ready by workers: latents, noise, timestep and caption of each."""
+"""The samples of a run: latents, noise, timestep and caption of each."""
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from cvbundle.model.architecture import Architecture
-from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
@@ -60,7 +57,7 @@ class Batch:
         )
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory; DataLoader calls this."""
+        """The same in page-locked memory."""
 
         def pinned(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.pin_memory()
@@ -77,7 +74,7 @@ class Batch:
 
 
 @frozen(kw_only=True)
-class SampleSource(Dataset[Batch]):
+class SampleSource:
     """The n-th sample of a run, for n without end: a function of the seed and n alone."""
 
     spec: Spec
@@ -109,13 +106,6 @@ class SampleSource(Dataset[Batch]):
             image=image,
             image_kept=kept,
         )
-
-    def __getitems__(self, numbers: Sequence[int]) -> "list[Batch] | UserError":
-        """The samples of a batch; an error is handed over, or a worker would wrap it up."""
-        try:
-            return [self[number] for number in numbers]
-        except UserError as error:
-            return error
 
     def fixed(self, row: int, timestep: int) -> Batch:
         """A row of the dataset at a timestep, always with the same noise: to evaluate on.
@@ -211,76 +201,18 @@ def _happens(spec: Spec, purpose: Purpose, number: int, share: float) -> bool:
     return share > 0 and float(stream(spec.training.seed, purpose, number).random()) < share
 
 
-def collate(samples: Sequence[Batch] | UserError) -> Batch | UserError:
-    """Several batches as one; an error stays one."""
-    if isinstance(samples, UserError):
-        return samples
+def joined(samples: Sequence[Batch]) -> Batch:
+    """Several batches as one."""
 
-    def joined(tensors: list[Tensor | None]) -> Any:
+    def together(tensors: list[Tensor | None]) -> Any:
         return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None])
 
     return Batch(
-        numbers=joined([sample.numbers for sample in samples]),
-        latents=joined([sample.latents for sample in samples]),
-        noise=joined([sample.noise for sample in samples]),
-        timesteps=joined([sample.timesteps for sample in samples]),
-        prompt=joined([sample.prompt for sample in samples]),
-        image=joined([sample.image for sample in samples]),
-        image_kept=joined([sample.image_kept for sample in samples]),
+        numbers=together([sample.numbers for sample in samples]),
+        latents=together([sample.latents for sample in samples]),
+        noise=together([sample.noise for sample in samples]),
+        timesteps=together([sample.timesteps for sample in samples]),
+        prompt=together([sample.prompt for sample in samples]),
+        image=together([sample.image for sample in samples]),
+        image_kept=together([sample.image_kept for sample in samples]),
     )
-
-
-def batch_numbers(
-    *, first_step: int, last_step: int, global_batch: int, batch: int, rank: int, world_size: int
-) -> Iterator[list[int]]:
-    """The sample numbers of a process's batches, from `first_step` (counted from 0) to the end.
-
-    A step's global batch is the next `global_batch` samples of the run, whatever the number of
-    processes: they take its batches in turn.
-    """
-    for step in range(first_step, last_step):
-        start = step * global_batch
-        for turn in range(start + rank * batch, start + global_batch, world_size * batch):
-            yield list(range(turn, turn + batch))
-
-
-def batches(source: SampleSource, numbers: Sequence[list[int]]) -> Iterator[Batch]:
-    """Batches in order, made ahead by the spec's workers.
-
-    Raises:
-        UserError: a sample can't be read, or a worker was killed.
-    """
-    data = source.spec.data
-    loader: DataLoader[Batch | UserError] = DataLoader(
-        source,
-        batch_sampler=numbers,
-        num_workers=data.num_workers,
-        collate_fn=collate,
-        pin_memory=data.pin_memory and torch.cuda.is_available(),
-        worker_init_fn=_leave_signals_to_the_trainer,
-        # A generator of its own: the loader must not draw from torch's.
-        generator=torch.Generator(),
-    )
-    waiting = iter(loader)
-    while True:
-        try:
-            batch = next(waiting)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            # torch/utils/data/dataloader.py, `_try_get_data`, and its handler of SIGCHLD.
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            raise UserError(
-                "a process that reads samples was killed, maybe for its memory: "
-                "lower data.num_workers; run again to go on from the last checkpoint"
-            ) from None
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
-
-
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """A signal to all processes of a job stops the trainer, which then ends its workers."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

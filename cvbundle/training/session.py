@@ -3,16 +3,22 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from attrs import define
+from attrs import define, evolve
 
+from cvbundle.bundle.encodings import entries_folder
+from cvbundle.bundle.runs import Choice
+from cvbundle.cache_folder import cache_folder
 from cvbundle.problems import UserError
+from cvbundle.training import components
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
-from cvbundle.training.job import Job
-from cvbundle.training.processes import Agreement
+from cvbundle.training.job import Device, Job, read_job
+from cvbundle.training.metrics import trackers_folder
+from cvbundle.training.processes import Agreement, start_processes, take_run_folder
 from cvbundle.training.progress import Reporter
 from cvbundle.training.record import Record
 
@@ -97,3 +103,38 @@ class Session:
             return None
         kind, *arguments = told[0]
         return kind(*arguments)
+
+
+@contextmanager
+def open_session(
+    bundle: Path, choice: Choice, device: Device, world_size: int, stop: threading.Event
+) -> Iterator[Session]:
+    """This process's part of a bundle's run, whose folder it holds while the block runs.
+
+    Raises:
+        UserError: something on this machine is not as the bundle needs it.
+    """
+    torch.use_deterministic_algorithms(True)
+    components.quiet()
+    job = read_job(bundle, bundle, device, world_size)
+    accelerator = start_processes(job)
+    folder, lock = take_run_folder(job, choice, accelerator)
+    job = evolve(job, run=folder)
+    accelerator.project_configuration.logging_dir = str(trackers_folder(folder))
+    reporter = Reporter(folder, speaks=accelerator.is_main_process)
+    cache = EncodingCache(entries_folder(cache_folder()))
+    try:
+        yield Session(
+            job=job,
+            accelerator=accelerator,
+            reporter=reporter,
+            record=Record(folder, bundle=bundle.name),
+            cache=cache,
+            encoder=Encoder(job, cache),
+            stop=stop,
+            agreement=Agreement(world_size),
+        )
+    finally:
+        reporter.close()
+        if lock is not None:
+            lock.release()

@@ -7,35 +7,29 @@ clips are encoded and the VAE is let go, then the transformer is loaded.
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from attrs import evolve
 
-from cvbundle.bundle.encodings import entries_folder
 from cvbundle.bundle.environment import drift, locked_versions
 from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_METRICS
 from cvbundle.bundle.runs import Choice
-from cvbundle.cache_folder import cache_folder
 from cvbundle.problems import UserError
-from cvbundle.training import checkpoint, components
-from cvbundle.training.cache import EncodingCache
+from cvbundle.training import checkpoint, loader
 from cvbundle.training.card import model_card
-from cvbundle.training.encode import Encoder
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
-from cvbundle.training.job import Device, read_job
+from cvbundle.training.job import Device
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.metrics import Metrics, read_metrics, start_trackers, trackers_folder
-from cvbundle.training.processes import Agreement, start_processes, take_run_folder
-from cvbundle.training.progress import Reporter
+from cvbundle.training.metrics import Metrics, read_metrics, start_trackers
 from cvbundle.training.record import Record
-from cvbundle.training.samples import SampleSource, batch_numbers, batches, sample_source
-from cvbundle.training.session import FailedAlone, Session, Stopped
+from cvbundle.training.samples import Batch, SampleSource, sample_source
+from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
 from cvbundle.training.validate import averaged, validate
 
 T = TypeVar("T")
@@ -50,36 +44,12 @@ def train(
         UserError: something on this machine is not as the bundle needs it.
         Stopped: `stop` was set; the state is saved.
     """
-    torch.use_deterministic_algorithms(True)
-    components.quiet()
-    job = read_job(bundle, bundle, device, world_size)
-    accelerator = start_processes(job)
-    folder, lock = take_run_folder(job, choice, accelerator)
-    job = evolve(job, run=folder)
-    accelerator.project_configuration.logging_dir = str(trackers_folder(folder))
-    reporter = Reporter(folder, speaks=accelerator.is_main_process)
-    record = Record(folder, bundle=bundle.name)
-    cache = EncodingCache(entries_folder(cache_folder()))
-    session = Session(
-        job=job,
-        accelerator=accelerator,
-        reporter=reporter,
-        record=record,
-        cache=cache,
-        encoder=Encoder(job, cache),
-        stop=stop,
-        agreement=Agreement(world_size),
-    )
-    try:
-        if record.data.get("status") == "complete":
-            reporter.say(f"run {folder.name} is complete")
+    with open_session(bundle, choice, device, world_size, stop) as session:
+        if session.record.data.get("status") == "complete":
+            session.reporter.say(f"run {session.job.run.name} is complete")
         else:
             _attempt(session)
-    finally:
-        reporter.close()
-        if lock is not None:
-            lock.release()
-    return folder
+        return session.job.run
 
 
 def _attempt(session: Session) -> None:
@@ -128,7 +98,8 @@ def _train(session: Session) -> dict[str, Any]:
     if job.spec.tracking.report_to:
         start_trackers(session.accelerator, job.spec, job.run, trainer.step)
     try:
-        _loop(session, trainer, metrics)
+        for _ in run_steps(session, trainer, metrics):
+            pass
         with session.together():
             result = _export(session, trainer) if session.leads else {}
     finally:
@@ -139,13 +110,20 @@ def _train(session: Session) -> dict[str, Any]:
     return result
 
 
-def _loop(session: Session, trainer: Trainer, metrics: Metrics | None) -> None:
-    """The steps, with a checkpoint and a validation wherever one is due."""
+def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> Iterator[None]:
+    """The steps, with a checkpoint and a validation wherever one is due; yields after each step.
+
+    Raises:
+        Stopped: the run was asked to stop; the state is saved.
+    """
     job, spec = session.job, session.job.spec
     source = sample_source(job, session.cache, session.encoder)
     validate(session, trainer, source)
-    with session.reporter.phase("training", job.total_steps, trainer.step) as bar:
-        steps = trainer.steps(_batches(session, trainer.step, source))
+    with (
+        closing(_batches(session, trainer.step, source)) as batches,
+        session.reporter.phase("training", job.total_steps, trainer.step) as bar,
+    ):
+        steps = trainer.steps(batches)
         for rows in _timed(steps, session.record, "train"):
             if metrics is not None:
                 metrics.write(rows)
@@ -162,24 +140,23 @@ def _loop(session: Session, trainer: Trainer, metrics: Metrics | None) -> None:
                     _save(session, trainer)
             if due:
                 validate(session, trainer, source)
+            yield
     if trainer.step < job.total_steps:
         raise Stopped(f"after step {trainer.step}")
 
 
-def _batches(session: Session, first_step: int, source: SampleSource) -> Iterator[Any]:
+def _batches(session: Session, first_step: int, source: SampleSource) -> Generator[Batch]:
     job = session.job
-    numbers = list(
-        batch_numbers(
-            first_step=first_step,
-            last_step=job.total_steps,
-            global_batch=job.spec.global_batch,
-            batch=job.spec.training.batch_size,
-            rank=session.accelerator.process_index,
-            world_size=job.world_size,
-        )
+    numbers = loader.batch_numbers(
+        first_step=first_step,
+        last_step=job.total_steps,
+        global_batch=job.spec.global_batch,
+        batch=job.spec.training.batch_size,
+        rank=session.accelerator.process_index,
+        world_size=job.world_size,
     )
     try:
-        yield from batches(source, numbers)
+        yield from loader.batches(source, numbers, session.device)
     except UserError as error:
         if job.world_size == 1:
             raise

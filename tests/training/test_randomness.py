@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cvbundle.training.loader import batch_numbers
 from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream, torch_seed
-from cvbundle.training.samples import batch_numbers
 
 seeds = st.integers(0, 2**64 - 1)
 numbers = st.integers(0, 2**40)

@@ -1,0 +1,146 @@
+"""A training step beside a bare loop of the same forward, backward, clip and optimizer step.
+
+`OMP_NUM_THREADS=1 python -m benchmarks.step [ROUNDS]` trains two bundles, the smallest tiny model's
+and a larger one's whose step takes at least 0.2 s. In each round ours makes some steps through
+`run_steps` (loader, metrics, log, tracker and all), then the bare loop makes as many with batches
+that it has ready. What counts is the median of the rounds' ratios of median steps; wanted is at
+most 1.10 for the smallest model and 1.03 for the larger one.
+"""
+
+import itertools
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from attrs import frozen
+from diffusers import CogVideoXTransformer3DModel
+
+from cvbundle.bundle.build import compile_file
+from cvbundle.demo import write_demo
+from cvbundle.training import components
+from cvbundle.training.fill import fill_cache
+from cvbundle.training.load import load_trainer
+from cvbundle.training.loop import Trainer
+from cvbundle.training.samples import joined, sample_source
+from cvbundle.training.session import Session, open_session
+from cvbundle.training.train import run_steps
+from cvbundle.training.weights import make_trainable
+
+_SETTINGS = (
+    "training.steps=1000000",
+    "checkpointing.steps=500000",
+    "validation.steps=1000000",
+    "data.num_workers=1",
+)
+
+
+@frozen(kw_only=True)
+class Case:
+    """A model and how many of its steps make a round."""
+
+    name: str
+    layers: int
+    heads: int
+    resolution: str
+    steps: int
+    target: float
+
+
+CASES = (
+    Case(name="smallest", layers=2, heads=2, resolution="9x64x96", steps=60, target=1.10),
+    Case(name="larger", layers=8, heads=6, resolution="9x64x96", steps=10, target=1.03),
+)
+
+
+def main(rounds: int) -> int:
+    """Print the median step of both loops and their ratio, by model; 1 where a target is missed."""
+    torch.set_num_threads(1)
+    missed = 0
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as name:
+            pairs = _measure(Path(name), case, rounds)
+        ours, bare = (1000 * median(column) for column in zip(*pairs, strict=True))
+        ratio = median(one / other for one, other in pairs)
+        missed |= ratio > case.target
+        print(
+            f"{case.name}: ours {ours:.2f} ms, bare {bare:.2f} ms, median ratio {ratio:.3f} "
+            f"(wanted at most {case.target})",
+            flush=True,
+        )
+    return missed
+
+
+def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]:
+    """The median seconds of a step, ours and bare, of each round."""
+    os.environ["CVBUNDLE_CACHE"] = str(folder / "cache")
+    spec = write_demo(folder / "demo", "cogvideox-2b", "lora").spec
+    _put_transformer(folder / "demo/model/transformer", case)
+    settings = (*_SETTINGS, f"data.resolution={case.resolution}")
+    bundle = compile_file(spec, folder / "bundles", settings=settings).only.bundle
+    with open_session(bundle, "fresh", "cpu", 1, threading.Event()) as session:
+        session.record.start()
+        fill_cache(session)
+        trainer = load_trainer(session)
+        ours, bare = run_steps(session, trainer, None), _bare_steps(session, trainer)
+        _seconds(ours, case.steps), _seconds(bare, case.steps)
+        return [(_seconds(ours, case.steps), _seconds(bare, case.steps)) for _ in range(rounds)]
+
+
+def _put_transformer(folder: Path, case: Case) -> None:
+    """The demo's transformer with as many layers and heads as the case wants."""
+    config = dict(CogVideoXTransformer3DModel.load_config(folder))
+    config |= {"num_layers": case.layers, "num_attention_heads": case.heads}
+    torch.manual_seed(0)
+    CogVideoXTransformer3DModel.from_config(config).save_pretrained(folder)
+
+
+def _seconds(steps: Iterator[None], number: int) -> float:
+    """The median seconds of so many steps."""
+    spent = []
+    for _ in range(number):
+        began = time.perf_counter()
+        next(steps)
+        spent.append(time.perf_counter() - began)
+    return median(spent)
+
+
+def _bare_steps(session: Session, trainer: Trainer) -> Iterator[None]:
+    """What anyone would write by hand, over batches that are there already."""
+    job = session.job
+    transformer = components.load_transformer(job.model_folder, torch.float32)
+    trained = list(make_trainable(transformer, job.spec).values())
+    transformer.train()
+    optimizer = torch.optim.AdamW(trained, lr=job.spec.training.learning_rate, fused=True)
+    source = sample_source(job, session.cache, session.encoder)
+    size = job.spec.training.batch_size
+    ready = [joined([source[n * size + one] for one in range(size)]) for n in range(8)]
+    alphas = components.load_scheduler(job.model_folder).alphas_cumprod.float()
+    for batch in itertools.cycle(ready):
+        signal, noise = (
+            table[batch.timesteps].view(-1, 1, 1, 1, 1)
+            for table in (alphas.sqrt(), (1 - alphas).sqrt())
+        )
+        noisy = signal * batch.latents + noise * batch.noise
+        velocity = transformer(
+            hidden_states=noisy,
+            encoder_hidden_states=batch.prompt,
+            timestep=batch.timesteps,
+            return_dict=False,
+        )[0]
+        target = signal * batch.noise - noise * batch.latents
+        loss = torch.nn.functional.mse_loss(velocity, target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(int((sys.argv[1:] or ["15"])[0])))
