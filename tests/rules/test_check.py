@@ -458,6 +458,28 @@ def test_both_lists_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
     assert [p.message for p in found] == ["prompts.txt is not there", "videos.txt is not there"]
 
 
+def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
+    (eight_clips / "data/3.mp4").unlink()
+    pipe(eight_clips / "data/3.mp4")
+    spec = eight_clips / "spec.yaml"
+    spec.write_text(HEAD + RUN)
+    for open_clips in (False, True):
+        found = check_file(spec, open_clips=open_clips).problems
+        missing = [problem for problem in found if problem.rule == "clip-missing"]
+        assert [(p.place.line, p.message) for p in missing] == [(4, "3.mp4 is not a file")]
+
+
+def test_a_model_whose_config_is_a_pipe_is_named(tmp_path: Path) -> None:
+    known = card("cogvideox-2b")
+    assert known is not None
+    write_configs(tmp_path / "model", known.architecture)
+    config = tmp_path / "model/transformer/config.json"
+    config.unlink()
+    pipe(config)
+    (found,) = check_text(text_of({"model.path": "model"}), tmp_path).problems
+    assert (found.path, found.message) == (("model", "path"), f"{config}: is not a config file")
+
+
 def test_prompts_and_images_that_are_pipes_are_told(tmp_path: Path) -> None:
     pipe(tmp_path / "pipe")
     text = I2V + RUN + "validation: {steps: 200, prompts: pipe, images: pipe}\n"
