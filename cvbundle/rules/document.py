@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from attrs import frozen
 
+from cvbundle.model.catalog import hub_id_like
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import Path, Problem, Severity, UserError
@@ -67,7 +68,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
             data = with_listed(data, base, name)
         except UserError as error:
             path = ("validation", name)
-            hint, meant = _listed(document.at(path))
+            hint, meant = _listed(name, document.at(path))
             problems.append(problem_at(document, NOT_THERE, path, str(error), hint, meant))
             unknown.add(path)
     by_model = _defaults(model)
@@ -96,12 +97,15 @@ def check_document(document: Document, base: FilePath) -> Checked:
     )
 
 
-def _listed(written: object) -> tuple[str, str | None]:
-    """What to write instead of a text file's path that is none: perhaps it was meant as the text.
+def _listed(name: str, written: object) -> tuple[str, str | None]:
+    """What to write instead of a text file's path that is none: perhaps a list of one was meant.
 
-    A text has blanks in it, which few paths have.
+    A prompt has blanks in it, which few paths have; an image is no text file.
     """
-    meant = flow([written]) if isinstance(written, str) and " " in written else None
+    meant = None
+    if isinstance(written, str):
+        is_image = name == "images" and FilePath(written).suffix not in ("", ".txt")
+        meant = flow([written]) if " " in written or is_image else None
     return f"write {meant or 'a list'}, or the path of a text file", meant
 
 
@@ -169,8 +173,10 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
         ), None
     except UserError as error:
         at = ("model", "path")
+        near = hub_id_like(path)
         hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
-        return None, problem_at(document, NOT_THERE, at, str(error), hint)
+        hint = f"write {near}" if near else hint
+        return None, problem_at(document, NOT_THERE, at, str(error), hint, near)
 
 
 def _revision_of_folder(document: Document) -> Iterator[Problem]:

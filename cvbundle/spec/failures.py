@@ -244,8 +244,13 @@ def _described(value: object) -> str:
 def _right_type(cause: WrongType, path: Path) -> str | None:
     """The same value, written as the type that is wanted; None where it can't be."""
     value, expected = cause.value, cause.expected
-    if expected == "a section" and isinstance(value, str):
+    if expected == "a section":
         return _as_section(value, path)
+    if expected.startswith("frames") and isinstance(value, str):
+        sizes = _SIZES.fullmatch(value.strip())
+        return "x".join(sizes.groups()) if sizes else None
+    if path == ("tracking", "report_to") and value == "none":
+        return "[]"
     if "list" in expected and isinstance(value, str) and value:
         return flow([part for part in re.split(r"[,\s]+", value) if part])
     if "text" in expected and isinstance(value, bool | int | float):
@@ -271,7 +276,16 @@ _ESSENCE = {
 """The field of a section that its value is, where others have a single value."""
 
 
-def _as_section(value: str, path: Path) -> str | None:
+_SIZES = re.compile(r"(\d{1,6})\s*[xX×*,]\s*(\d{1,6})\s*[xX×*,]\s*(\d{1,6})", re.ASCII)
+"""A resolution as people write it."""
+
+
+def _as_section(value: object, path: Path) -> str | None:
+    if value is None:
+        example = _section_example(path)
+        return flow(example) if example else None
+    if not isinstance(value, str):
+        return None
     name = _ESSENCE.get(dotted(path))
     if name is None or not value:
         return None

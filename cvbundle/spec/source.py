@@ -184,7 +184,7 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
-            self._problem("yaml-syntax", place, message, self._advice(place, message))
+            self._problem("yaml-syntax", place, message, self._advice(place, error))
             self._broken_off()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
@@ -192,8 +192,10 @@ class _Reader:
             self._problem("yaml-syntax", place, message, "remove it")
             self._broken_off()
 
-    def _advice(self, place: Place, message: str) -> str:
+    def _advice(self, place: Place, error: yaml.MarkedYAMLError) -> str:
         """What to do about a syntax error: the parser's words say what it met, not why."""
+        context, message = str(error.context), f"{error.context} {error.problem}"
+        begun = f" of line {error.context_mark.line + 1}" if error.context_mark else ""
         here = place.text[place.column - 1 :]
         if "\t" in place.text[: place.column]:
             return "indent with blanks: YAML allows no tabs there"
@@ -201,6 +203,12 @@ class _Reader:
             return "a text that begins with such a sign needs quotes around it"
         if "mapping values are not allowed" in message:
             return 'indent it like the lines beside it, or put a text with ": " in it in quotes'
+        if "unknown escape character" in message:
+            return "write a backslash twice, or the text in single quotes"
+        if "quoted scalar" in context:
+            return f"close the quote{begun}"
+        if "flow mapping" in context or "flow sequence" in context:
+            return f"put a comma, or close the bracket{begun}"
         if "expected <block end>" in message:
             return "indent it like the lines beside it"
         return "not YAML from here on"

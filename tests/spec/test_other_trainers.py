@@ -89,6 +89,45 @@ def test_a_single_value_is_written_as_the_section_or_list_that_it_was_to_be(
     assert check_text(text_of({}) + mended + "\n").problems == ()
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "CogVideoX-2b",
+        "https://huggingface.co/THUDM/CogVideoX-2b",
+        "THUDM/CogVideoX-2B-T2V",
+        "thudm/CogVideo-2b",
+    ],
+)
+def test_a_model_that_is_nearly_named_gets_its_hub_id(written: str) -> None:
+    (problem,) = check_text(text_of({"model.path": written})).problems
+    assert problem.replacement == "THUDM/CogVideoX-2b"
+
+
+@pytest.mark.parametrize("written", ["./CogVideoX-2b", "me/CogVideoX-2b", "Wan-AI/Wan2.1-T2V-14B"])
+def test_a_model_of_ones_own_is_not_taken_for_another(written: str) -> None:
+    (problem,) = check_text(text_of({"model.path": written})).problems
+    assert problem.path == ("model", "path")
+    assert problem.replacement is None
+
+
+@pytest.mark.parametrize("written", ["49 x 480 x 720", "49X480X720", "49*480*720", "49,480,720"])
+def test_a_resolution_in_other_signs_is_written_in_ours(written: str) -> None:
+    (problem,) = check_text(text_of({"data.resolution": written})).problems
+    assert problem.replacement == "49x480x720"
+
+
+def test_a_section_of_nothing_gets_what_it_must_have() -> None:
+    problems = check_text("cvbundle: 1\nname: x\nmodel:\ndata:\ntraining: {steps: 1000}\n").problems
+    assert [problem.hint for problem in problems] == [
+        "write {path: THUDM/CogVideoX-2b}",
+        "write {root: data}",
+    ]
+
+
+def test_no_tracker_is_an_empty_list() -> None:
+    assert found("tracking: {report_to: none}").replacement == "[]"
+
+
 def test_a_name_is_made_of_the_letters_that_it_has() -> None:
     (problem,) = check_text(text_of({"name": "My LoRA, v2!"})).problems
     assert problem.replacement == "my-lora-v2"
@@ -112,6 +151,17 @@ def test_one_value_mends_frames_and_size_together() -> None:
     assert [problem.replacement for problem in problems] == ["49x480x720"] * 2
 
 
+def test_an_image_in_the_place_of_a_list_is_written_as_one() -> None:
+    changes = {
+        "model.path": "THUDM/CogVideoX-5b-I2V",
+        "validation.steps": 200,
+        "validation.prompts": ["A cat."],
+        "validation.images": "gone.png",
+    }
+    (problem,) = check_text(text_of(changes)).problems
+    assert problem.replacement == "[gone.png]"
+
+
 def test_a_prompt_in_the_place_of_a_list_is_written_as_one() -> None:
     problem = found("validation: {steps: 200, prompts: A cat walks.}")
     assert problem.replacement == '["A cat walks."]'
@@ -125,6 +175,10 @@ def test_a_prompt_in_the_place_of_a_list_is_written_as_one() -> None:
         ("output:\n\tdir: runs", "indent with blanks"),
         ("output:\n  dir: runs\n   b: c", "indent it like"),
         ("validation:\n  steps: 200\n  prompts:\n  - A cat: it walks.", "quotes"),
+        ('data: {root: "C:\\data"}', "a backslash twice"),
+        ('data: {root: "data}', "close the quote of line 2"),
+        ("data: {root: data\nname: x", "close the bracket of line 2"),
+        ("lora: {target_modules: [to_q, to_k}", "close the bracket of line 2"),
     ],
 )
 def test_a_syntax_error_says_what_to_do(text: str, hint: str) -> None:
