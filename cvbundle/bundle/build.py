@@ -32,8 +32,9 @@ from cvbundle.model.memory import MemoryEstimate, estimate
 from cvbundle.problems import Place, Problem, ProblemsFound, UserError
 from cvbundle.rules.check import Checked, check_document, in_order
 from cvbundle.rules.points import merged
+from cvbundle.spec.file import read_file
 from cvbundle.spec.overrides import override, with_value
-from cvbundle.spec.source import MAX_BYTES, Document, read
+from cvbundle.spec.source import Document
 from cvbundle.spec.sweep import Point, points
 
 
@@ -90,12 +91,8 @@ def compile_file(
         ProblemsFound: the spec or the data can't be used.
         UserError: something on this machine is missing.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: name a spec file") from None
-    document = override(read(content, str(path)), settings)
+    file = read_file(path)
+    document = override(file.document, settings)
     if data_root is not None:
         document = _told(
             document, "data", "root", "--data-root", str(expanded(data_root).absolute())
@@ -105,11 +102,11 @@ def compile_file(
         where = str(folder.absolute()) if folder.is_dir() else model_path
         document = _told(document, "model", "path", "--model-path", where)
     out = expanded(out)
-    checked = [(point, check_document(point.document, path.parent)) for point in points(document)]
+    checked = [(point, check_document(point.document, file.base)) for point in points(document)]
     found = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
     if any(problem.blocks for problem in found):
         raise ProblemsFound(found)
-    return _compile(checked, found, out, content, scanning or Scanning())
+    return _compile(checked, found, out, file.content, scanning or Scanning())
 
 
 def _told(document: Document, section: str, name: str, option: str, value: str) -> Document:

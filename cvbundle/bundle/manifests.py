@@ -12,7 +12,7 @@ from cvbundle.dataset.tokens import token_limit
 from cvbundle.dataset.writing import Summary
 from cvbundle.expand import expanded
 from cvbundle.problems import Problem, ProblemsFound, Severity, UserError
-from cvbundle.rules.check import Checked, accept, dataset_problems
+from cvbundle.rules.check import Checked, accept, check_dataset, length_problems
 
 
 @frozen(kw_only=True)
@@ -49,13 +49,15 @@ class Manifests:
         """The manifest of a spec whose own problems are `before`.
 
         Raises:
-            ProblemsFound: a clip, a list or a caption can't be used.
+            ProblemsFound: a clip, a list or a caption can't be used, or the run is too short.
         """
         assert checked.model is not None
         key = (checked.spec.data, checked.spec.model.type, checked.model.prompt_tokens)
         if key not in self._written:
             self._written[key] = self._write(checked, before)
-        return self._written[key]
+        manifest = self._written[key]
+        self._tell(length_problems(checked, manifest.samples), before)
+        return manifest
 
     def _write(self, checked: Checked, before: tuple[Problem, ...]) -> Manifest:
         folder = self._folder / str(len(self._written))
@@ -65,7 +67,7 @@ class Manifests:
             summary = self._scan(checked, dataset, skipped)
         except UserError:
             # Most of what a list can be lacks a place only here.
-            placed = accept(dataset_problems(checked, open_clips=False), checked.spec)
+            placed = accept(check_dataset(checked, open_clips=False).problems, checked.spec)
             if any(problem.blocks for problem in placed):
                 raise ProblemsFound((*before, *placed)) from None
             raise
@@ -76,10 +78,14 @@ class Manifests:
             place = checked.document.place(at)
             none = Problem("clip-missing", Severity.ERROR, place, message, "add clips", at)
             found = (*found, none)
+        self._tell(found, before)
+        return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples)
+
+    def _tell(self, found: tuple[Problem, ...], before: tuple[Problem, ...]) -> None:
+        """Keep warnings for the end; anything else is the end."""
         if any(problem.blocks for problem in found):
             raise ProblemsFound((*before, *found))
         self.warnings += tuple(problem for problem in found if problem not in self.warnings)
-        return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples)
 
     def _scan(self, checked: Checked, dataset: Path, skipped: Path) -> Summary:
         assert checked.model is not None

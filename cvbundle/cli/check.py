@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from cvbundle.cli.report import report
+from cvbundle.problems import UserError
 from cvbundle.rules.check import check_file
 
 
 @click.command("check")
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a field.")
 @click.option("--data", "open_clips", is_flag=True, help="Open every clip, too.")
 @click.option(
@@ -25,7 +26,7 @@ from cvbundle.rules.check import check_file
 def command(
     spec: Path, settings: tuple[str, ...], open_clips: bool, style: str, fix: bool, yes: bool
 ) -> int:
-    """Say everything that is wrong with SPEC."""
+    """Say everything that is wrong with SPEC, a file or - for standard input."""
     if yes and not fix:
         raise click.UsageError("--yes is for --fix")
     if fix:
@@ -33,7 +34,7 @@ def command(
     checked = check_file(spec, settings, open_clips=open_clips)
     report(checked.problems, style)
     if style == "text" and not checked.problems:
-        click.echo(f"{spec}: no problems")
+        click.echo(f"{checked.document.file}: no problems")
     return 1 if checked.blocked else 0
 
 
@@ -44,7 +45,10 @@ def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
 
     from cvbundle.rules.fix import plan_fix
 
-    plan = plan_fix(spec, settings)
+    try:
+        plan = plan_fix(spec, settings)
+    except UserError as error:
+        raise click.UsageError(str(error)) from None
     if not plan.changes:
         click.echo(f"{spec}: no hint offers a value that can be written", err=True)
         return

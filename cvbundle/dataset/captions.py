@@ -83,13 +83,20 @@ def read_beside(root: Path, clips: Texts, column: str) -> CaptionsBeside:
         text = ""
         try:
             if PurePosixPath(clip).name:
-                text = (root / caption_path(clip, suffix)).read_text("utf-8-sig")
+                text = _read(root / caption_path(clip, suffix))
         except OSError as error:
             unread[row] = error.strerror or "no such file"
         except ValueError:
             unread[row] = "not UTF-8 text"
         texts.append(" ".join(text.split("\n")).strip())
     return CaptionsBeside(column, texts, clips, root, suffix, unread)
+
+
+def _read(path: Path) -> str:
+    if not path.is_file() and path.exists():
+        # A pipe would be waited for.
+        raise OSError(None, "not a file")
+    return path.read_text("utf-8-sig")
 
 
 def caption_problems(

@@ -53,7 +53,7 @@ def _open(file: File, known: Identity, depth: Depth) -> Seen:
     path = Path(file.path)
     try:
         seen = probe_image(path) if file.is_image else probe(path, depth)
-        size, changed, _ = identity_of(path.stat())
+        size, changed, _, _ = identity_of(path.stat())
     except BadClip as error:
         return error
     except OSError as error:

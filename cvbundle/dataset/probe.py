@@ -23,7 +23,7 @@ from cvbundle.dataset.container import HEAD, BadClip, container_format
 from cvbundle.dataset.ending import stated_size
 from cvbundle.dataset.frames import displayed_size
 from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_picture
-from cvbundle.dataset.identity import identity_of
+from cvbundle.dataset.identity import identity_of, same_content
 from cvbundle.dataset.nal import Look
 from cvbundle.dataset.packets import Packets, read_packets
 from cvbundle.dataset.turning import is_plain
@@ -93,7 +93,7 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
         raise BadClip("clip-unreadable", reason, lasting=False) from None
-    if identity_of(before) != identity_of(after):
+    if not same_content(identity_of(before), identity_of(after)):
         raise BadClip("clip-unreadable", "changed while it was read", lasting=False)
     return probed
 

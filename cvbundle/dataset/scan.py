@@ -195,7 +195,7 @@ class _Opener:
             group.seen.update(
                 (file.path, seen) for file, seen in zip(task.work.files, results, strict=True)
             )
-            self.progress.advance(len(task.work.files), sum(size for size, _, _ in task.work.known))
+            self.progress.advance(len(task.work.files), sum(known[0] for known in task.work.known))
         self._keep(group)
         return self._pending.popleft()
 

@@ -1,9 +1,9 @@
 """What clips held when they were last opened, so that unchanged ones needn't be opened again.
 
 One SQLite file in the user's cache folder, shared by all processes. A row is believed only where
-path, size, time of change and inode of the file are the same, and the code that judged it. Nothing
-is lost with the cache: one that can't be used is made anew, and where none can be made, every clip
-is opened.
+path, size, inode and both times of change (of content, and of permissions and names) of the file
+are the same, and the code that judged it. Nothing is lost with the cache: one that can't be used is
+made anew, and where none can be made, every clip is opened.
 """
 
 import contextlib
@@ -23,9 +23,12 @@ from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.opening import Seen
 from cvbundle.dataset.probe import Facts, Probed
 
-_TABLE = """CREATE TABLE IF NOT EXISTS files (
-    path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, digest TEXT, facts TEXT
+_TABLE = """CREATE TABLE IF NOT EXISTS seen (
+    path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, status INT, digest TEXT,
+    facts TEXT
 ) WITHOUT ROWID"""
+_FORMER = "DROP TABLE IF EXISTS files"
+"""The table before it had a status."""
 _BUSY_SECONDS = 10.0
 _AT_ONCE = 500
 """Rows to a query: SQLite may be built for no more than 999 variables in one."""
@@ -44,16 +47,16 @@ class ScanCache:
         paths = list(files)
         for start in range(0, len(paths), _AT_ONCE):
             part = {os.fsencode(path): path for path in paths[start : start + _AT_ONCE]}
-            for key, size, changed, inode, digest, facts in self._rows(list(part)):
+            for key, size, changed, inode, status, digest, facts in self._rows(list(part)):
                 path = part[key]
-                if files[path] == (size, changed, inode):
+                if files[path] == (size, changed, inode, status):
                     found[path] = _seen(digest, size, facts)
         return found
 
-    def _rows(self, keys: list[bytes]) -> list[tuple[bytes, int, int, int, str, str]]:
+    def _rows(self, keys: list[bytes]) -> list[tuple[bytes, int, int, int, int, str, str]]:
         marks = ",".join("?" * len(keys))
         query = (
-            "SELECT path, size, changed, inode, digest, facts FROM files "
+            "SELECT path, size, changed, inode, status, digest, facts FROM seen "
             f"WHERE version = ? AND path IN ({marks})"
         )
         try:
@@ -71,7 +74,7 @@ class ScanCache:
         ]
         # What can't be written now is only opened again the next time.
         with contextlib.suppress(sqlite3.Error), self._database:
-            self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany("REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _columns(seen: Seen) -> tuple[str, str]:
@@ -134,7 +137,8 @@ def _connect(name: str) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
-        database.execute("SELECT version, inode, digest, facts FROM files LIMIT 1")
+        database.execute(_FORMER)
+        database.execute("SELECT version, status, digest, facts FROM seen LIMIT 1")
     except BaseException:
         database.close()
         raise

@@ -58,6 +58,8 @@ def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth)
         else [data.video_column, data.caption_column, data.image_column]
     )
     lists = [root / name for name in names if name is not None]
+    if not all(path.is_file() for path in lists):
+        return None  # told when they are read; a pipe would be waited for
     code = sorted(Path(__file__).parent.glob("*.py"))
     try:
         digests = [sha256_file(path) for path in (*code, *lists)]
@@ -97,11 +99,17 @@ def _copy(source: Path, target: Path) -> None:
 def _unchanged(paths: bytes, packed: bytes) -> bool:
     states = iter(array("Q", packed))
     look = os.stat
-    for path, size, changed, inode in zip(
-        paths.split(b"\0")[:-1], states, states, states, strict=True
+    for path, size, changed, inode, status in zip(
+        paths.split(b"\0")[:-1], states, states, states, states, strict=True
     ):
         now = look(path)
-        if now.st_size != size or now.st_mtime_ns != changed or now.st_ino != inode:
+        # `identity_of`, without a tuple for each of a million files.
+        if (
+            now.st_size != size
+            or now.st_mtime_ns != changed
+            or now.st_ino != inode
+            or now.st_ctime_ns != status
+        ):
             return False
     return True
 

@@ -75,12 +75,19 @@ def read_table(path: Path, names: Sequence[str]) -> list[Column]:
 
 
 def _text(path: Path) -> str:
+    _require_file(path)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
+
+
+def _require_file(path: Path) -> None:
+    """A pipe would be waited for, and a device may never end."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file")
 
 
 _Rows = Iterator[tuple[int, list[str]]]
@@ -110,12 +117,18 @@ def _separated(path: Path, names: Sequence[str]) -> _Rows:
 
 def _place(path: Path, head: list[str], name: str) -> int:
     if head.count(name) != 1:
-        raise _no_column(path, name, head)
+        raise NoColumn(path, name, head)
     return head.index(name)
 
 
-def _no_column(path: Path, name: str, there: Sequence[str]) -> UserError:
-    return UserError(f"{path} has no one column {name}: it has {', '.join(map(str, there))}")
+class NoColumn(UserError):
+    """A table lacks a column, or has it twice."""
+
+    def __init__(self, path: Path, column: str, there: Sequence[str]) -> None:
+        self.column = column
+        times = there.count(column)
+        what = f"has {times} columns {column}" if times else f"has no column {column}"
+        super().__init__(f"{path} {what}: it has {', '.join(there) or 'none'}")
 
 
 def _json_lines(path: Path, names: Sequence[str]) -> _Rows:
@@ -157,12 +170,13 @@ def _parquet(path: Path, names: Sequence[str]) -> _Rows:
         raise UserError(
             f"{path}: reading Parquet needs pyarrow: pip install 'cvbundle[parquet]'"
         ) from None
+    _require_file(path)
     try:
         with ParquetFile(path) as file:
             there = file.schema_arrow.names
             for name in names:
                 if there.count(name) != 1:
-                    raise _no_column(path, name, there)
+                    raise NoColumn(path, name, there)
             number = 0
             for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
                 columns = [batch.column(name).to_pylist() for name in names]

@@ -55,7 +55,10 @@ def _counter(file: Path) -> TokenCounter:
 def _tokenizers(path: Path) -> TokenCounter:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_buffer(_content(path))
+    try:
+        tokenizer = Tokenizer.from_buffer(_content(path))
+    except ValueError:
+        raise UserError(f"{path} is not a tokenizer: bring the model's own") from None
     # The file may say how long texts are to become; here they are measured as they are.
     tokenizer.no_truncation()
     tokenizer.no_padding()

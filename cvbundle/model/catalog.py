@@ -17,6 +17,7 @@ from cvbundle.model.architecture import (
     has_traits_of,
     total_parameters,
 )
+from cvbundle.spec.nearest import nearest
 from cvbundle.spec.schema import ModelName, Precision, Resolution, Task
 
 License = Literal["Apache-2.0", "CogVideoX LICENSE"]
@@ -210,6 +211,24 @@ def card_of_hub_id(repository: str) -> Card | None:
     """The card of a model by its hub id, in any case of letters."""
     wanted = repository.lower()
     return next((card for card in CATALOG if wanted in map(str.lower, card.hub_ids)), None)
+
+
+def hub_id_like(path: str) -> str | None:
+    """The hub id that was meant: by a page's address, the name alone, or one misspelt.
+
+    None for what looks like a folder, and for the models of others.
+    """
+    if path.startswith(("/", ".", "~")):
+        return None
+    address = path.rstrip("/").removeprefix("https://").removeprefix("huggingface.co/")
+    owner, _, name = address.rpartition("/")
+    ids = {id.rpartition("/")[2].lower(): id for card in CATALOG for id in reversed(card.hub_ids)}
+    owners = {id.partition("/")[0].lower() for card in CATALOG for id in card.hub_ids}
+    if owner.lower() not in {"", *owners}:
+        return None
+    begun = [known for known in ids if name.lower().startswith(known)]
+    near = max(begun, key=len, default=None) or nearest(name, ids, cutoff=0.9)
+    return ids[near] if near else None
 
 
 def card_like(architecture: Architecture) -> Card | None:

@@ -9,9 +9,10 @@ from attrs import frozen
 from cvbundle.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.rules.check import check_points
+from cvbundle.spec.file import STDIN, read_file
 from cvbundle.spec.fix import fixed
 from cvbundle.spec.overrides import override
-from cvbundle.spec.source import MAX_BYTES, read
+from cvbundle.spec.source import read
 
 _MAX_ROUNDS = 16
 
@@ -36,7 +37,7 @@ class Fix:
             UserError: the file is no longer what was mended.
         """
         target = self.path.resolve()
-        if _content(target) != self.before:
+        if read_file(target).content != self.before:
             raise UserError(f"{self.path} was changed meanwhile; nothing is written")
         write_bytes(target, self.after, mode=stat.S_IMODE(target.stat().st_mode))
 
@@ -44,29 +45,24 @@ class Fix:
 def plan_fix(path: Path, settings: Iterable[str] = ()) -> Fix:
     """What `check --fix` would write into a spec file; nothing is written.
 
+    One that can't be read has nothing to be mended.
+
     Raises:
-        UserError: the file can't be read.
+        UserError: it is a pipe, or no file at all.
     """
-    before = _content(path)
+    if path == STDIN or (path.exists() and not path.is_file()):
+        raise UserError(f"{path}: not a file that can be mended")
+    file = read_file(path)
+    before = file.content
     after = before
     seen = {before}
     settings = tuple(settings)
     # One mended value can bring out the next problem, and of two for one place one is mended.
     for _ in range(_MAX_ROUNDS):
         document = override(read(after, str(path)), settings)
-        mended = fixed(after, check_points(document, path.parent).problems, str(path))
+        mended = fixed(after, check_points(document, file.base).problems, str(path))
         if mended in seen:
             break
         seen.add(mended)
         after = mended
     return Fix(path, before, after)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: not a file that can be mended")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: name a spec file") from None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cvbundle.problems import Severity
+from cvbundle.rules.legal import nearest_frames, nearest_legal
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Resolution
 
@@ -25,13 +26,10 @@ def frames_vae(subject: Subject) -> Iterator[Finding]:
     size = subject.spec.data.resolution
     stride = subject.model.architecture.vae.temporal_compression_ratio
     if (size.frames - 1) % stride:
-        transformer = subject.model.architecture.transformer
-        fixed = transformer.use_learned_positional_embeddings
-        legal = transformer.sample_frames if fixed else nearest_frames(size.frames, 2 * stride)
         yield Finding.write(
             _FIELD,
             f"{size.frames} frames: (frames - 1) must be a multiple of {stride}",
-            str(with_frames(size, legal)),
+            str(nearest_legal(size, subject.model)),
         )
 
 
@@ -53,11 +51,12 @@ def frames_8n_plus_1(subject: Subject) -> Iterator[Finding]:
     if subject.model.architecture.transformer.use_learned_positional_embeddings:
         return  # frames-fixed says more
     if (size.frames - 1) % stride == 0 and (size.frames - 1) % (2 * stride):
-        legal = nearest_frames(size.frames, 2 * stride)
+        legal = nearest_legal(size, subject.model)
+        frames = nearest_frames(size.frames, 2 * stride)
         yield Finding.write(
             _FIELD,
             f"{size.frames} frames: the models were trained on {2 * stride}n + 1",
-            str(with_frames(size, legal)),
+            str(Resolution(frames, legal.height, legal.width)),
         )
 
 
@@ -82,15 +81,5 @@ def frames_fixed(subject: Subject) -> Iterator[Finding]:
             _FIELD,
             f"{size.frames} frames: this model's learned positions are for exactly "
             f"{transformer.sample_frames}",
-            str(with_frames(size, transformer.sample_frames)),
+            str(nearest_legal(size, subject.model)),
         )
-
-
-def nearest_frames(frames: int, stride: int) -> int:
-    """The legal count `stride` k + 1 nearest to `frames`; the larger one of two as near."""
-    return max(0, (2 * (frames - 1) + stride) // (2 * stride)) * stride + 1
-
-
-def with_frames(size: Resolution, frames: int) -> Resolution:
-    """The same height and width with other frames."""
-    return Resolution(frames, size.height, size.width)

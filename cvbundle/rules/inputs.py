@@ -6,6 +6,7 @@ from cvbundle.model.architecture import has_traits_of
 from cvbundle.model.catalog import card, card_like, task_of
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, describe, rule
+from cvbundle.spec.schema import ImageNoise
 
 
 @rule(
@@ -70,7 +71,13 @@ REVISION_OF_FOLDER = describe(
     Severity.ERROR,
     why="Text to video takes no image: the settings would be ignored.",
     source="promise 5 of the design: nothing is silently something else",
-    reads=("model.type", "data.image_column", "training.image_dropout", "validation.images[]"),
+    reads=(
+        "model.type",
+        "data.image_column",
+        "training.image_noise",
+        "training.image_dropout",
+        "validation.images[]",
+    ),
     good={"model.type": "t2v"},
     bad={"model.type": "t2v", "data.image_column": "images.txt"},
 )
@@ -81,6 +88,8 @@ def image_column_with_t2v(subject: Subject) -> Iterator[Finding]:
         return
     told = {
         "data.image_column": spec.data.image_column is not None,
+        # No noise on an image that isn't there is what happens.
+        "training.image_noise": spec.training.image_noise not in (None, ImageNoise()),
         "training.image_dropout": spec.training.image_dropout > 0,
         "validation.images": spec.validation is not None and bool(spec.validation.images),
     }

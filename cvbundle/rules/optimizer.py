@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.schema import Optimizer
 
 _PACKAGES = {"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt", "came": "came-pytorch"}
 """Optimizers that torch doesn't have, and the package of each."""
@@ -61,3 +62,62 @@ def optimizer_betas(subject: Subject) -> Iterator[Finding]:
             f"{len(betas)} betas for two moments; a third one is optimizer.beta3",
             list(betas[:2]),
         )
+
+
+_THREE_RATES = ("prodigy", "came")
+"""The optimizers that have a third decay rate."""
+_OWN_EPSILON = ("came",)
+"""The optimizers that take no epsilon: came has two of its own, 1e-30 and 1e-16."""
+
+
+@rule(
+    "optimizer-unused",
+    Severity.WARNING,
+    why="The optimizer does not have this setting: whatever it says, the run is the same.",
+    source="cvbundle training/optimizers.py; came-pytorch 0.1.3, CAME.py: eps is a pair",
+    reads=("optimizer.name", "optimizer.beta3", "optimizer.epsilon"),
+    good={"optimizer.name": "adamw", "optimizer.epsilon": 1e-6},
+    bad={"optimizer.name": "adamw", "optimizer.beta3": 0.98},
+)
+def optimizer_unused(subject: Subject) -> Iterator[Finding]:
+    """No setting but the default for what the optimizer doesn't have."""
+    optimizer = subject.spec.optimizer
+    if optimizer.beta3 is not None and optimizer.name not in _THREE_RATES:
+        yield Finding(
+            "optimizer.beta3",
+            f"{optimizer.name} has no third decay rate: it is ignored",
+            f"remove it: only {' and '.join(_THREE_RATES)} have one",
+        )
+    if optimizer.epsilon != Optimizer().epsilon and optimizer.name in _OWN_EPSILON:
+        yield Finding(
+            "optimizer.epsilon",
+            f"{optimizer.name} has its own constants instead of an epsilon: it is ignored",
+            "remove it",
+        )
+
+
+@rule(
+    "prodigy-learning-rate",
+    Severity.WARNING,
+    why="prodigy finds the learning rate itself and multiplies it by this one: with a rate that "
+    "suits adamw, next to nothing is learned.",
+    source="prodigyopt 1.1.2, prodigy.py: lr is a factor on the rate found (dlr = d * lr), 1.0 if "
+    "nothing is said",
+    reads=("optimizer.name", "training.learning_rate"),
+    good={"optimizer.name": "prodigy", "training.learning_rate": 1.0},
+    bad={"optimizer.name": "prodigy", "training.learning_rate": 1e-4},
+)
+def prodigy_learning_rate(subject: Subject) -> Iterator[Finding]:
+    """prodigy gets a learning rate near 1."""
+    rate = subject.spec.training.learning_rate
+    if subject.spec.optimizer.name == "prodigy" and rate <= _LEAST_FOR_PRODIGY:
+        yield Finding.write(
+            "training.learning_rate",
+            f"prodigy multiplies the rate that it finds by {rate:g}",
+            1.0,
+            otherwise="optimizer.name",
+        )
+
+
+_LEAST_FOR_PRODIGY = 0.1
+"""Rates that suit other optimizers are far below; factors for prodigy are around 1."""

@@ -88,3 +88,10 @@ EXAMPLES = {
     )
 }
 """Of each rule by its id."""
+
+SPEC_UNREADABLE = describe(
+    "spec-unreadable",
+    Severity.ERROR,
+    why="The spec itself can't be read: it is not there, is no file, or may not be opened.",
+    source="cvbundle spec/file.py",
+)

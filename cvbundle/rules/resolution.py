@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cvbundle.model.identify import BaseModel
 from cvbundle.problems import Severity
+from cvbundle.rules.legal import nearest_legal
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Resolution
 
@@ -30,7 +31,7 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
         yield Finding.write(
             _FIELD,
             f"{' and '.join(map(str, wrong))}: height and width must be multiples of {unit}",
-            str(_legal(size, subject.model)),
+            str(nearest_legal(size, subject.model)),
         )
 
 
@@ -54,7 +55,7 @@ def resolution_fixed(subject: Subject) -> Iterator[Finding]:
             _FIELD,
             f"{size.height}x{size.width}: this model's learned positions are for exactly "
             f"{own.height}x{own.width}",
-            str(Resolution(size.frames, own.height, own.width)),
+            str(nearest_legal(size, subject.model)),
         )
 
 
@@ -80,7 +81,7 @@ def resolution_5b(subject: Subject) -> Iterator[Finding]:
         yield Finding.write(
             _FIELD,
             f"{size.height}x{size.width}: {known.name} was trained on {own.height}x{own.width}",
-            str(Resolution(size.frames, own.height, own.width)),
+            str(nearest_legal(size, subject.model)),
         )
 
 
@@ -109,7 +110,7 @@ def resolution_grid(subject: Subject) -> Iterator[Finding]:
             _FIELD,
             f"{size.height}x{size.width}: this model's positions end at {highest} rows and "
             f"{widest} columns",
-            str(_legal(size, subject.model)),
+            str(nearest_legal(size, subject.model)),
         )
 
 
@@ -129,7 +130,8 @@ def resolution_untrained(subject: Subject) -> Iterator[Finding]:
     size, own = subject.spec.data.resolution, subject.model.resolution
     if known is None or known.name == "cogvideox-5b" or _has_learned_positions(subject.model):
         return
-    if _legal(size, subject.model) != size:
+    legal = nearest_legal(size, subject.model)
+    if (legal.height, legal.width) != (size.height, size.width):
         return  # an error says so already
     same_size = (own.height, own.width) == (known.resolution.height, known.resolution.width)
     if (size.height, size.width) == (own.height, own.width):
@@ -138,31 +140,12 @@ def resolution_untrained(subject: Subject) -> Iterator[Finding]:
         sizes = f"{own.height}x{own.width}"
         if same_size and known.any_aspect:
             sizes = f"{own.height}x{own.height} to {sizes}"
-        yield Finding(
+        yield Finding.write(
             _FIELD,
             f"{size.height}x{size.width}: {known.name} was trained on {sizes}",
-            f"write {Resolution(size.frames, own.height, own.width)}",
-            replacement=str(Resolution(size.frames, own.height, own.width)),
+            str(Resolution(legal.frames, own.height, own.width)),
         )
 
 
 def _has_learned_positions(model: BaseModel) -> bool:
     return model.architecture.transformer.use_learned_positional_embeddings
-
-
-def _legal(size: Resolution, model: BaseModel) -> Resolution:
-    """The nearest size that no error forbids."""
-    if _has_learned_positions(model) or (model.card and model.card.name == "cogvideox-5b"):
-        return Resolution(size.frames, model.resolution.height, model.resolution.width)
-    unit = model.architecture.pixels_per_patch
-    height, width = _nearest(size.height, unit), _nearest(size.width, unit)
-    if limit := model.architecture.grid_limit:
-        highest, widest = limit[0] * unit, limit[1] * unit
-        if width <= highest and height <= widest and (height > highest or width > widest):
-            height, width = width, height
-        height, width = min(height, highest), min(width, widest)
-    return Resolution(size.frames, height, width)
-
-
-def _nearest(value: int, unit: int) -> int:
-    return max(1, (2 * value + unit) // (2 * unit)) * unit

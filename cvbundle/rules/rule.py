@@ -12,12 +12,37 @@ from cvbundle.spec.source import Document
 
 
 @frozen
+class RunLength:
+    """How many optimizer steps a run has, and what says so."""
+
+    steps: int
+    field: str
+    told: str
+    """For a message: `20`, `20 (5 epochs of 4 samples)`."""
+
+
+@frozen
 class Subject:
     """What the rules of a spec look at."""
 
     spec: Spec
     model: BaseModel
     document: Document
+    samples: int | None = None
+    """Of the dataset, at most; None while its lists are not read."""
+
+    @property
+    def run_length(self) -> RunLength | None:
+        """None where it isn't known: by epochs without a dataset, or by both or neither."""
+        training = self.spec.training
+        steps, epochs = training.steps, training.epochs
+        if steps is not None:
+            return None if epochs is not None else RunLength(steps, "training.steps", str(steps))
+        if epochs is None or not self.samples:
+            return None
+        steps = self.spec.total_steps(self.samples)
+        told = f"{steps} ({_counted(epochs, 'epoch')} of {_counted(self.samples, 'sample')})"
+        return RunLength(steps, "training.epochs", told)
 
     def given(self, dotted: str) -> bool:
         """Whether the spec itself says something there, so that it isn't a default."""
@@ -27,9 +52,14 @@ class Subject:
         """Of two fields, the one that stands later in the spec."""
         return max((one, other), key=self._position)
 
-    def _position(self, dotted: str) -> tuple[int, int]:
+    def _position(self, dotted: str) -> tuple[bool, int, int]:
         place = self.document.place(tuple(dotted.split(".")))
-        return place.line, place.column
+        # What is given as an option comes after what is written.
+        return place.file != self.document.file, place.line, place.column
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 @frozen
@@ -89,6 +119,8 @@ class Rule:
     one that is not known leaves out no more than what is found there.
     """
     needs_model: bool = False
+    by_length: bool = False
+    """It looks at the run's length: by epochs, it is checked once the samples are counted."""
     good: Example = field(factory=dict)
     bad: Example = field(factory=dict)
     check: Check | None = None
@@ -108,6 +140,7 @@ def rule(
     good: Example,
     bad: Example,
     needs_model: bool = False,
+    by_length: bool = False,
 ) -> Callable[[Check], Check]:
     """Register a function that finds where a spec breaks a rule."""
 
@@ -120,6 +153,7 @@ def rule(
                 source=source,
                 reads=reads,
                 needs_model=needs_model,
+                by_length=by_length,
                 good=good,
                 bad=bad,
                 check=check,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.schema import LrScheduler
 
 
 @rule(
@@ -22,7 +23,9 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
         yield Finding("training.steps", "neither steps nor epochs are given", "write 1000")
     if training.steps is not None and training.epochs is not None:
         later = subject.later("training.steps", "training.epochs")
-        yield Finding(later, "both steps and epochs are given", "remove one of them")
+        yield Finding(
+            later, "both steps and epochs are given", "remove one of them, or set it to null"
+        )
 
 
 @rule(
@@ -36,20 +39,23 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
         "lr_scheduler.warmup_steps",
         "lr_scheduler.name",
     ),
+    by_length=True,
     good={"training.steps": 1000, "lr_scheduler.warmup_steps": 100},
     bad={"training.steps": 200, "lr_scheduler.warmup_steps": 500},
 )
 def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
     """Warmup ends before the run does."""
-    schedule, training = subject.spec.lr_scheduler, subject.spec.training
-    if training.steps is None or training.epochs is not None or schedule.name == "constant":
+    schedule, run = subject.spec.lr_scheduler, subject.run_length
+    if run is None or schedule.name == "constant":
         return
-    if schedule.warmup_steps > training.steps:
+    # The polynomial's decay is over the steps after the warmup: it divides by their number.
+    longest = run.steps - 1 if schedule.name == "polynomial" else run.steps
+    if schedule.warmup_steps > longest:
         yield Finding.write(
             "lr_scheduler.warmup_steps",
-            f"{schedule.warmup_steps} steps of warmup in a run of {training.steps}",
-            training.steps // 10,
-            otherwise="training.steps",
+            f"{schedule.warmup_steps} steps of warmup in a run of {run.told}",
+            run.steps // 10,
+            otherwise=run.field,
         )
 
 
@@ -89,17 +95,121 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     why="The first checkpoint would come after the end: a run that is killed starts over.",
     source="design, section 4",
     reads=("training.steps", "training.epochs", "checkpointing.steps"),
+    by_length=True,
     good={"training.steps": 1000, "checkpointing.steps": 500},
     bad={"training.steps": 1000, "checkpointing.steps": 2000},
 )
 def checkpoint_never(subject: Subject) -> Iterator[Finding]:
     """The run lasts to its first checkpoint."""
-    training, every = subject.spec.training, subject.spec.checkpointing.steps
-    if training.steps is None or training.epochs is not None or every <= training.steps:
+    run, every = subject.run_length, subject.spec.checkpointing.steps
+    if run is None or every <= run.steps:
         return
     yield Finding.write(
         "checkpointing.steps",
-        f"a checkpoint every {every} steps in a run of {training.steps}",
-        max(1, training.steps // 5),
-        otherwise="training.steps",
+        f"a checkpoint every {every} steps in a run of {run.told}",
+        max(1, run.steps // 5),
+        otherwise=run.field,
     )
+
+
+@rule(
+    "validation-never",
+    Severity.WARNING,
+    why="The first validation would come after the end: no sample is made.",
+    source="cvbundle training/validate.py: after steps that validation.steps divides",
+    reads=("training.steps", "training.epochs", "checkpointing.steps", "validation.steps"),
+    by_length=True,
+    good={
+        "training.steps": 1000,
+        "checkpointing.steps": 500,
+        "validation.steps": 1000,
+        "validation.prompts": ["A cat walks."],
+    },
+    bad={
+        "training.steps": 1000,
+        "checkpointing.steps": 500,
+        "validation.steps": 1500,
+        "validation.prompts": ["A cat walks."],
+    },
+)
+def validation_never(subject: Subject) -> Iterator[Finding]:
+    """The run lasts to its first validation."""
+    run, validation = subject.run_length, subject.spec.validation
+    if run is None or validation is None or validation.steps <= run.steps:
+        return
+    every = subject.spec.checkpointing.steps
+    last = run.steps // every * every
+    message = f"a validation every {validation.steps} steps in a run of {run.told}"
+    if last:
+        yield Finding.write("validation.steps", message, last)
+    else:
+        # Whatever would be written here is no multiple of the checkpoint interval.
+        yield Finding("validation.steps", message, "lower checkpointing.steps and this one")
+
+
+_USED_BY = {
+    "warmup_steps": (
+        "constant_with_warmup",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+    ),
+    "num_cycles": ("cosine_with_restarts",),
+    "power": ("polynomial",),
+}
+"""Which schedules look at a setting; `cosine` is given no cycles."""
+
+
+@rule(
+    "schedule-unused",
+    Severity.WARNING,
+    why="The schedule does not look at this setting: whatever it says, the run is the same.",
+    source="diffusers 0.42.1, optimization.py, get_scheduler",
+    reads=(
+        "lr_scheduler.name",
+        "lr_scheduler.warmup_steps",
+        "lr_scheduler.num_cycles",
+        "lr_scheduler.power",
+    ),
+    good={"lr_scheduler.name": "cosine_with_restarts", "lr_scheduler.num_cycles": 3},
+    bad={"lr_scheduler.name": "cosine", "lr_scheduler.num_cycles": 3},
+)
+def schedule_unused(subject: Subject) -> Iterator[Finding]:
+    """No setting but the default for what the schedule doesn't look at."""
+    schedule = subject.spec.lr_scheduler
+    for name, users in _USED_BY.items():
+        value, default = getattr(schedule, name), getattr(LrScheduler(), name)
+        # No warmup is what a schedule without one does.
+        if schedule.name in users or value in (default, 0):
+            continue
+        yield Finding(
+            f"lr_scheduler.{name}",
+            f"{schedule.name} has no {name}: it is ignored",
+            f"remove it, or write lr_scheduler.name: {users[0]}",
+        )
+
+
+@rule(
+    "polynomial-end",
+    Severity.ERROR,
+    why="The polynomial schedule ends at 1e-7, and fails before the first step unless the learning "
+    "rate is above that.",
+    source="diffusers 0.42.1, optimization.py: lr_end must be smaller than initial lr",
+    reads=("lr_scheduler.name", "training.learning_rate"),
+    good={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-4},
+    bad={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-7},
+)
+def polynomial_end(subject: Subject) -> Iterator[Finding]:
+    """A polynomial schedule begins above where it ends."""
+    rate = subject.spec.training.learning_rate
+    if subject.spec.lr_scheduler.name == "polynomial" and rate <= _POLYNOMIAL_END:
+        yield Finding(
+            "training.learning_rate",
+            f"{rate:g} is not above {_POLYNOMIAL_END:g}, where the polynomial schedule ends",
+            "write a larger one, such as 1e-4, or another lr_scheduler.name",
+            otherwise="lr_scheduler.name",
+        )
+
+
+_POLYNOMIAL_END = 1e-7

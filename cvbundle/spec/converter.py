@@ -65,7 +65,8 @@ def _strict(
 def _float(value: Any, _: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise WrongType("a number", value)
-    return float(value)
+    # -0.0 and 0.0 mean the same, but are written differently.
+    return float(value) + 0.0
 
 
 def _literal(value: Any, type_: Any) -> Any:

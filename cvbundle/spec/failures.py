@@ -1,6 +1,7 @@
 """What went wrong while structuring, as problems with a place and words of our own."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -14,8 +15,11 @@ from cattrs.errors import (
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
 from cvbundle.spec.about import About, about_field, is_section, section_class
 from cvbundle.spec.converter import WrongChoice, WrongType
+from cvbundle.spec.elsewhere import PARTS, field_called
+from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
+from cvbundle.spec.placed import problem_at
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.soundness import is_known
 from cvbundle.spec.source import Document, read_scalar
@@ -60,32 +64,59 @@ def problems_of(
     elif not is_known(path, unsound):
         return
     elif isinstance(cause, KeyError):
-        about = about_at(path)
-        hint = f"write {path[-1]}: {flow(about.example)}" if about and about.example else ""
-        if about:
-            hint = f"{hint} ({about.doc.rstrip('.')})" if hint else about.doc
-        yield _problem("value-missing", document, path, f"{dotted(path)} is missing", hint)
+        yield problem_at(
+            document, "value-missing", path, f"{dotted(path)} is missing", _missing(document, path)
+        )
     elif isinstance(cause, WrongChoice):
         only = cause.choices[0] if len(cause.choices) == 1 else None
         near = only or nearest(str(cause.value), cause.choices)
         hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
         message = f"{dotted(path)} can't be {shown(cause.value)}"
-        if not only:
+        if near and not only:
             message += f": {', '.join(cause.choices)}"
-        yield _problem("value-choice", document, path, message, hint, near)
+        yield problem_at(document, "value-choice", path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
-        better = _right_type(cause)
-        hint = f"write {better or cause.expected}"
-        if better is None and not cause.expected.startswith("one of"):
+        better = _right_type(cause, path)
+        hint = f"write {better or cause.expected.rpartition(' as ')[2]}"
+        if better is None and cause.expected == "text" and isinstance(cause.value, Mapping):
+            hint = 'a text with ": " in it needs quotes around it'
+        elif better is None and not cause.expected.startswith("one of"):
             hint += _such_as(path)
-        yield _problem("value-type", document, path, message, hint, better)
+        yield problem_at(document, "value-type", path, message, hint, better)
     else:
         limit = _limit(str(cause.args[0]))
         message = f"{dotted(path)}: {limit}"
         about = about_at(path)
         hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
-        yield _problem("value-range", document, path, message, hint)
+        better = _slug(document.at(path)) if path == ("name",) else None
+        if better:
+            hint = f"write {better}: {hint}"
+        yield problem_at(document, "value-range", path, message, hint, better)
+
+
+def _missing(document: Document, path: Path) -> str:
+    """What to write where a field is missing."""
+    about = about_at(path)
+    if about is None:
+        return ""
+    if path == ("cvbundle",) and len([key for key in document.data if field_called(key)]) > 2:
+        return "a config of another trainer? cvbundle init --from FILE makes a spec of it"
+    example = _section_example(path) if _is_section(path) else about.example
+    doc = about.doc.rstrip(".")
+    return f"write {path[-1]}: {flow(example)} ({doc})" if example else doc
+
+
+def _section_example(path: Path) -> dict[str, object]:
+    """The fields that a section must have."""
+    inner = (field for field in all_fields() if field.path[:-1] == path)
+    return {field.path[-1]: field.about.example for field in inner if field.required}
+
+
+def _slug(text: object) -> str | None:
+    """A name as an experiment may have it, of the letters that it has."""
+    slug = re.sub(r"[^a-z0-9._-]+", "-", str(text).lower()).strip("-._")
+    return slug if 0 < len(slug) <= 63 and flow(slug) == slug else None
 
 
 def _such_as(path: Path) -> str:
@@ -98,14 +129,17 @@ def _such_as(path: Path) -> str:
 
 
 def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
-    key, hint = str(path[-1]), ""
-    near = nearest(key, known)
+    key, near = str(path[-1]), _near_key(document, path, known)
     if near and document.has((*path[:-1], near)):
         hint, near = f"{near} is there too: remove this one", None
     elif near:
         hint = f"write {near}"
     elif homes := _homes(key):
         hint = f"{key} belongs to {' or '.join(homes)}"
+    elif field := field_called(key):
+        hint = f"here it is {_part_of(key, field)}"
+    elif key in attrs.fields_dict(Spec):
+        hint = f"{key} belongs to the top of the spec"
     else:
         hint = f"known here: {', '.join(known)}"
     where = dotted(path[:-1]) or "the spec"
@@ -117,18 +151,36 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     )
 
 
-def _problem(
-    rule: str,
-    document: Document,
-    path: Path,
-    message: str,
-    hint: str,
-    replacement: str | None = None,
-) -> Problem:
-    place = document.place(path)
-    if not document.has(path) or not place.whole:
-        replacement = None
-    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
+def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
+    """The field of the same section that was meant, if one was."""
+    key, section = str(path[-1]), path[:-1]
+    above, _, name = (field_called(key) or "").rpartition(".")
+    if key.lower() in PARTS:
+        return None
+    if name and above == dotted(section):
+        return name
+    if name or _homes(key):
+        return None  # it is known in another section
+    # What holds a single value was not meant to be a section.
+    is_section = isinstance(document.at(path), Mapping)
+    fields = [name for name in known if is_section or not _is_section((*section, name))]
+    return nearest(key, fields, cutoff=0.7)
+
+
+def _part_of(key: str, field: str) -> str:
+    if key.lower() not in PARTS:
+        return field
+    about = about_at(tuple(field.split(".")))
+    return f"part of {field}" + (f": {flow(about.example)}" if about and about.example else "")
+
+
+def _is_section(path: Path) -> bool:
+    cls: Any = Spec
+    for step in path:
+        if not is_section(cls) or step not in attrs.fields_dict(cls):
+            return False
+        cls = section_class(attrs.fields_dict(cls)[step].type)
+    return is_section(cls)
 
 
 def _order(place: Place) -> tuple[int, int]:
@@ -189,11 +241,18 @@ def _described(value: object) -> str:
     return f"{kind} {text}".strip()
 
 
-def _right_type(cause: WrongType) -> str | None:
+def _right_type(cause: WrongType, path: Path) -> str | None:
     """The same value, written as the type that is wanted; None where it can't be."""
     value, expected = cause.value, cause.expected
+    if expected == "a section":
+        return _as_section(value, path)
+    if expected.startswith("frames") and isinstance(value, str):
+        sizes = _SIZES.fullmatch(value.strip())
+        return "x".join(sizes.groups()) if sizes else None
+    if path == ("tracking", "report_to") and value == "none":
+        return "[]"
     if "list" in expected and isinstance(value, str) and value:
-        return flow([value])
+        return flow([part for part in re.split(r"[,\s]+", value) if part])
     if "text" in expected and isinstance(value, bool | int | float):
         return f'"{shown(value)}"'
     if "true or false" in expected and isinstance(value, str):
@@ -203,6 +262,35 @@ def _right_type(cause: WrongType) -> str | None:
     if "whole" in expected and isinstance(value, float) and value.is_integer():
         return str(int(value))
     return None
+
+
+_ESSENCE = {
+    "model": "path",
+    "data": "root",
+    "training": "type",
+    "optimizer": "name",
+    "lr_scheduler": "name",
+    "launch": "strategy",
+    "output": "dir",
+}
+"""The field of a section that its value is, where others have a single value."""
+
+
+_SIZES = re.compile(r"(\d{1,6})\s*[xX×*,]\s*(\d{1,6})\s*[xX×*,]\s*(\d{1,6})", re.ASCII)
+"""A resolution as people write it."""
+
+
+def _as_section(value: object, path: Path) -> str | None:
+    if value is None:
+        example = _section_example(path)
+        return flow(example) if example else None
+    if not isinstance(value, str):
+        return None
+    name = _ESSENCE.get(dotted(path))
+    if name is None or not value:
+        return None
+    choices = next(field.choices for field in all_fields() if field.path == (*path, name))
+    return flow({name: value.lower() if value.lower() in choices else value})
 
 
 def _number(text: str, *, whole: bool) -> str | None:

@@ -27,7 +27,15 @@ def _set(document: Document, setting: str) -> Document:
     key_place = Place("--set", 1, 1, len(name), setting)
     value_place = Place("--set", 1, len(name) + 2, max(1, len(text)), setting, whole=bool(text))
     document = with_value(document, path, None, value_place, key_place)
-    given = read(f"value: {text}".encode("utf-8", "surrogateescape"), "--set")
+    given = read(f"{_BEFORE}{text}".encode("utf-8", "surrogateescape"), "--set")
+
+    def moved(place: Place) -> Place:
+        """The place in the setting of what stands in `given`."""
+        if place.line > 1:
+            return value_place
+        column = place.column - len(_BEFORE) + len(name) + 1
+        return evolve(place, column=column, text=setting)
+
     problems = given.problems
     if not problems and (set(given.data) != {"value"} or not given.complete):
         problems = (Problem("yaml-syntax", Severity.ERROR, value_place, "not one value"),)
@@ -38,7 +46,19 @@ def _set(document: Document, setting: str) -> Document:
             problems=(*document.problems, *placed),
             unsound=document.unsound | {path},
         )
-    return evolve(document, data=_with(document.data, path, given.data["value"]))
+    inside = {
+        kind: {(*path, *at[1:]): moved(place) for at, place in places.items() if len(at) > 1}
+        for kind, places in (("values", given.values), ("keys", given.keys))
+    }
+    return evolve(
+        document,
+        data=_with(document.data, path, given.data["value"]),
+        values=document.values | inside["values"],
+        keys=document.keys | inside["keys"],
+    )
+
+
+_BEFORE = "value: "
 
 
 def with_value(
@@ -46,11 +66,14 @@ def with_value(
 ) -> Document:
     """The document with another value at `path`, said to stand at `place`."""
     document = _without(document, path)
+    # Sections that the document doesn't have begin there, too: what they lack is missing there.
+    new = [path[:depth] for depth in range(1, len(path)) if not document.has(path[:depth])]
+    begun = dict.fromkeys(new, key_place)
     return evolve(
         document,
         data=_with(document.data, path, value),
-        values={**document.values, path: place},
-        keys={**document.keys, path: key_place},
+        values=document.values | begun | {path: place},
+        keys=document.keys | begun | {path: key_place},
     )
 
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path as FilePath
+from pathlib import PurePosixPath
 from typing import Any, cast
 
+from attrs import evolve
+
 from cvbundle.problems import Path, UserError
+from cvbundle.spec.schema import Spec
 
 BY_MODEL: tuple[Path, ...] = (
     ("model", "name"),
@@ -30,10 +34,29 @@ def with_defaults(data: Mapping[str, object], by_model: Mapping[Path, object]) -
     with_table = _get(filled, "data", "metadata") is not None
     _default(filled, "data", "caption_column", "caption" if with_table else "prompts.txt")
     _default(filled, "data", "video_column", "video" if with_table else "videos.txt")
+    for name in _LISTS if not with_table else ("metadata",):
+        _normalize(filled, name)
     kind = _get(filled, "training", "type")
     if filled.get("lora") is None:
         filled["lora"] = None if kind == "sft" else {}
     return filled
+
+
+_LISTS = ("caption_column", "video_column", "image_column")
+"""The fields of `data` that are paths, unless they name columns of a table."""
+
+
+def _normalize(data: Mapping[str, object], name: str) -> None:
+    """Write a path below the dataset in one way: `./prompts.txt` is `prompts.txt`."""
+    section = data.get("data")
+    if isinstance(section, dict) and isinstance(written := section.get(name), str) and written:
+        section[name] = str(PurePosixPath(written))
+
+
+def canonical(spec: Spec) -> Spec:
+    """The spec with lists in which order means nothing sorted, so that one meaning is one hash."""
+    tracking = evolve(spec.tracking, report_to=tuple(sorted(set(spec.tracking.report_to))))
+    return evolve(spec, tracking=tracking, allow=tuple(sorted(set(spec.allow))))
 
 
 def with_listed(data: Mapping[str, object], base: FilePath, field: str) -> dict[str, object]:

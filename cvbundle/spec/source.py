@@ -6,7 +6,7 @@ PyYAML's C loader crashes on 30,000 open brackets.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -84,6 +84,18 @@ class Document:
     def top(self) -> Place:
         """The first line."""
         return self.values.get((), Place(self.file, 1, 1))
+
+    def at(self, path: Path) -> object:
+        """The value at a path; None where there is none."""
+        value: object = self.data
+        for step in path:
+            if isinstance(value, Mapping) and isinstance(step, str):
+                value = value.get(step)
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                value = value[step]
+            else:
+                return None
+        return value
 
     def has(self, path: Path) -> bool:
         """Whether the spec itself says something at this path."""
@@ -172,13 +184,34 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
-            self._problem("yaml-syntax", place, message, "not YAML from here on")
+            self._problem("yaml-syntax", place, message, self._advice(place, error))
             self._broken_off()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
             message = f"{_character(error.character)} is not allowed in YAML"
             self._problem("yaml-syntax", place, message, "remove it")
             self._broken_off()
+
+    def _advice(self, place: Place, error: yaml.MarkedYAMLError) -> str:
+        """What to do about a syntax error: the parser's words say what it met, not why."""
+        context, message = str(error.context), f"{error.context} {error.problem}"
+        begun = f" of line {error.context_mark.line + 1}" if error.context_mark else ""
+        here = place.text[place.column - 1 :]
+        if "\t" in place.text[: place.column]:
+            return "indent with blanks: YAML allows no tabs there"
+        if "alias" in message or here[:1] in ("@", "`", "%", "|", ">", "&", "!"):
+            return "a text that begins with such a sign needs quotes around it"
+        if "mapping values are not allowed" in message:
+            return 'indent it like the lines beside it, or put a text with ": " in it in quotes'
+        if "unknown escape character" in message:
+            return "write a backslash twice, or the text in single quotes"
+        if "quoted scalar" in context:
+            return f"close the quote{begun}"
+        if "flow mapping" in context or "flow sequence" in context:
+            return f"put a comma, or close the bracket{begun}"
+        if "expected <block end>" in message:
+            return "indent it like the lines beside it"
+        return "not YAML from here on"
 
     def _broken_off(self) -> None:
         """What was being read has no known end, and what comes after it is not known at all."""
@@ -232,7 +265,7 @@ class _Reader:
     def _plain(self, text: str, path: Path, place: Place) -> object:
         if reading := _ambiguity(text):
             short = text if len(text) <= _MAX_NUMBER else f"{text[:_MAX_NUMBER]}…"
-            hint = f'write "{short}" for text, or the number in plain digits'
+            hint = f'write {_plain_digits(short)}, or "{short}" for text'
             self._problem("yaml-ambiguous", place, f"{short} is {reading}", hint, path)
             self.unsound.add(path)
         elif message := _no_number(text):
@@ -393,6 +426,13 @@ def _ambiguity(text: str) -> str | None:
     if text[:1] not in "+-.0123456789":
         return None
     return next((reading for pattern, reading in _AMBIGUOUS if pattern.fullmatch(text)), None)
+
+
+def _plain_digits(text: str) -> str:
+    """The number that was probably meant, as both versions read it."""
+    digits = text.replace("_", "").lstrip("+")
+    digits = digits.lstrip("0") if not digits.startswith(("0x", "0o", "0b", "0.")) else digits
+    return digits if _INT.fullmatch(digits) or _FLOAT.fullmatch(digits) else "plain digits"
 
 
 def _no_number(text: str) -> str | None:

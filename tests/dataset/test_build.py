@@ -91,6 +91,10 @@ def _touch(made: Made) -> None:
     os.utime(made.root / "3.mp4", ns=(0, 12345))
 
 
+def _forbid(made: Made) -> None:
+    (made.root / "3.mp4").chmod(0o400)
+
+
 def _replace(made: Made) -> None:
     other = made.root / "other"
     other.write_bytes((made.root / "2.mp4").read_bytes())
@@ -120,7 +124,8 @@ def _half_a_snapshot(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [_touch, _replace, _caption, _skipped_clip, _broken_snapshot, _half_a_snapshot]
+    "change",
+    [_touch, _forbid, _replace, _caption, _skipped_clip, _broken_snapshot, _half_a_snapshot],
 )
 def test_any_change_is_noticed(
     made: Made, scans: list[int], change: Callable[[Made], None], tmp_path: Path

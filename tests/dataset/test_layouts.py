@@ -305,8 +305,8 @@ def test_the_prefix_stands_before_every_caption(root: Path) -> None:
     [
         ("list.csv", b"file,text\na,b,c\n", "list.csv:2: has 3 columns, the first row has 2"),
         ("list.csv", b'file,text\na,"b\n', "list.csv:2: can't be read"),
-        ("list.csv", b"file\na\n", "has no one column text: it has file"),
-        ("list.csv", b"", "has no one column file"),
+        ("list.csv", b"file\na\n", "has no column text: it has file"),
+        ("list.csv", b"", "has no column file: it has none"),
         ("list.csv", b"file,text\n\xff", "is not UTF-8 text"),
         ("list.jsonl", b'{"file": "a"}', "list.jsonl:1: has no text: it has file"),
         ("list.jsonl", b'{"file": "a", "text": 5}', "list.jsonl:1: text is not text"),

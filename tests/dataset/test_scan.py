@@ -262,6 +262,16 @@ def test_a_changed_clip_is_opened_again(tmp_path: Path, cache: ScanCache) -> Non
     assert samples(rows)[1].digest == sha256_file(path)
 
 
+def test_a_clip_whose_permissions_changed_is_opened_again(tmp_path: Path, cache: ScanCache) -> None:
+    """It may be that nobody may read it any more; that root may is no matter here."""
+    entries = dataset(tmp_path, numbered(2))
+    rows = list(scan(*entries, cache=cache))
+    (tmp_path / "1.mp4").chmod(0o400)
+    again = Counting()
+    assert list(scan(*entries, executor=again, cache=cache)) == rows
+    assert again.files == 1
+
+
 def test_a_clip_replaced_by_another_of_its_size_and_time_is_opened_again(
     tmp_path: Path, cache: ScanCache
 ) -> None:

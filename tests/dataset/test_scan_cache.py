@@ -26,7 +26,7 @@ FACTS = Facts(
     suspicion="",
 )
 CLIP = Probed("ab" * 32, 12, FACTS)
-WAS = (12, 1_700_000_000_123_456_789, 2**63 - 1)
+WAS = (12, 1_700_000_000_123_456_789, 2**63 - 1, 1_700_000_000_234_567_890)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_what_is_kept_is_found_again(tmp_path: Path, seen: Seen) -> None:
     assert list(map(repr, found.values())) == [repr(seen)]
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_a_file_that_is_not_as_it_was_is_not_found(tmp_path: Path, place: int) -> None:
     other = tuple(value - (at == place) for at, value in enumerate(WAS))
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/a.mp4", WAS, CLIP)])
-        assert not cache.lookup({"/a.mp4": (other[0], other[1], other[2])})
+        assert not cache.lookup({"/a.mp4": (other[0], other[1], other[2], other[3])})
 
 
 def test_other_code_trusts_nothing_that_was_kept(tmp_path: Path) -> None:
@@ -85,6 +85,7 @@ def test_a_cache_of_another_form_is_made_anew(tmp_path: Path) -> None:
     other.close()
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/a.mp4", WAS, CLIP)])
+    with scan_cache(1, tmp_path) as cache:
         assert cache.lookup({"/a.mp4": WAS})
 
 

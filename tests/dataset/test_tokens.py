@@ -8,6 +8,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Tokenizer
 
 from cvbundle.dataset.tokens import estimate, token_limit, tokenizer_of
+from cvbundle.problems import UserError
 
 WORDS = ["▁a", "▁horse", "▁runs", "▁", "a", "h", "o", "r", "s", "e", "u", "n"]
 
@@ -98,3 +99,10 @@ def test_an_estimate_of_prose_is_a_little_more_than_its_words() -> None:
 
 def test_text_that_is_not_english_is_estimated_by_its_bytes() -> None:
     assert estimate(["一匹马在奔跑"])[0] >= 6
+
+
+def test_a_broken_tokenizer_is_named(fast: Path) -> None:
+    file = fast / "tokenizer" / "tokenizer.json"
+    file.write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer\.json is not a tokenizer"):
+        tokenizer_of(fast)

@@ -56,7 +56,11 @@ def _write(tree: Mapping[str, Any], depth: int, lines: list[str]) -> None:
             lines.append("  " * depth + f"{key}: {json.dumps(value)}")
 
 
-def check_text(text: str | bytes, base: Path = Path("/nowhere")) -> Checked:
+BASE = Path(__file__).parent.parent / "data" / "images"
+"""A folder that has the validation images that these specs name, and nothing else."""
+
+
+def check_text(text: str | bytes, base: Path = BASE) -> Checked:
     """What is found in a spec's text, its dataset aside."""
     content = text.encode() if isinstance(text, str) else text
     return check_document(read(content, "spec.yaml"), base)

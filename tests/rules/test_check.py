@@ -1,6 +1,9 @@
 """Every mistake at once, in file order, at its place; and nothing said of what is right."""
 
 import json
+import os
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from cvbundle.cli import main
 from cvbundle.model.catalog import card
-from cvbundle.problems import Severity, UserError
+from cvbundle.problems import Severity
 from cvbundle.rules import optimizer
 from cvbundle.rules.check import Checked, check_file
 from tests.model.folders import write_configs
@@ -106,6 +109,12 @@ RUN = "training: {steps: 1000}\n"
             9,
         ),
         (
+            HEAD + RUN + "lora:\n  target_modules:\n    - to_q\n    - to_q\n",
+            "value-range",
+            9,
+        ),
+        (HEAD + RUN + "tracking: {report_to: [wandb, wandb]}\n", "value-range", 6),
+        (
             HEAD + RUN + "lora:\n  target_modules:\n    - to_q\n    - linear\n",
             "lora-target-broad",
             9,
@@ -119,6 +128,25 @@ RUN = "training: {steps: 1000}\n"
         (HEAD + RUN + "launch:\n  num_machines: 2\n", "batch-not-divisible", 7),
         (HEAD + RUN + "launch: {gpu_memory_gib: 8}\n", "memory", 6),
         (HEAD + RUN + "optimizer:\n  name: prodigy\n", "optimizer-missing", 7),
+        (HEAD + RUN + "optimizer:\n  beta3: 0.98\n", "optimizer-unused", 7),
+        (HEAD + RUN + "optimizer: {name: adam,\n  beta3: 0.98}\n", "optimizer-unused", 7),
+        (HEAD + RUN + "lr_scheduler:\n  power: 2\n", "schedule-unused", 7),
+        (
+            HEAD + RUN + "lr_scheduler:\n  name: constant\n  warmup_steps: 50\n",
+            "schedule-unused",
+            8,
+        ),
+        (
+            HEAD + "training:\n  steps: 1000\n  image_noise: {mean: -2, std: 0.5}\n",
+            "image-column-with-t2v",
+            7,
+        ),
+        (
+            HEAD + "training: {learning_rate: 1e-8,\n  steps: 1000}\n"
+            "lr_scheduler: {name: polynomial}\n",
+            "polynomial-end",
+            5,
+        ),
     ],
 )
 def test_a_mistake_is_found_at_its_line(
@@ -148,7 +176,14 @@ def test_a_mistake_is_found_at_its_line(
         HEAD.replace("THUDM/CogVideoX-2b", "me/mine, name: cogvideox-2b") + RUN,
         HEAD + "training: {steps: 1000, type: sft}\n",
         HEAD + "training: {steps: 1000, mixed_precision: no, learning_rate: 1e-5}\n",
-        HEAD + "training: {steps: 300}\nlr_scheduler: {name: constant, warmup_steps: 900}\n",
+        HEAD + "training: {steps: 30}\nlr_scheduler: {name: constant, warmup_steps: 0}\n"
+        "checkpointing: {steps: 10}\n",
+        HEAD + "training: {steps: 30}\nlr_scheduler: {name: constant, warmup_steps: 100}\n"
+        "checkpointing: {steps: 10}\n",
+        HEAD + RUN + "lr_scheduler: {name: linear, num_cycles: 1, power: 1}\n"
+        "optimizer: {name: adam, beta3: null, epsilon: 1e-15}\n",
+        HEAD + "training: {steps: 1000, image_noise: null, image_dropout: 0}\n",
+        HEAD + "training: {steps: 1000, image_noise: {mean: -3, std: 0.5}}\n",
         HEAD
         + "training:\n  steps: 50\nlr_scheduler: {warmup_steps: 0}\ncheckpointing: {steps: 50}\n",
         HEAD.replace("data}", "data, resolution: [49, 480, 720]}") + RUN,
@@ -298,6 +333,32 @@ def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
     assert ("frames-vae", "--set") in [(p.rule, p.place.file) for p in found]
 
 
+@pytest.mark.parametrize(
+    ("setting", "rule", "column"),
+    [
+        ("validation.steps=200", "value-missing", 1),
+        ("foo.bar=1", "key-unknown", 1),
+        ("lora.rnk=4", "key-unknown", 1),
+        ("lora={rnk: 4}", "key-unknown", 7),
+        ("training.epochs=3", "steps-or-epochs", 17),
+        ("lr_scheduler={warmup_steps: 2000}", "warmup-exceeds-steps", 29),
+        ("lora.target_modules=[to_q, to_out]", "lora-target-missing", 28),
+        ("validation={steps: 300, prompts: [a]}", "validation-interval", 20),
+        ("allow=[clip-fps, frames-vae]", "value-choice", 18),
+        ("data.root=nowhere", "value-range", 11),
+        ("launch.num_processes=2", "strategy-single", 22),
+        ("sweep={lora.rank: [0, 4]}", "value-range", 20),
+        ("optimizer={beta3: 0.9}", "optimizer-unused", 19),
+    ],
+)
+def test_what_a_setting_breaks_is_shown_at_the_setting(
+    eight_clips: Path, setting: str, rule: str, column: int
+) -> None:
+    (found,) = in_file(eight_clips, HEAD + RUN, setting).problems
+    assert (found.place.file, found.place.text) == ("--set", setting)
+    assert (found.rule, found.place.column) == (rule, column)
+
+
 @pytest.mark.parametrize("root", ["~nobody-here/x", "a\\0b", "x" * 5000, "/dev/zero"])
 def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> None:
     found = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
@@ -308,19 +369,236 @@ def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> Non
 @pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column"])
 def test_a_list_that_never_ends_is_not_read(tmp_path: Path, field: str, name: str) -> None:
     (tmp_path / "data").mkdir()
+    for list_name in ("videos.txt", "prompts.txt"):
+        (tmp_path / "data" / list_name).write_text("")
     text = I2V.replace("data}", f"data, {field}: {name}}}") + RUN
     found = in_file(tmp_path, text).problems
     assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
 
 
-def test_a_spec_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.yaml"):
-        check_file(tmp_path / "gone.yaml")
+def pipe(path: Path) -> Path:
+    """A pipe that nobody writes to: whoever opens it plainly waits for ever."""
+    os.mkfifo(path)
+    return path
+
+
+def test_a_spec_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+    (problem,) = check_file(tmp_path / "gone.yaml").problems
+    assert (problem.rule, problem.place.file) == ("spec-unreadable", str(tmp_path / "gone.yaml"))
+    assert problem.hint == "name a spec file"
+
+
+def test_a_program_always_gets_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (tmp_path / "gone.yaml", tmp_path, pipe(tmp_path / "pipe")):
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(path), "--format", "json"])
+        assert ended.value.code == 1
+        (problem,) = json.loads(capsys.readouterr().out)
+        assert (problem["file"], problem["rule"]) == (str(path), "spec-unreadable")
+
+
+def test_what_is_no_file_is_no_spec(tmp_path: Path) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "socket"))
+    odd = [tmp_path, Path("/dev/zero"), pipe(tmp_path / "pipe"), tmp_path / "socket", Path("a\0b")]
+    with listening:
+        for path in odd:
+            assert [p.rule for p in check_file(path).problems] == ["spec-unreadable"], path
 
 
 def test_an_endless_spec_is_refused(tmp_path: Path) -> None:
-    (problem, *_) = check_file(Path("/dev/zero")).problems
+    path = tmp_path / "spec.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    (problem, *_) = check_file(path).problems
     assert problem.rule == "yaml-unsafe"
+
+
+def test_a_spec_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """Standard input by any of its names, and `<(command)`; paths are from the current folder."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.mp4").write_bytes(b"")
+    (tmp_path / "data/videos.txt").write_text("a.mp4\n")
+    (tmp_path / "data/prompts.txt").write_text("A cat.\n")
+    check = f"{sys.executable} -m cvbundle.cli check"
+    text = shlex.quote(HEAD + RUN)
+    for command in (
+        f"printf %s {text} | {check} -",
+        f"printf %s {text} | {check} /dev/stdin",
+        f"{check} <(printf %s {text})",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert done.stdout.endswith(": no problems\n")
+
+
+@pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column", "metadata"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "gone"])
+def test_each_list_that_is_no_file_is_named_at_its_field(
+    tmp_path: Path, field: str, kind: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    pipe(data / "pipe")
+    (data / "folder").mkdir()
+    text = I2V.replace("data}", f"data, {field}: {kind}}}") + RUN
+    if field != "metadata":
+        for name in {"videos.txt", "prompts.txt"}:
+            (data / name).write_text("")
+    found = in_file(tmp_path, text).problems
+    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
+    assert found[0].message.startswith(f"{kind} is ")
+
+
+def test_both_lists_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    found = in_file(tmp_path, HEAD + RUN).problems
+    assert [p.message for p in found] == ["prompts.txt is not there", "videos.txt is not there"]
+
+
+def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
+    (eight_clips / "data/3.mp4").unlink()
+    pipe(eight_clips / "data/3.mp4")
+    spec = eight_clips / "spec.yaml"
+    spec.write_text(HEAD + RUN)
+    for open_clips in (False, True):
+        found = check_file(spec, open_clips=open_clips).problems
+        missing = [problem for problem in found if problem.rule == "clip-missing"]
+        assert [(p.place.line, p.message) for p in missing] == [(4, "3.mp4 is not a file")]
+
+
+def test_a_model_whose_config_is_a_pipe_is_named(tmp_path: Path) -> None:
+    known = card("cogvideox-2b")
+    assert known is not None
+    write_configs(tmp_path / "model", known.architecture)
+    config = tmp_path / "model/transformer/config.json"
+    config.unlink()
+    pipe(config)
+    (found,) = check_text(text_of({"model.path": "model"}), tmp_path).problems
+    assert (found.path, found.message) == (("model", "path"), f"{config}: is not a config file")
+
+
+def test_prompts_and_images_that_are_pipes_are_told(tmp_path: Path) -> None:
+    pipe(tmp_path / "pipe")
+    text = I2V + RUN + "validation: {steps: 200, prompts: pipe, images: pipe}\n"
+    found = check_text(text, tmp_path).problems
+    assert [(p.path, p.message) for p in found] == [
+        (("validation", "prompts"), "pipe is not a text file"),
+        (("validation", "images"), "pipe is not a text file"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["/data/list.txt", "../list.txt", "a/../../list.txt"])
+def test_a_list_outside_the_dataset_is_refused(name: str) -> None:
+    """Its path would be another one on another machine, and so would the bundle."""
+    for field in ("caption_column", "metadata"):
+        (found,) = check_text(text_of({f"data.{field}": name})).problems
+        assert (found.rule, found.path) == ("value-range", ("data", field))
+
+
+I2V_RUN = I2V + RUN + "validation:\n  steps: 200\n  prompts: [a cat, a dog]\n"
+
+
+def test_validation_images_that_are_missing_are_all_named_at_their_places(tmp_path: Path) -> None:
+    pipe(tmp_path / "pipe.png")
+    text = I2V_RUN + "  images: [gone.png, pipe.png]\n"
+    found = check_text(text, tmp_path).problems
+    assert [(p.place.column, p.message) for p in found] == [
+        (12, "gone.png is not there"),
+        (22, "pipe.png is not a file"),
+    ]
+
+
+def test_images_that_a_list_names_are_looked_for_from_the_specs_folder(tmp_path: Path) -> None:
+    (tmp_path / "images.txt").write_text("cat.png\ndog.png\n")
+    (tmp_path / "cat.png").write_bytes(b"")
+    (found,) = check_text(I2V_RUN + "  images: images.txt\n", tmp_path).problems
+    assert (found.place.line, found.message) == (9, "dog.png is not there")
+
+
+def test_an_image_that_shows_nothing_is_told_when_clips_are_opened(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(I2V_RUN + "  images: [cat.png, dog.png]\n")
+    for name in ("cat.png", "dog.png"):
+        (tmp_path / name).write_text("no image")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/videos.txt").write_text("")
+    (tmp_path / "data/prompts.txt").write_text("")
+    assert check_file(spec).problems == ()
+    found = check_file(spec, open_clips=True).problems
+    assert [p.message for p in found] == [
+        f"{name} is no image that can be decoded" for name in ("cat.png", "dog.png")
+    ]
+
+
+EPOCHS = HEAD + "training:\n  epochs: 5\n  batch_size: 2\n"
+
+
+@pytest.fixture
+def eight_clips(tmp_path: Path) -> Path:
+    """A folder with a dataset of eight clips, which are never opened."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(8):
+        (data / f"{number}.mp4").write_bytes(b"")
+    (data / "videos.txt").write_text("".join(f"{number}.mp4\n" for number in range(8)))
+    (data / "prompts.txt").write_text("".join(f"Cat {number}.\n" for number in range(8)))
+    return tmp_path
+
+
+def test_a_run_by_epochs_is_as_long_as_its_dataset_makes_it(eight_clips: Path) -> None:
+    found = in_file(eight_clips, EPOCHS).problems
+    assert [(p.rule, p.place.line, p.message) for p in found] == [
+        (
+            "warmup-exceeds-steps",
+            6,
+            "100 steps of warmup in a run of 20 (5 epochs of 8 samples)",
+        ),
+        (
+            "checkpoint-never",
+            6,
+            "a checkpoint every 200 steps in a run of 20 (5 epochs of 8 samples)",
+        ),
+    ]
+    assert found[0].hint == "write lr_scheduler.warmup_steps: 2"
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        "lr_scheduler: {warmup_steps: 20}\ncheckpointing: {steps: 20}\n",
+        "lr_scheduler: {name: constant}\ncheckpointing: {steps: 4}\n"
+        "validation: {steps: 20, prompts: [A cat.]}\n",
+        "lr_scheduler: {name: polynomial, warmup_steps: 19}\nallow: [checkpoint-never]\n",
+    ],
+)
+def test_nothing_is_said_of_epochs_that_are_long_enough(eight_clips: Path, sound: str) -> None:
+    assert in_file(eight_clips, EPOCHS + sound).problems == ()
+
+
+def test_a_polynomial_needs_a_step_after_its_warmup(eight_clips: Path) -> None:
+    """Its decay is divided by their number."""
+    text = "lr_scheduler: {name: polynomial, warmup_steps: 20}\ncheckpointing: {steps: 20}\n"
+    (found,) = in_file(eight_clips, EPOCHS + text).problems
+    assert (found.rule, found.place.line) == ("warmup-exceeds-steps", 8)
+
+
+def test_epochs_over_lists_that_are_wrong_are_not_judged(eight_clips: Path) -> None:
+    (eight_clips / "data/prompts.txt").write_text("A cat.\n")
+    assert [p.rule for p in in_file(eight_clips, EPOCHS).problems] == ["caption-count"]
+
+
+def test_each_point_of_a_sweep_has_its_own_length(eight_clips: Path) -> None:
+    text = (
+        HEAD + "training: {batch_size: 2}\ncheckpointing: {steps: 20}\n"
+        "lr_scheduler: {warmup_steps: 20}\nsweep: {training.epochs: [5, 4]}\n"
+    )
+    found = in_file(eight_clips, text).problems
+    assert [p.rule for p in found] == ["checkpoint-never", "warmup-exceeds-steps"]
+    for problem in found:
+        assert problem.message.endswith("of 16 (4 epochs of 8 samples) (at training.epochs=4)")
 
 
 def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
@@ -342,3 +620,14 @@ def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
     slow = {"numpy", "PIL", "huggingface_hub", "rich", "jinja2", "safetensors", "tqdm"}
     training = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
     assert imported & (training | slow) == set()
+
+
+def test_a_column_that_a_table_lacks_is_named_at_the_field_that_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/list.csv").write_text("video,text\na.mp4,A cat.\n")
+    text = HEAD.replace("data}", "data, metadata: list.csv, caption_column: words}") + RUN
+    (found,) = in_file(tmp_path, text).problems
+    assert found.path == ("data", "caption_column")
+    assert found.message.endswith("list.csv has no column words: it has video, text")
+    (found,) = in_file(tmp_path, text.replace(", caption_column: words", "")).problems
+    assert found.hint == "name the column in data.caption_column"

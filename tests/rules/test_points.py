@@ -74,7 +74,7 @@ def test_the_data_of_a_sweep_is_read_once(folder: Path, monkeypatch: pytest.Monk
         calls.append(arguments)
         return list_entries(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cvbundle.rules.check.list_entries", counted)
+    monkeypatch.setattr("cvbundle.rules.data.list_entries", counted)
     problems(folder, "sweep: {lora.rank: [1, 2, 3, 4]}\n")
     assert len(calls) == 1
 

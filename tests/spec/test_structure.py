@@ -75,7 +75,7 @@ def test_a_spec_as_plain_data_gives_the_same_spec() -> None:
         ("data.resolution", "0x480x720", "value-range", None),
         ("tracking.report_to", "wandb", "value-type", "[wandb]"),
         ("tracking.report_to", ["wandbb"], "value-choice", "wandb"),
-        ("name", "My Experiment", "value-range", None),
+        ("name", "My Experiment", "value-range", "my-experiment"),
         ("name", "x" * 64, "value-range", None),
         ("name", 5, "value-type", '"5"'),
         ("cvbundle", 2, "value-choice", "1"),

@@ -88,12 +88,13 @@ gen_fps: 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a dataset of one clip, which is never opened."""
+    """A folder with a dataset that lists one clip often; it is never opened."""
     for clips in (tmp_path / "clips", tmp_path / "clips" / "train"):
         clips.mkdir()
         (clips / "a.mp4").write_bytes(b"")
-        (clips / "videos.txt").write_text("a.mp4\n")
-        (clips / "prompts.txt").write_text("A cat.\n")
+        # Enough for a few epochs to be longer than their warmup.
+        (clips / "videos.txt").write_text("a.mp4\n" * 400)
+        (clips / "prompts.txt").write_text("".join(f"Cat {i}.\n" for i in range(400)))
     return tmp_path
 
 

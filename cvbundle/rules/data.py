@@ -1,0 +1,144 @@
+"""Check what a spec says is trained on: the lists of its dataset, and, if wanted, every clip."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+from attrs import frozen
+
+from cvbundle.dataset.captions import TokenLimit
+from cvbundle.dataset.layouts import Listing, list_entries
+from cvbundle.dataset.tables import NoColumn
+from cvbundle.problems import Problem, UserError
+from cvbundle.rules.document import LISTS, NOT_THERE, Checked, leads_out, list_fields
+from cvbundle.spec.placed import problem_at
+
+
+@frozen
+class DatasetCheck:
+    """What a dataset's lists, and its clips if they were opened, say."""
+
+    problems: tuple[Problem, ...]
+    """In the order of the dataset."""
+    samples: int | None = None
+    """At most: what is skipped is known only once it is opened. None where lists are wrong."""
+
+
+def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
+    """What is wrong with a spec's dataset, as far as the spec says where it is."""
+    if not all(checked.sound(f"data.{name}") for name in ("root", *LISTS)):
+        return DatasetCheck(())
+    if any(leads_out(getattr(checked.spec.data, name)) for name in list_fields(checked.spec)):
+        return DatasetCheck(())  # told already
+    if no_lists := tuple(_no_lists(checked)):
+        return DatasetCheck(no_lists)
+    root = checked.base / FilePath(checked.spec.data.root).expanduser()
+    opens = open_clips and checked.sound("data")
+    try:
+        limit = _token_limit(checked) if open_clips else None
+    except UserError as error:
+        at = ("model", "path")
+        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, str(error)),))
+    try:
+        listing = list_entries(checked.spec.data, root, limit=limit)
+        opened = (
+            _opened(checked, listing, root) if opens else DatasetCheck((), len(listing.entries))
+        )
+    except NoColumn as error:
+        return DatasetCheck((_no_column(checked, error),))
+    except (UserError, OSError) as error:
+        text = str(error) if isinstance(error, UserError) else error.strerror or str(error)
+        at = ("data", "root" if checked.spec.data.metadata is None else "metadata")
+        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, text),))
+    problems = (*listing.problems, *opened.problems)
+    wrong = any(problem.blocks for problem in problems)
+    return DatasetCheck(problems, None if wrong else opened.samples)
+
+
+def _no_lists(checked: Checked) -> Iterator[Problem]:
+    """Why the dataset, or each of its lists, can't be read at all."""
+    data, document = checked.spec.data, checked.document
+    try:
+        root = checked.base / FilePath(data.root).expanduser()
+        if not root.is_dir():
+            raise NotADirectoryError
+    except (OSError, ValueError, RuntimeError):  # a long name, a zero byte, the home of nobody
+        message, hint = f"{data.root} is not a folder", "write where the dataset is"
+        yield problem_at(document, NOT_THERE, ("data", "root"), message, hint)
+        return
+    for field in list_fields(checked.spec):
+        name = getattr(data, field)
+        why = _no_list(root / name)
+        if why is not None:
+            hint = f"name a {_KIND.get(field, 'text file')} below data.root ({data.root})"
+            yield problem_at(document, NOT_THERE, ("data", field), f"{name} {why}", hint)
+
+
+def _no_column(checked: Checked, error: NoColumn) -> Problem:
+    """At the field that names the column."""
+    columns = [field for field in LISTS if field != "metadata"]
+    field = next(name for name in columns if getattr(checked.spec.data, name) == error.column)
+    hint = f"name the column in data.{field}"
+    return problem_at(checked.document, NOT_THERE, ("data", field), str(error), hint)
+
+
+_KIND = {"metadata": "table"}
+
+
+def _no_list(path: FilePath) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+    except ValueError:
+        return "is not a path"
+    if stat.S_ISREG(mode):
+        return None
+    return "is a folder" if stat.S_ISDIR(mode) else "is a device or a pipe"
+
+
+def _opened(checked: Checked, listing: Listing, root: FilePath) -> DatasetCheck:
+    """What the clips are."""
+    # Opening clips needs a video library, which listing them does not.
+    from cvbundle.dataset.manifest import Sample
+    from cvbundle.dataset.probe import PROBE_VERSION
+    from cvbundle.dataset.scan import scan
+    from cvbundle.dataset.scan_cache import scan_cache
+
+    problems, samples = [], 0
+    with scan_cache(PROBE_VERSION) as known:
+        for row in scan(listing.entries, checked.spec.data, root, cache=known):
+            samples += isinstance(row, Sample)
+            if isinstance(row, Problem):
+                problems.append(row)
+    return DatasetCheck(tuple(problems), samples)
+
+
+def _token_limit(checked: Checked) -> TokenLimit | None:
+    """The longest caption that the model takes, counted by its own tokenizer if it is here."""
+    from cvbundle.dataset.tokens import token_limit
+
+    if checked.model is None:
+        return None
+    return token_limit(checked.model.prompt_tokens, checked.model.folder)
+
+
+def undecodable_images(checked: Checked) -> Iterator[Problem]:
+    """Validation images that are files, but show nothing."""
+    validation = checked.spec.validation
+    if validation is None or not checked.sound("validation.images"):
+        return
+    from cvbundle.dataset.container import BadClip
+    from cvbundle.dataset.images import probe_image
+
+    for index, image in enumerate(validation.images):
+        path = checked.base / FilePath(image).expanduser()
+        if not path.is_file():
+            continue  # told already
+        try:
+            probe_image(path)
+        except BadClip as error:
+            at, hint = ("validation", "images", index), "name an image"
+            yield problem_at(checked.document, NOT_THERE, at, f"{image} {error.reason}", hint)

@@ -1,0 +1,337 @@
+"""Check a spec that is read: every problem in it, but for those of its dataset."""
+
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+from pathlib import PurePosixPath
+
+from attrs import frozen
+
+from cvbundle.model.catalog import hub_id_like
+from cvbundle.model.hub import is_hub_id
+from cvbundle.model.identify import BaseModel, identify, named
+from cvbundle.problems import Path, Problem, Severity, UserError
+from cvbundle.rules.every import all_rules
+from cvbundle.rules.rule import Finding, Rule, Subject
+from cvbundle.spec.flow import flow
+from cvbundle.spec.nearest import nearest
+from cvbundle.spec.placed import problem_at
+from cvbundle.spec.resolve import BY_MODEL, canonical, with_defaults, with_listed
+from cvbundle.spec.schema import Spec
+from cvbundle.spec.soundness import is_known, is_sound
+from cvbundle.spec.source import Document
+from cvbundle.spec.structure import Structured, structure
+
+NOT_THERE = "value-range"
+"""The rule that a path breaks which leads nowhere."""
+
+
+@frozen
+class Checked:
+    """A spec after every check that needs no clip to be opened.
+
+    `problems` are in file order and without those that `allow` accepts. Where one of them blocks,
+    `spec` may hold stand-ins and must not be used.
+    """
+
+    document: Document
+    base: FilePath
+    """The folder that the spec's paths are relative to."""
+    spec: Spec
+    model: BaseModel | None
+    problems: tuple[Problem, ...]
+    unsound: frozenset[Path] = frozenset()
+
+    def sound(self, field: str) -> bool:
+        """Whether a field, or a whole section, is what the spec says."""
+        return is_sound(tuple(field.split(".")), self.unsound)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing may be compiled."""
+        return any(problem.blocks for problem in self.problems)
+
+
+def check_document(document: Document, base: FilePath) -> Checked:
+    """Check a spec that is read; its paths are relative to `base`."""
+    problems = list(document.problems)
+    model, trouble = _model(document, base)
+    data = document.data
+    unknown: set[Path] = set()
+    if model is not None and not model.is_on_hub:
+        problems.extend(_revision_of_folder(document))
+    if trouble is not None:
+        problems.append(trouble)
+        unknown.add(trouble.path)
+    for name in ("prompts", "images"):
+        try:
+            data = with_listed(data, base, name)
+        except UserError as error:
+            path = ("validation", name)
+            hint, meant = _listed(name, document.at(path))
+            problems.append(problem_at(document, NOT_THERE, path, str(error), hint, meant))
+            unknown.add(path)
+    by_model = _defaults(model)
+    data = with_defaults(data, by_model)
+    unknown.update(path for path in BY_MODEL if path not in by_model and _absent(data, path))
+    structured = structure(document, data, unknown=frozenset(unknown))
+    problems.extend(structured.problems)
+    if () not in document.unsound:
+        subject = _subject(structured.spec, model, document)
+        problems.extend(_broken(all_rules().values(), subject, structured.unsound))
+        problems.extend(_misallowed(structured, document))
+        problems.extend(_twice(structured, document))
+        problems.extend(_lists_outside(structured, document))
+        problems.extend(_missing_images(structured, document, base))
+    accepted = frozenset(structured.spec.allow)
+    if not document.complete and not structured.sound(("allow",)):
+        # Whether these are accepted stands in what could not be read.
+        problems = [problem for problem in problems if problem.severity is Severity.ERROR]
+    return Checked(
+        document,
+        base,
+        canonical(structured.spec),
+        model,
+        tuple(in_order(problem for problem in problems if not _waived(problem, accepted))),
+        structured.unsound,
+    )
+
+
+def _listed(name: str, written: object) -> tuple[str, str | None]:
+    """What to write instead of a text file's path that is none: perhaps a list of one was meant.
+
+    A prompt has blanks in it, which few paths have; an image is no text file.
+    """
+    meant = None
+    if isinstance(written, str):
+        is_image = name == "images" and FilePath(written).suffix not in ("", ".txt")
+        meant = flow([written]) if " " in written or is_image else None
+    return f"write {meant or 'a list'}, or the path of a text file", meant
+
+
+def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:
+    """What is wrong with a run by epochs over so many samples; one by steps is checked already."""
+    document, training = checked.document, checked.spec.training
+    by_epochs = training.steps is None and training.epochs is not None
+    if not (by_epochs and document.complete and all(map(checked.sound, _STEP_SIZE))):
+        return ()
+    subject = _subject(checked.spec, checked.model, document, samples)
+    rules = [rule for rule in all_rules().values() if rule.by_length]
+    return accept(_broken(rules, subject, checked.unsound), checked.spec)
+
+
+_STEP_SIZE = (
+    "training.epochs",
+    "training.steps",
+    "training.batch_size",
+    "training.gradient_accumulation_steps",
+    "launch.num_processes",
+)
+"""What decides how many steps an epoch has."""
+
+
+def _subject(
+    spec: Spec, model: BaseModel | None, document: Document, samples: int | None = None
+) -> Subject:
+    # Rules that need no model don't look at it.
+    return Subject(spec, model, document, samples)  # type: ignore[arg-type]
+
+
+def accept(problems: Iterable[Problem], spec: Spec) -> tuple[Problem, ...]:
+    """The problems that the spec's `allow` does not accept."""
+    accepted = frozenset(spec.allow)
+    return tuple(problem for problem in problems if not _waived(problem, accepted))
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """File order; then what was given as options, in the order of their texts."""
+
+    def position(problem: Problem) -> tuple[bool, int, int]:
+        place = problem.place
+        return place.file.startswith("--"), place.line, place.column
+
+    return sorted(problems, key=position)
+
+
+def _waived(problem: Problem, accepted: frozenset[str]) -> bool:
+    return problem.rule in accepted and problem.severity is not Severity.ERROR
+
+
+def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Problem | None]:
+    section = document.data.get("model")
+    if not isinstance(section, Mapping):
+        return None, None
+    path, revision, name = (section.get(key) for key in ("path", "revision", "name"))
+    if not isinstance(path, str) or not path:
+        return named(name) if isinstance(name, str) else None, None
+    try:
+        return identify(
+            path,
+            base,
+            revision=revision if isinstance(revision, str) else None,
+            name=name if isinstance(name, str) else None,
+        ), None
+    except UserError as error:
+        at = ("model", "path")
+        near = hub_id_like(path)
+        hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
+        hint = f"write {near}" if near else hint
+        return None, problem_at(document, NOT_THERE, at, str(error), hint, near)
+
+
+def _revision_of_folder(document: Document) -> Iterator[Problem]:
+    at = ("model", "revision")
+    section = document.data.get("model")
+    if isinstance(section, Mapping) and section.get("revision") is not None:
+        message = "model.revision means nothing for a folder: its files are pinned by their digests"
+        place = document.section(at)
+        yield Problem("revision-of-folder", Severity.ERROR, place, message, "remove it", at)
+
+
+def _defaults(model: BaseModel | None) -> dict[Path, object]:
+    if model is None:
+        return {}
+    return {
+        ("model", "name"): model.name,
+        ("model", "type"): model.task,
+        ("data", "resolution"): str(model.resolution),
+        ("training", "mixed_precision"): model.precision,
+        ("validation", "fps"): model.fps,
+    }
+
+
+def _absent(data: Mapping[str, object], path: Path) -> bool:
+    section = data.get(str(path[0]))
+    return isinstance(section, Mapping) and section.get(str(path[1])) is None
+
+
+def _broken(rules: Iterable[Rule], subject: Subject, unsound: frozenset[Path]) -> Iterator[Problem]:
+    for rule in rules:
+        if rule.check is None or (rule.needs_model and subject.model is None):
+            continue
+        if not all(_known(name, unsound) for name in rule.reads):
+            continue
+        for finding in rule.check(subject):
+            if is_known(finding.path, unsound):
+                yield _from_finding(rule, finding, subject.document)
+
+
+def _known(reads: str, unsound: frozenset[Path]) -> bool:
+    """Whether a field is what the spec says; of a list `field[]`, whether it is a list at all."""
+    path = _path(reads.removesuffix("[]"))
+    return is_known(path, unsound) if reads.endswith("[]") else is_sound(path, unsound)
+
+
+def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
+    path, hint, replacement = finding.path, finding.hint, finding.replacement
+    place = document.place(path)
+    if not document.has(path):
+        replacement = None
+    if not document.has(path) and not document.has(path[:2]):
+        if hint.startswith("write "):
+            hint = f"write {path[-1]}: {hint.removeprefix('write ')}"
+        if finding.otherwise and document.has(other := _path(finding.otherwise)):
+            hint = hint.replace(f"write {path[-1]}", f"write {finding.at}")
+            path, place = other, document.place(other)
+    elif finding.at_key:
+        place = document.section(path)
+    if not place.whole:
+        replacement = None
+    if rule.severity is Severity.WAIVABLE:
+        hint = f"{hint}, or allow: [{rule.id}]" if hint else f"or write allow: [{rule.id}]"
+    return Problem(rule.id, rule.severity, place, finding.message, hint, path, replacement)
+
+
+def _path(dotted: str) -> Path:
+    return tuple(dotted.split("."))
+
+
+def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
+    """Entries of `allow` that are no rule, or one that can't be accepted."""
+    rules = all_rules()
+    acceptable = [id for id, rule in rules.items() if rule.severity is not Severity.ERROR]
+    for index, name in enumerate(structured.spec.allow):
+        path: Path = ("allow", index)
+        if not is_known(path, structured.unsound):
+            continue
+        if name not in rules:
+            message, near = f"{name} is not a rule", nearest(name, acceptable)
+            hint = f"write {near}" if near else "cvbundle explain lists all rules"
+            yield problem_at(document, "value-choice", path, message, hint, near)
+        elif rules[name].severity is Severity.ERROR:
+            message = f"{name} is an error that can't be accepted"
+            yield problem_at(document, "value-choice", path, message, rules[name].why)
+
+
+_SETS = (("tracking", "report_to"), ("lora", "target_modules"))
+"""Lists whose items are each said once."""
+
+
+def _twice(structured: Structured, document: Document) -> Iterator[Problem]:
+    """Items that stand in a list for the second time."""
+    spec = structured.spec
+    lists = (spec.tracking.report_to, spec.lora.target_modules if spec.lora else ())
+    for field, items in zip(_SETS, lists, strict=True):
+        for index, item in enumerate(items):
+            path: Path = (*field, index)
+            if item in items[:index] and is_known(path, structured.unsound):
+                message = f"{item} stands in {'.'.join(field)} twice"
+                yield problem_at(document, "value-range", path, message, "remove one of them")
+
+
+LISTS = ("metadata", "caption_column", "video_column", "image_column")
+"""The fields of `data` that name the lists of a dataset, or columns of a table."""
+
+
+def list_fields(spec: Spec) -> tuple[str, ...]:
+    """The fields of `data` that name a file, and not a column or a pattern."""
+    if spec.data.metadata is not None:
+        return ("metadata",)
+    named = ((field, getattr(spec.data, field)) for field in LISTS)
+    return tuple(field for field, name in named if name is not None and "*" not in name)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path is none below the folder it is to be taken from."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
+
+
+def _lists_outside(structured: Structured, document: Document) -> Iterator[Problem]:
+    """Lists that lie outside the dataset: their names would differ from machine to machine."""
+    for field in list_fields(structured.spec):
+        path: Path = ("data", field)
+        name = getattr(structured.spec.data, field)
+        if is_known(path, structured.unsound) and leads_out(name):
+            message = f"{name} leads out of the dataset"
+            yield problem_at(document, NOT_THERE, path, message, "write a path below data.root")
+
+
+def _missing_images(
+    structured: Structured, document: Document, base: FilePath
+) -> Iterator[Problem]:
+    """Validation images that are no files; whether they show something is seen with the clips."""
+    validation = structured.spec.validation
+    if validation is None or structured.spec.model.type != "i2v":
+        return
+    for index, image in enumerate(validation.images):
+        path: Path = ("validation", "images", index)
+        why = _no_file(base, image) if is_known(path, structured.unsound) else None
+        if why is not None:
+            hint = "name an image by its path from the spec's folder"
+            yield problem_at(document, NOT_THERE, path, f"{image} {why}", hint)
+
+
+def _no_file(base: FilePath, name: str) -> str | None:
+    """Why a path is no file; None where it is one."""
+    try:
+        mode = (base / FilePath(name).expanduser()).stat().st_mode
+    except OSError as error:
+        return "is not there" if isinstance(error, FileNotFoundError) else _said(error)
+    except (ValueError, RuntimeError):  # a zero byte, the home of nobody
+        return "is not a path"
+    return None if stat.S_ISREG(mode) else "is not a file"
+
+
+def _said(error: OSError) -> str:
+    return f"can't be read ({error.strerror})"

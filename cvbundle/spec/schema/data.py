@@ -1,0 +1,110 @@
+"""`data`: what is trained on."""
+
+from typing import Literal
+
+from attrs import field, frozen
+from attrs.validators import ge, instance_of, le, min_len, optional
+
+from cvbundle.spec.about import about
+from cvbundle.spec.schema.resolution import Resolution
+
+Fit = Literal["crop", "stretch"]
+FrameSampling = Literal["uniform", "head", "stride"]
+ShortClips = Literal["error", "repeat_last", "skip"]
+BadSamples = Literal["error", "skip"]
+
+
+@frozen(kw_only=True)
+class Data:
+    """The clips, their captions, and how frames are taken from them."""
+
+    root: str = field(
+        validator=min_len(1), metadata=about("Folder of the dataset.", "data", local=True)
+    )
+    metadata: str | None = field(
+        default=None,
+        validator=optional(min_len(1)),
+        metadata=about(
+            "Table under root (.csv .tsv .jsonl .parquet); null means two text files, "
+            "one entry a line.",
+            None,
+        ),
+    )
+    caption_column: str = field(
+        validator=min_len(1),
+        metadata=about(
+            "Text file under root, column of the table, or `*.txt`: a text file beside each clip.",
+            "prompts.txt",
+            default="`prompts.txt`, or `caption` with metadata",
+        ),
+    )
+    video_column: str = field(
+        validator=min_len(1),
+        metadata=about(
+            "Text file under root, or column of the table, that names the clips.",
+            "videos.txt",
+            default="`videos.txt`, or `video` with metadata",
+        ),
+    )
+    image_column: str | None = field(
+        default=None,
+        validator=optional(min_len(1)),
+        metadata=about(
+            "Image to video only: where the first images are named; null means each clip's first "
+            "frame.",
+            None,
+        ),
+    )
+    resolution: Resolution = field(
+        validator=instance_of(Resolution),
+        metadata=about(
+            "Frames, height and width used for training, as `FxHxW` or `[F, H, W]`.",
+            "49x480x720",
+            default="by model",
+        ),
+    )
+    fit: Fit = field(
+        default="crop",
+        metadata=about("Keep the aspect ratio and cut the middle, or distort.", "crop"),
+    )
+    frame_sampling: FrameSampling = field(
+        default="uniform",
+        metadata=about(
+            "Which frames: evenly over the whole clip, the first ones, or the upstream trainer's "
+            "integer stride.",
+            "uniform",
+        ),
+    )
+    short_clips: ShortClips = field(
+        default="error",
+        metadata=about("What to do with clips of too few frames.", "error"),
+    )
+    bad_samples: BadSamples = field(
+        default="error",
+        metadata=about(
+            "What to do with unreadable or truncated clips; skipped ones are listed in the bundle.",
+            "error",
+        ),
+    )
+    caption_prefix: str = field(
+        default="", metadata=about("Put before every caption (identifier token).", "sks ")
+    )
+    caption_dropout: float = field(
+        default=0.0,
+        validator=[ge(0.0), le(1.0)],
+        metadata=about("Share of samples trained on the empty caption.", 0.0),
+    )
+    num_workers: int = field(
+        default=4,
+        validator=ge(0),
+        metadata=about("Threads that make batches ahead, for each training process.", 4),
+    )
+    pin_memory: bool = field(
+        default=True, metadata=about("Page-locked host memory, for faster copies to a GPU.", True)
+    )
+    vae_tiling: bool = field(
+        default=True, metadata=about("Encode and decode frames in tiles: less memory.", True)
+    )
+    vae_slicing: bool = field(
+        default=True, metadata=about("Encode and decode one clip of a batch at a time.", True)
+    )

@@ -1,0 +1,58 @@
+"""`model`: what is fine-tuned."""
+
+import re
+from typing import Literal
+
+from attrs import field, frozen
+from attrs.validators import matches_re, min_len, optional
+
+from cvbundle.spec.about import about
+
+ModelName = Literal[
+    "cogvideox-2b",
+    "cogvideox-5b",
+    "cogvideox-5b-i2v",
+    "cogvideox1.5-5b",
+    "cogvideox1.5-5b-i2v",
+    "custom",
+]
+Task = Literal["t2v", "i2v"]
+
+# A commit, branch or tag: it becomes part of a path in the hub's cache, and must not lead out.
+_REVISION = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}"
+
+
+def is_revision(text: str) -> bool:
+    """Whether a text can be a commit, branch or tag."""
+    return re.fullmatch(_REVISION, text) is not None
+
+
+@frozen(kw_only=True)
+class Model:
+    """The base model."""
+
+    path: str = field(
+        validator=min_len(1),
+        metadata=about(
+            "Hub id `org/name`, or a folder in diffusers layout.", "THUDM/CogVideoX-2b", local=True
+        ),
+    )
+    revision: str | None = field(
+        default=None,
+        validator=optional(matches_re(_REVISION)),
+        metadata=about(
+            "Hub only: the commit. A branch or tag is resolved to its commit at compile time.", None
+        ),
+    )
+    name: ModelName = field(
+        metadata=about(
+            "Which CogVideoX it is; `custom` means just what the folder's own config files say.",
+            "cogvideox-2b",
+            default="inferred from the model's config files or hub id",
+        ),
+    )
+    type: Task = field(
+        metadata=about(
+            "Text to video or image to video; must agree with the model.", "t2v", default="by model"
+        ),
+    )

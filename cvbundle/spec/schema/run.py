@@ -1,0 +1,117 @@
+"""`checkpointing`, `validation`, `tracking`, `launch` and `output`: what a run does and where."""
+
+from typing import Literal, cast
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, le, min_len, optional
+
+from cvbundle.spec.about import about
+from cvbundle.spec.schema.training import MAX_SEED
+
+Strategy = Literal["single", "ddp", "fsdp", "zero2", "zero2-offload", "zero3", "zero3-offload"]
+Tracker = Literal[
+    "tensorboard", "wandb", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab", "trackio"
+]
+
+
+@frozen(kw_only=True)
+class Checkpointing:
+    """When the run's state is saved."""
+
+    steps: int = field(
+        default=200, validator=ge(1), metadata=about("Optimizer steps between checkpoints.", 200)
+    )
+    limit: int | None = field(
+        default=cast(int | None, 10),
+        validator=optional(ge(1)),
+        metadata=about("How many checkpoints are kept, the newest; null means all.", 10),
+    )
+
+
+@frozen(kw_only=True)
+class Validation:
+    """Sample videos made during training."""
+
+    steps: int = field(
+        validator=ge(1),
+        metadata=about(
+            "Optimizer steps between validations; a multiple of `checkpointing.steps`.", 200
+        ),
+    )
+    prompts: tuple[str, ...] = field(
+        validator=min_len(1),
+        metadata=about(
+            "Prompts, or the path of a text file with one a line.", ["A panda plays a guitar."]
+        ),
+    )
+    images: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Image to video: one image a prompt, or the path of a text file with one path a line.",
+            ["first_frame.png"],
+        ),
+    )
+    num_inference_steps: int = field(
+        default=50, validator=ge(1), metadata=about("Denoising steps.", 50)
+    )
+    guidance_scale: float = field(
+        default=6.0, validator=ge(0.0), metadata=about("Classifier-free guidance.", 6.0)
+    )
+    fps: int = field(
+        validator=ge(1),
+        metadata=about("Frames per second of the sample videos.", 8, default="by model"),
+    )
+    seed: int = field(
+        default=42,
+        validator=[ge(0), le(MAX_SEED)],
+        metadata=about("Decides the noise that samples start from.", 42),
+    )
+
+
+@frozen(kw_only=True)
+class Tracking:
+    """Where curves go, beside the run's own `metrics.jsonl`."""
+
+    report_to: tuple[Tracker, ...] = field(
+        default=("tensorboard",),
+        metadata=about("Trackers, as accelerate names them; `[]` means none.", ["tensorboard"]),
+    )
+    project: str = field(
+        default="cvbundle",
+        validator=min_len(1),
+        metadata=about("The tracker's project name.", "cvbundle"),
+    )
+
+
+@frozen(kw_only=True)
+class Launch:
+    """How many processes train, and how they share the work."""
+
+    strategy: Strategy = field(
+        default="single", metadata=about("How the model is spread over processes.", "single")
+    )
+    num_processes: int = field(
+        default=1, validator=ge(1), metadata=about("Processes in all, over all machines.", 1)
+    )
+    num_machines: int = field(default=1, validator=ge(1), metadata=about("Machines.", 1))
+    gpu_memory_gib: float | None = field(
+        default=None,
+        validator=optional(gt(0.0)),
+        metadata=about("What one device has, in GiB; turns the memory estimate into a rule.", 24.0),
+    )
+    timeout_s: int = field(
+        default=1800,
+        validator=ge(1),
+        metadata=about("Seconds after which the process group gives up on a silent process.", 1800),
+    )
+
+
+@frozen(kw_only=True)
+class Output:
+    """Where runs go."""
+
+    dir: str | None = field(
+        default=None,
+        validator=optional(min_len(1)),
+        metadata=about("Folder of the runs; null means `runs/` in the bundle.", None, local=True),
+    )

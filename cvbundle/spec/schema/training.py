@@ -1,0 +1,119 @@
+"""`training`: how long, how precisely, and towards what."""
+
+from typing import Literal, cast
+
+from attrs import Factory, field, frozen
+from attrs.validators import ge, gt, le, optional
+
+from cvbundle.spec.about import about
+
+TrainingType = Literal["lora", "sft"]
+Precision = Literal["no", "fp16", "bf16"]
+Latents = Literal["resample", "fixed"]
+TimestepSampling = Literal["uniform", "logit_normal"]
+
+_fraction = [ge(0.0), le(1.0)]
+MAX_SEED = 2**64 - 1
+
+
+@frozen(kw_only=True)
+class ImageNoise:
+    """Log-normal noise on the conditioning image: sigma = exp(N(mean, std))."""
+
+    mean: float = field(default=-3.0, metadata=about("Mean of log sigma.", -3.0))
+    std: float = field(
+        default=0.5, validator=ge(0.0), metadata=about("Standard deviation of log sigma.", 0.5)
+    )
+
+
+@frozen(kw_only=True)
+class Training:
+    """How long, how precisely, and towards what the weights are trained."""
+
+    type: TrainingType = field(
+        default="lora",
+        metadata=about("Low-rank adapter, or all weights of the transformer.", "lora"),
+    )
+    seed: int = field(
+        default=42,
+        validator=[ge(0), le(MAX_SEED)],
+        metadata=about("Decides order, noise, timesteps and initial weights.", 42),
+    )
+    epochs: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=about("Passes over the data; exactly one of `epochs` and `steps`.", None),
+    )
+    steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=about("Optimizer steps; exactly one of `epochs` and `steps`.", 1000),
+    )
+    batch_size: int = field(
+        default=1, validator=ge(1), metadata=about("Samples a process takes at a time.", 1)
+    )
+    gradient_accumulation_steps: int = field(
+        default=1,
+        validator=ge(1),
+        metadata=about("Batches of each process to an optimizer step.", 1),
+    )
+    mixed_precision: Precision = field(
+        metadata=about(
+            "Type that the frozen weights and the forward pass are in; `no` is fp32.",
+            "bf16",
+            default="by model",
+        ),
+    )
+    learning_rate: float = field(
+        default=2e-5, validator=gt(0.0), metadata=about("Learning rate after the warmup.", 1e-4)
+    )
+    max_grad_norm: float | None = field(
+        default=cast(float | None, 1.0),
+        validator=optional(gt(0.0)),
+        metadata=about(
+            "Gradients are scaled down to this norm, once a step; null means never.", 1.0
+        ),
+    )
+    gradient_checkpointing: bool = field(
+        default=True,
+        metadata=about(
+            "Compute activations again in the backward pass: less memory, slower.", True
+        ),
+    )
+    image_noise: ImageNoise | None = field(
+        default=Factory(ImageNoise),
+        metadata=about(
+            "Image to video: log-normal noise on the conditioning image; null means none.",
+            {"mean": -3.0, "std": 0.5},
+        ),
+    )
+    image_dropout: float = field(
+        default=0.0,
+        validator=_fraction,
+        metadata=about("Image to video: share of samples trained without the image.", 0.05),
+    )
+    latents: Latents = field(
+        default="resample",
+        metadata=about(
+            "Draw a clip's latents from the VAE posterior at each visit, or once.", "resample"
+        ),
+    )
+    timestep_sampling: TimestepSampling = field(
+        default="uniform",
+        metadata=about("How timesteps are drawn.", "uniform"),
+    )
+    snr_gamma: float | None = field(
+        default=None,
+        validator=optional(gt(0.0)),
+        metadata=about("Min-SNR weighting of the loss (arXiv 2303.09556); null means none.", 5.0),
+    )
+    ema_decay: float | None = field(
+        default=None,
+        validator=optional(_fraction),
+        metadata=about(
+            "Exponential moving average of the trained weights; null means none.", 0.999
+        ),
+    )
+    compile: bool = field(
+        default=False, metadata=about("torch.compile of the transformer's blocks.", False)
+    )

@@ -1,0 +1,88 @@
+"""`lora`, `optimizer` and `lr_scheduler`: which weights change, and how."""
+
+from typing import Literal
+
+from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, gt, lt, min_len, optional
+
+from cvbundle.spec.about import about
+
+OptimizerName = Literal["adamw", "adam", "adamw8bit", "prodigy", "came"]
+SchedulerName = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+]
+
+
+@frozen(kw_only=True)
+class Lora:
+    """The adapter; only with `training.type: lora`."""
+
+    rank: int = field(default=128, validator=ge(1), metadata=about("Rank of the update.", 128))
+    alpha: float = field(
+        default=64.0, validator=gt(0.0), metadata=about("The update is scaled by alpha / rank.", 64)
+    )
+    target_modules: tuple[str, ...] = field(
+        default=("to_q", "to_k", "to_v", "to_out.0"),
+        validator=[min_len(1), deep_iterable(member_validator=min_len(1))],
+        metadata=about(
+            "Modules that get an adapter, by the end of their names, as peft matches them.",
+            ["to_q", "to_k", "to_v", "to_out.0"],
+        ),
+    )
+    dropout: float = field(
+        default=0.0,
+        validator=[ge(0.0), lt(1.0)],
+        metadata=about("Dropout on the adapter's input.", 0.0),
+    )
+    rslora: bool = field(
+        default=False,
+        metadata=about("Scale by alpha / sqrt(rank) instead (arXiv 2312.03732).", False),
+    )
+
+
+@frozen(kw_only=True)
+class Optimizer:
+    """The optimizer; never another one than named."""
+
+    name: OptimizerName = field(default="adamw", metadata=about("Which optimizer.", "adamw"))
+    betas: tuple[float, ...] = field(
+        default=(0.9, 0.95),
+        validator=[min_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
+        metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
+    )
+    epsilon: float = field(
+        default=1e-8, validator=gt(0.0), metadata=about("Added to the denominator.", 1e-8)
+    )
+    weight_decay: float = field(
+        default=1e-4, validator=ge(0.0), metadata=about("Weight decay.", 1e-4)
+    )
+    beta3: float | None = field(
+        default=None,
+        validator=optional([ge(0.0), lt(1.0)]),
+        metadata=about(
+            "Third decay rate of prodigy and came; null means the optimizer's own.", None
+        ),
+    )
+
+
+@frozen(kw_only=True)
+class LrScheduler:
+    """The learning rate over the run."""
+
+    name: SchedulerName = field(
+        default="constant_with_warmup", metadata=about("diffusers' name of the schedule.", "cosine")
+    )
+    warmup_steps: int = field(
+        default=100, validator=ge(0), metadata=about("Optimizer steps of linear warmup.", 100)
+    )
+    num_cycles: int = field(
+        default=1, validator=ge(1), metadata=about("Restarts of `cosine_with_restarts`.", 1)
+    )
+    power: float = field(
+        default=1.0, validator=gt(0.0), metadata=about("Exponent of `polynomial`.", 1.0)
+    )
