@@ -278,7 +278,7 @@ def _fsdp_bytes(load: TrainingLoad) -> float:
 
 
 def _zero_bytes(load: TrainingLoad) -> tuple[int, str]:
-    """DeepSpeed: the larger of what adds up and of what was published.
+    """ZeRO: the larger of what adds up and of what was published for DeepSpeed.
 
     Published figures for ZeRO don't follow from sharding arithmetic: they are the same on one
     device and on eight. Full fine-tuning of three models lies on `4.4 + 2.84 W + 1.215 A` GiB, and
@@ -299,7 +299,7 @@ def _zero_bytes(load: TrainingLoad) -> tuple[int, str]:
         summed = kept + states / sharded + live + bucket + scale * activations
     else:
         summed = weights + (gradients + states) / sharded + bucket + scale * activations
-    note = "DeepSpeed needs more than adds up: this is the sum of the parts, a lower bound"
+    note = "ZeRO was measured to need more than adds up: this is the sum of the parts"
     if load.adapter:
         return round(summed), note
     if load.strategy == "zero3-offload":
@@ -307,8 +307,8 @@ def _zero_bytes(load: TrainingLoad) -> tuple[int, str]:
     else:
         envelope = 4.4 * GIB + 2.84 * weights + 1.215 * activations
     note = (
-        "DeepSpeed needs more than adds up: this is the larger of the sum of the parts "
-        f"({in_gib(summed)}) and of a fit to published figures ({in_gib(envelope)})"
+        "ZeRO was measured to need more than adds up: this is the larger of the sum of the parts "
+        f"({in_gib(summed)}) and of a fit to figures of DeepSpeed ({in_gib(envelope)})"
     )
     return round(max(summed, envelope)), note
 

@@ -10,6 +10,8 @@ from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Lora, Resolution, Spec, Strategy
 
+_SHARDED: tuple[Strategy, ...] = ("fsdp", "zero2", "zero2-offload", "zero3", "zero3-offload")
+
 
 @rule(
     "batch-not-divisible",
@@ -53,6 +55,32 @@ def strategy_single(subject: Subject) -> Iterator[Finding]:
             f"single is one process, not {launch.num_processes}",
             "ddp",
             otherwise="launch.num_processes",
+        )
+
+
+@rule(
+    "strategy-optimizer",
+    Severity.ERROR,
+    why="The other optimizers look at a whole weight at once, or keep states of another shape, and "
+    "a process of a sharded model has only a part.",
+    source="bitsandbytes, prodigyopt and came_pytorch know no DTensor",
+    reads=("launch.strategy", "optimizer.name"),
+    good={"launch.strategy": "fsdp", "optimizer.name": "adamw"},
+    bad={
+        "launch.strategy": "fsdp",
+        "optimizer.name": "prodigy",
+        "training.learning_rate": 1.0,
+    },
+)
+def strategy_optimizer(subject: Subject) -> Iterator[Finding]:
+    """A sharded model's optimizer works on parts of a weight."""
+    spec = subject.spec
+    if spec.launch.strategy in _SHARDED and spec.optimizer.name not in ("adamw", "adam"):
+        yield Finding.write(
+            "optimizer.name",
+            f"{spec.optimizer.name} can't be used with {spec.launch.strategy}",
+            "adamw",
+            otherwise="launch.strategy",
         )
 
 

@@ -52,7 +52,12 @@ def load_trainer(session: Session) -> Trainer:
             average.restore(state.average)
         session.reporter.say(f"goes on after step {step}")
     transformer.train()
-    if not is_sharded(spec.launch.strategy):
+    if is_sharded(spec.launch.strategy):
+        if session.accelerator.scaler is not None:
+            # accelerate 1.15.0 takes FSDP1's, which can't add to DTensors (executed).
+            session.accelerator.scaler = torch.amp.GradScaler(device.type)
+        optimizer = session.accelerator.prepare_optimizer(optimizer)
+    else:
         transformer, optimizer = session.accelerator.prepare(transformer, optimizer)
     scaler = session.accelerator.scaler
     if scaler is not None and state is not None and state.scaler:

@@ -115,6 +115,7 @@ class Trainer:
         parameters = list(self.trained.values())
         largest = float("inf") if limit is None else limit
         if is_sharded(self.job.spec.launch.strategy):
+            self.accelerator.unscale_gradients()
             return whole(nn.utils.clip_grad_norm_(parameters, largest))
         norm: Tensor = self.accelerator.clip_grad_norm_(parameters, largest)
         return norm

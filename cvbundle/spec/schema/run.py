@@ -88,7 +88,11 @@ class Launch:
     """How many processes train, and how they share the work."""
 
     strategy: Strategy = field(
-        default="single", metadata=about("How the model is spread over processes.", "single")
+        default="single",
+        metadata=about(
+            "How the model is spread over processes; fsdp and the stages of ZeRO by FSDP2.",
+            "single",
+        ),
     )
     num_processes: int = field(
         default=1, validator=ge(1), metadata=about("Processes in all, over all machines.", 1)
