@@ -1,12 +1,18 @@
 """Files and folders that appear whole or not at all, and are still there after a power cut."""
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from cvbundle import locks
+
+_LOCK = ".lock"
+"""Beside a folder that is being filled: held by the process that fills it."""
 
 
 @contextlib.contextmanager
@@ -30,6 +36,19 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def new_large_file(path: Path) -> Iterator[BinaryIO]:
+    """The same for a file that is worth a folder of its own while it is filled.
+
+    What killed processes left of it is removed first, as with `temporary_folder`.
+    """
+    with temporary_folder(path.parent, path.name) as folder:
+        with new_file(folder / path.name) as file:
+            yield file
+        (folder / path.name).replace(path)
+        sync_folder(path.parent)
+
+
 def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file under a temporary name beside it, then move it into place."""
     with new_file(path, mode=mode) as file:
@@ -49,13 +68,51 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
-    """A folder in `parent` that is removed when the block ends, unless it was settled."""
+    """A folder below `parent` that is removed when the block ends, unless it was settled.
+
+    Those of the same label whose processes were killed are removed first. Which ones these are is
+    told by a lock that a process holds as long as it lives, not by its number: on a shared disk it
+    may run on another machine.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+    _remove_abandoned(parent, label)
+    temporary, lock = _held_folder(parent, label)
     try:
-        yield temporary
+        inside = temporary / label
+        inside.mkdir()
+        yield inside
     finally:
         remove_tree(temporary)
+        if lock is not None:
+            lock.release()
+
+
+def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
+    """A new folder and the lock in it; no lock where the disk has none."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+        try:
+            lock = locks.take(folder / _LOCK)
+        except OSError:
+            if folder.is_dir():
+                return folder, None
+            continue
+        # Another process may have taken the folder for an abandoned one before it was locked.
+        if lock is not None and (folder / _LOCK).exists():
+            return folder, lock
+        if lock is not None:
+            lock.release()
+
+
+def _remove_abandoned(parent: Path, label: str) -> None:
+    """Remove the folders of a label that no process holds; not those that can't be locked."""
+    for folder in parent.glob(f".{glob.escape(label)}.*.tmp"):
+        # What another process removes at the same time, or doesn't let us remove, is left to it.
+        with contextlib.suppress(OSError):
+            lock = locks.take(folder / _LOCK, create=False)
+            if lock is not None:
+                remove_tree(folder)
+                lock.release()
 
 
 def settle(temporary: Path, final: Path) -> bool:

@@ -4,7 +4,6 @@ A spec is one bundle, or one for each point of its sweep; all of them appear, or
 """
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -125,13 +124,15 @@ def _compile(
     scanning: Scanning,
 ) -> Compilation:
     code = training_code()
-    with ExitStack() as folders:
-        manifests = Manifests(folders.enter_context(temporary_folder(out, "scanning")), scanning)
+    with temporary_folder(out, "compiling") as staging:
+        (staging / "manifests").mkdir()
+        manifests = Manifests(staging / "manifests", scanning)
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
-        for point, each in checked:
+        for number, (point, each) in enumerate(checked):
             assert each.model is not None
             manifest = manifests.of(each, found)
-            folder = folders.enter_context(temporary_folder(out, "compiling"))
+            folder = staging / str(number)
+            folder.mkdir()
             digest = _write(folder, each, each.model, manifest, code, written)
             _refuse_twin(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
