@@ -15,9 +15,10 @@ from attrs import frozen
 from cvbundle.bundle import layout
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
-from cvbundle.bundle.foreign import require_own_code
+from cvbundle.bundle.foreign import require_own_code, require_own_packages
 from cvbundle.bundle.places import local_paths
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
+from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
@@ -53,8 +54,21 @@ def plan_launch(
     num_processes: int | None = None,
     allow_drift: bool = False,
     trust: bool = False,
+    venv: bool = False,
+    dry: bool = False,
+    say: Say = lambda _: None,
 ) -> Launch:
     """Check a bundle and say how it is run.
+
+    Args:
+        bundle: the bundle's folder.
+        choice: which run to go on with.
+        num_processes: how many processes train; as many as the bundle says if None.
+        allow_drift: run with other package versions than the bundle's.
+        trust: run code that this installation would not write.
+        venv: run in an environment of the bundle's own packages, which is made if need be.
+        dry: make nothing.
+        say: hears what takes long.
 
     Raises:
         UserError: it isn't whole, comes from elsewhere, or the packages differ.
@@ -65,13 +79,24 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
-    found = drift((bundle / layout.REQUIREMENTS).read_text("utf-8"))
+    requirements = (bundle / layout.REQUIREMENTS).read_text("utf-8")
+    environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
+    found: tuple[Drift, ...] = ()
+    if venv:
+        if not trust:
+            require_own_packages(bundle, spec)
+        own = venv_of(requirements)
+        if own.exists or not dry:
+            require_venv(own, say)
+        # Packages on our own path would come before the environment's.
+        environment |= {"PYTHON": str(own.python), "PYTHONPATH": ""}
+    else:
+        found = drift(requirements)
     if found and not allow_drift:
         raise UserError(
             f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
-            f"pip install -r {bundle / layout.REQUIREMENTS}, or --allow-drift to record it"
+            "--venv runs in an environment of the bundle's, --allow-drift as it is, and records it"
         )
-    environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
     if num_processes is not None:
         environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
     flags = () if choice == "auto" else (f"--{choice}",)

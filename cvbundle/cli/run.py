@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from functools import partial
 
 import click
 
@@ -18,6 +19,7 @@ from cvbundle.cli.foreign import shown_if_foreign
 @click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and show what would be executed.")
 @click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
+@click.option("--venv", is_flag=True, help="Use an environment made of BUNDLE's requirements.txt.")
 @click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
@@ -27,6 +29,7 @@ def command(
     dry_run: bool,
     allow_drift: bool,
     trust: bool,
+    venv: bool,
     as_json: bool,
 ) -> int:
     """Train BUNDLE (a folder, or the beginning of its hash), or go on with its newest run."""
@@ -37,6 +40,9 @@ def command(
             num_processes=num_processes,
             allow_drift=allow_drift,
             trust=trust,
+            venv=venv,
+            dry=dry_run,
+            say=partial(click.echo, err=True),
         )
     for drift in launch.drift:
         click.echo(f"drift: {drift}", err=True)
