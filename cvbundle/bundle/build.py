@@ -5,24 +5,25 @@ A spec is one bundle, or one for each point of its sweep; all of them appear, or
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve, frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.code import Code, training_code
 from cvbundle.bundle.contents import (
+    ModelRecords,
     config_data,
     copy_images,
     local_paths,
-    model_record,
     provenance,
-    share_file,
 )
 from cvbundle.bundle.environment import lock, needed_distributions
 from cvbundle.bundle.manifests import Manifest, Manifests, Scanning
 from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
+from cvbundle.bundle.sharing import SharedFiles, share_file
 from cvbundle.bundle.store import is_bundle
-from cvbundle.bundle.verify import require_verified, sums_text
+from cvbundle.bundle.verify import require_verified, sums_of, sums_text
 from cvbundle.digest import json_file, sha256_bytes
 from cvbundle.durable import settle, temporary_folder, write_bytes
 from cvbundle.expand import expanded
@@ -83,7 +84,7 @@ def compile_file(
         settings: `field=value` overrides.
         data_root: where the clips are, relative to the current folder.
         model_path: where the model is, likewise, or its hub id.
-        scanning: how clips are opened.
+        scanning: how clips are opened, and whether what is known of files is believed.
 
     Raises:
         ProblemsFound: the spec or the data can't be used.
@@ -127,13 +128,15 @@ def _compile(
     with temporary_folder(out, "compiling") as staging:
         (staging / "manifests").mkdir()
         manifests = Manifests(staging / "manifests", scanning)
+        models, shared = ModelRecords(rehash=scanning.rehash), SharedFiles(out)
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for number, (point, each) in enumerate(checked):
             assert each.model is not None
             manifest = manifests.of(each, found)
             folder = staging / str(number)
             folder.mkdir()
-            digest = _write(folder, each, each.model, manifest, code, written)
+            pinned = models.of(each.spec, each.model)
+            digest = _write(folder, each, each.model, pinned, manifest, code, written, shared)
             _refuse_twin(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
         bundles = tuple(
@@ -175,17 +178,21 @@ def _write(
     folder: Path,
     checked: Checked,
     model: BaseModel,
+    pinned: tuple[str | None, dict[str, Any]],
     manifest: Manifest,
     code: Code,
     written: bytes,
+    shared: SharedFiles,
 ) -> str:
     """Fill a bundle's folder; its digest."""
-    revision, record = model_record(checked.spec, model)
+    revision, record = pinned
     spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
     spec = copy_images(folder, spec, checked.base)
-    share_file(manifest.dataset, folder / layout.DATASET)
-    if manifest.skipped.is_file():
-        share_file(manifest.skipped, folder / layout.SKIPPED)
+    known = {
+        name: digest
+        for name, digest in manifest.digests.items()
+        if share_file(manifest.dataset.with_name(name), folder / name)
+    }
     requirements = lock(needed_distributions(code.packages, spec))
     files = {
         layout.CONFIG: json_file(config_data(spec)),
@@ -199,7 +206,9 @@ def _write(
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    (folder / layout.SUMS).write_bytes(sums_text(folder).encode())
+    sums = sums_of(folder, known)
+    (folder / layout.SUMS).write_bytes(sums_text(sums).encode())
+    shared.share(folder, sums)
     _make_read_only(folder)
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()

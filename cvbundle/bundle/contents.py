@@ -1,6 +1,5 @@
 """What stands in the files of a bundle that are made of its spec and model."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,9 +23,6 @@ from cvbundle.spec.about import local_fields
 from cvbundle.spec.converter import plain
 from cvbundle.spec.schema import Data, Model, Output, Spec
 
-_SHARED_BYTES = 1 << 20
-"""Files of this size and more are one file in all bundles that hold them."""
-
 
 def config_data(spec: Spec) -> dict[str, Any]:
     """`config.json`: every setting but those that say where something is on this machine."""
@@ -37,8 +33,24 @@ def config_data(spec: Spec) -> dict[str, Any]:
     return data
 
 
-def model_record(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
-    """The revision to write down, and `model.json`."""
+class ModelRecords:
+    """Pins each model of a compilation once: points of a sweep mostly share one."""
+
+    def __init__(self, *, rehash: bool) -> None:
+        self._rehash = rehash
+        self._made: dict[object, tuple[str | None, dict[str, Any]]] = {}
+
+    def of(self, spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
+        """The revision to write down, and `model.json`."""
+        key = (model.path, model.folder, model.name, spec.model.revision)
+        if key not in self._made:
+            self._made[key] = _model_record(spec, model, rehash=self._rehash)
+        return self._made[key]
+
+
+def _model_record(
+    spec: Spec, model: BaseModel, *, rehash: bool
+) -> tuple[str | None, dict[str, Any]]:
     record: dict[str, Any] = {
         "architecture": architecture_data(model.architecture),
         "files": [],
@@ -51,7 +63,7 @@ def model_record(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, An
         record["hub"] = {"commit": commit, "repository": model.path}
         return commit, record
     assert model.folder is not None
-    record["files"] = [asdict(file) for file in pin_folder(model.folder)]
+    record["files"] = [asdict(file) for file in pin_folder(model.folder, rehash=rehash)]
     return None, record
 
 
@@ -90,14 +102,6 @@ def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
         shutil.copyfile(source, folder / name)
         names.append(name)
     return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
-
-
-def share_file(source: Path, target: Path) -> None:
-    """The same file under another name: linked where it is large, else copied."""
-    if source.stat().st_size >= _SHARED_BYTES:
-        os.link(source, target)
-    else:
-        shutil.copyfile(source, target)
 
 
 def provenance(spec_file: str, base: Path, written: bytes) -> dict[str, Any]:

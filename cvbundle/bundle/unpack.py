@@ -21,9 +21,10 @@ from cvbundle.bundle.attestation import STATEMENT
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
 from cvbundle.bundle.remote import open_archive
+from cvbundle.bundle.sharing import SharedFiles
 from cvbundle.bundle.signing import SIGNATURE, signer
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
-from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
+from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, read_sums
 from cvbundle.digest import json_file
 from cvbundle.durable import settle, temporary_folder
 from cvbundle.expand import expanded
@@ -117,6 +118,7 @@ def _unpack(
         _verify(bundle, contents)
         if signers is not None:
             signer(bundle, signers)
+        SharedFiles(out).share(bundle, read_sums(bundle))
         _make_read_only(bundle)
         paths = {
             "data.root": str((final / DATA).absolute()) if "data" in contents.parts else None,

@@ -1,7 +1,7 @@
 """Whether a bundle is what was compiled: every file, nothing added, nothing missing."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, SUMS
@@ -24,9 +24,15 @@ def _covered(bundle: Path) -> Iterator[tuple[str, bool]]:
             yield name, path.is_dir() and not path.is_symlink()
 
 
-def sums_text(bundle: Path) -> str:
-    """`SHA256SUMS` of a bundle as its files are now."""
-    return "".join(f"{sha256_file(bundle / name)}  {name}\n" for name in hashed_files(bundle))
+def sums_of(bundle: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Path to digest of a bundle's files as they are now; those that are `known` are not hashed."""
+    names = hashed_files(bundle)
+    return {name: known.get(name) or sha256_file(bundle / name) for name in names}
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """`SHA256SUMS` for path to digest."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 
 def read_sums(bundle: Path) -> dict[str, str]:

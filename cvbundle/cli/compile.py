@@ -27,7 +27,7 @@ from cvbundle.model.memory import render_estimate
 )
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where the clips are.")
 @click.option("--model-path", help="Where the base model is, or its hub id.")
-@click.option("--rehash", is_flag=True, help="Open every clip again, whatever was seen before.")
+@click.option("--rehash", is_flag=True, help="Read every clip and weight again, whatever is known.")
 @click.option("--scan-on", metavar="ADDRESS", help="Open clips on the workers of a Dask scheduler.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(

@@ -3,6 +3,8 @@
 import json
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,36 @@ def test_compiling_again_changes_nothing(compiled: Compiled, demo: Path) -> None
     assert not again.created
     assert (compiled.bundle / "SHA256SUMS").stat() == before
     assert list(compiled.bundle.parent.iterdir()) == [compiled.bundle]
+
+
+def test_what_a_killed_compilation_left_is_gone_after_the_next(
+    compiled: Compiled, demo: Path
+) -> None:
+    store = compiled.bundle.parent
+    left = store / ".compiling.x.tmp/compiling/0"
+    left.mkdir(parents=True)
+    (store / ".compiling.x.tmp/.lock").touch()
+    (left / "dataset.jsonl").write_text("half")
+    compile_file(demo / "spec.yaml", store)
+    assert list(store.iterdir()) == [compiled.bundle]
+
+
+def test_compilations_at_the_same_time_all_succeed(demo: Path, tmp_path: Path) -> None:
+    def start(*settings: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "cvbundle.cli", "compile", str(demo / "spec.yaml")]
+        command += ["--json", "--out", str(tmp_path), *settings]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+    processes = [start(), start(), start("--set", "lora.rank=8")]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    first, second, other = (json.loads(out) for out, _ in said)
+    assert first["bundle"] == second["bundle"] != other["bundle"]
+    assert [first["created"], second["created"]].count(True) == 1
+    assert {str(path) for path in tmp_path.iterdir()} == {first["bundle"], other["bundle"]}
+    for each in (first, other):
+        assert not list(differences(Path(each["bundle"])))
 
 
 def test_compiling_from_another_folder_says_where_things_are_now(
