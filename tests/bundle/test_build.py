@@ -115,7 +115,7 @@ def test_compilations_at_the_same_time_all_succeed(demo: Path, tmp_path: Path) -
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
-    processes = [start(), start(), start("--set", "lora.rank=8")]
+    processes = [start(), start(), start("--set", "lora.rank=16")]
     said = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     first, second, other = (json.loads(out) for out, _ in said)
