@@ -20,9 +20,9 @@ from attrs import frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.attestation import CRATE, STATEMENT, run_crate, statement
-from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.remote import is_remote, upload
 from cvbundle.bundle.runs import Run, held_still, list_runs
 from cvbundle.bundle.signing import SIGNATURE, sign

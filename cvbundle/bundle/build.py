@@ -15,6 +15,7 @@ from cvbundle.bundle.contents import (
     ModelRecords,
     config_data,
     copy_images,
+    hub_blobs,
     local_paths,
     provenance,
 )
@@ -213,6 +214,9 @@ def _write(
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()
     (folder / layout.PATHS).write_bytes(json_file(local_paths(spec, checked.base, model)))
+    blobs = hub_blobs(revision, model)
+    if blobs is not None:
+        (folder / layout.BLOBS).write_bytes(json_file(blobs))
     told = provenance(checked.document.file, checked.base, written)
     (folder / layout.PROVENANCE).write_bytes(json_file(told))
     return sha256_bytes((folder / layout.SUMS).read_bytes())

@@ -15,9 +15,9 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import probe_image
 from cvbundle.expand import expanded
 from cvbundle.model.architecture import architecture_data
-from cvbundle.model.hub import resolve_commit
+from cvbundle.model.hub import resolve_commit, snapshot
 from cvbundle.model.identify import BaseModel
-from cvbundle.model.pin import pin_folder
+from cvbundle.model.pin import blob_names, pin_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.about import local_fields
 from cvbundle.spec.converter import plain
@@ -78,6 +78,17 @@ def local_paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | Non
         "data.root": absolute(spec.data.root),
         "output.dir": absolute(spec.output.dir) if spec.output.dir else None,
     }
+
+
+def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:
+    """`local/blobs.json`: the hub cache's names of a model's files; None where it lacks some."""
+    folder = snapshot(model.path, commit) if model.is_on_hub and commit is not None else None
+    if folder is None:
+        return None
+    try:
+        return {file.path: file.sha256 for file in blob_names(folder)}
+    except UserError:
+        return None
 
 
 def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:

@@ -16,8 +16,9 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
 from cvbundle.bundle.foreign import require_own_code, require_own_packages
-from cvbundle.bundle.places import local_paths
-from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
+from cvbundle.bundle.places import bundle_runs
+from cvbundle.bundle.readiness import require_files, require_places
+from cvbundle.bundle.runs import Choice, Run, list_runs, require_run
 from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
@@ -37,6 +38,8 @@ class Launch:
     environment: Mapping[str, str]
     """What is set beyond the environment of this process."""
     drift: tuple[Drift, ...]
+    finished: Run | None
+    """The newest run, if it is complete and no other was asked for: nothing is to be done."""
 
 
 @frozen
@@ -67,7 +70,7 @@ def plan_launch(
         allow_drift: run with other package versions than the bundle's.
         trust: run code that this installation would not write.
         venv: run in an environment of the bundle's own packages, which is made if need be.
-        dry: make nothing.
+        dry: make nothing, and look at the weights and clips, which else the trainer does.
         say: hears what takes long.
 
     Raises:
@@ -79,6 +82,11 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
+    finished = _finished_run(bundle) if choice != "fresh" else None
+    if finished is None or dry:
+        require_places(bundle)
+    if dry:
+        require_files(bundle)
     requirements = (bundle / layout.REQUIREMENTS).read_text("utf-8")
     environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
     found: tuple[Drift, ...] = ()
@@ -86,7 +94,7 @@ def plan_launch(
         if not trust:
             require_own_packages(bundle, spec)
         own = venv_of(requirements)
-        if own.exists or not dry:
+        if own.exists or not (dry or finished):
             require_venv(own, say)
         # Packages on our own path would come before the environment's.
         environment |= {"PYTHON": str(own.python), "PYTHONPATH": ""}
@@ -100,7 +108,8 @@ def plan_launch(
     if num_processes is not None:
         environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
     flags = () if choice == "auto" else (f"--{choice}",)
-    return Launch(bundle, (str(bundle / layout.LAUNCH), *flags), environment, found)
+    command = (str(bundle / layout.LAUNCH), *flags)
+    return Launch(bundle, command, environment, found, finished)
 
 
 def execute(launch: Launch) -> Outcome:
@@ -133,8 +142,7 @@ def execute(launch: Launch) -> Outcome:
     return Outcome(code if code in (0, 130) else 3, runs[-1] if runs else None)
 
 
-def finished_run(bundle: Path) -> Run | None:
-    """The newest run, if it is complete: there is nothing to go on with."""
+def _finished_run(bundle: Path) -> Run | None:
     runs = list_runs(bundle_runs(bundle))
     return runs[-1] if runs and runs[-1].complete else None
 
@@ -155,11 +163,6 @@ def read_spec(bundle: Path) -> Spec:
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
     return structure_sound(config)
-
-
-def bundle_runs(bundle: Path) -> Path:
-    """The folder of a bundle's runs on this machine."""
-    return runs_folder(bundle, local_paths(bundle)["output.dir"])
 
 
 def _die_with_parent() -> None:

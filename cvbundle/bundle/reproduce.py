@@ -8,7 +8,8 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.bundle.diff import Change
-from cvbundle.bundle.launch import Outcome, bundle_runs, execute, plan_launch, read_spec
+from cvbundle.bundle.launch import Outcome, execute, plan_launch, read_spec
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import read_rows
 from cvbundle.bundle.runs import Run, list_runs
 from cvbundle.bundle.venvs import Say

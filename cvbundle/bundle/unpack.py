@@ -28,6 +28,7 @@ from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, rea
 from cvbundle.digest import json_file
 from cvbundle.durable import settle, temporary_folder
 from cvbundle.expand import expanded
+from cvbundle.model.hub import is_hub_id
 from cvbundle.problems import UserError
 
 _HEADER_LIMIT = 4096
@@ -128,7 +129,8 @@ def _unpack(
         if data_root is not None:
             paths["data.root"] = str(expanded(data_root).absolute())
         if model_path is not None:
-            paths["model.path"] = str(expanded(model_path).absolute())
+            is_folder = expanded(model_path).is_dir() or not is_hub_id(model_path)
+            paths["model.path"] = str(expanded(model_path).absolute()) if is_folder else model_path
         for name in layout.NOT_HASHED:
             (bundle / name).mkdir(exist_ok=True)
         (bundle / layout.PATHS).write_bytes(json_file(paths))

@@ -80,14 +80,19 @@ def differences(bundle: Path) -> Iterator[str]:
     except OSError:
         raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
     digest, name = sha256_bytes(content)[:NAME_DIGITS], bundle.resolve().name
-    if digest != name:
-        yield f"the folder is named {name}, its digest is {digest}"
+    wrong: list[str] = []
     try:
-        sums = parse_sums(content, SUMS)
+        wrong += _against(bundle, parse_sums(content, SUMS))
     except UserError as error:
-        yield str(error)
-        return
-    yield from _against(bundle, sums)
+        wrong.append(str(error))
+    if digest != name and wrong:
+        yield f"the folder is named {name}, its digest is {digest}"
+    elif digest != name:
+        yield (
+            f"the folder is named {name}, and holds bundle {digest}, which is whole: "
+            f"if that is the one you mean, rename the folder to {digest}"
+        )
+    yield from wrong
 
 
 def _against(bundle: Path, sums: dict[str, str]) -> Iterator[str]:

@@ -10,10 +10,11 @@ from cvbundle.bundle.reproduce import Reproduction, RunComparison, reproduce
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
 from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.cli.where import Text
 
 
 @click.command("reproduce")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--run", "number", type=click.IntRange(min=1), help="The run to repeat.")
 @click.option("--num-processes", type=click.IntRange(min=1), help="Instead of that run's number.")
 @click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")

@@ -6,14 +6,15 @@ from functools import partial
 
 import click
 
-from cvbundle.bundle.launch import Outcome, execute, finished_run, plan_launch, result_files
+from cvbundle.bundle.launch import Outcome, execute, plan_launch, result_files
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
+from cvbundle.cli.where import Text
 
 
 @click.command("run")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--num-processes", type=click.IntRange(min=1), help="Instead of the bundle's number.")
 @click.option("--resume", "choice", flag_value="resume", help="Go on with the newest run.")
 @click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
@@ -50,7 +51,7 @@ def command(
         settings = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
         click.echo(" ".join([*settings, shlex.join(launch.command)]))
         return 0
-    finished = finished_run(launch.bundle) if choice != "fresh" else None
+    finished = launch.finished
     if finished is not None:
         click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)

@@ -1,6 +1,8 @@
 """Which bytes the base model is: each file's digest, or the hub's commit."""
 
+import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +17,9 @@ from cvbundle.problems import UserError
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 _INDEX = "model_index.json"
 _VOCABULARIES = ("spiece.model", "tokenizer.json")
+_SHARDS = ".safetensors.index.json"
+"""How the name of a file ends that says which file each tensor is in."""
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SUFFIXES = (".safetensors", ".json", ".model", ".txt")
 
 
@@ -48,7 +53,22 @@ def model_files(folder: Path) -> list[str]:
             )
     if not {f"tokenizer/{name}" for name in _VOCABULARIES} & set(found):
         raise UserError(f"{folder / 'tokenizer'} has no {' or '.join(_VOCABULARIES)}")
+    _require_shards(folder, found)
     return sorted(found)
+
+
+def _require_shards(folder: Path, found: Iterable[str]) -> None:
+    """Each file that an index of shards names is there: a download may have been broken off."""
+    present = set(found)
+    for index in sorted(name for name in present if name.endswith(_SHARDS)):
+        try:
+            shards = set(json.loads((folder / index).read_bytes())["weight_map"].values())
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+            raise UserError(f"{folder / index} names no files of weights") from None
+        parent = index.rpartition("/")[0]
+        missing = sorted(name for name in map(str, shards) if f"{parent}/{name}" not in present)
+        if missing:
+            raise UserError(f"{folder / parent} lacks {', '.join(missing)}: download it again")
 
 
 def pin_folder(folder: Path, *, rehash: bool = False) -> tuple[ModelFile, ...]:
@@ -101,7 +121,8 @@ def blob_names(folder: Path) -> tuple[ModelFile, ...]:
     for name in model_files(folder):
         path = folder / name
         target = Path(os.path.realpath(path))
-        digest = target.name if path.is_symlink() else digest_of(path)
+        is_named = path.is_symlink() and _BLOB.fullmatch(target.name) is not None
+        digest = target.name if is_named else digest_of(path)
         files.append(ModelFile(name, target.stat().st_size, digest))
     return tuple(files)
 
