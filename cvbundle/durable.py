@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from cvbundle import locks
 
 _LOCK = ".lock"
 """Beside a folder that is being filled: held by the process that fills it."""
+_SYNCED_TOGETHER = 16
 
 
 @contextlib.contextmanager
@@ -21,7 +23,12 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
 
     `mode` is the file's permissions; without it, those that any new file gets.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        # Who reads of it knows this name.
+        error.filename = str(path)
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -90,7 +97,11 @@ def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
 def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
     """A new folder and the lock in it; no lock where the disk has none."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+        except OSError as error:
+            error.filename = str(parent)
+            raise
         try:
             lock = locks.take(folder / _LOCK)
         except OSError:
@@ -131,23 +142,20 @@ def settle(temporary: Path, final: Path) -> bool:
 
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below `folder` to the disk."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            continue
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    sync_folder(folder)
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
+    # Together: a disk writes down several requests at once in little more than the time of one.
+    with ThreadPoolExecutor(_SYNCED_TOGETHER) as threads:
+        for _ in threads.map(_sync, (*paths, folder)):
+            pass
 
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

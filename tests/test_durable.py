@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle import durable, locks
-from cvbundle.durable import new_large_file, settle, temporary_folder
+from cvbundle.durable import new_file, new_large_file, settle, temporary_folder
 
 _FILL = """
 import os, sys, pathlib
@@ -97,3 +97,16 @@ def test_a_large_file_that_was_not_finished_goes_with_the_next(tmp_path: Path) -
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
     assert (tmp_path / "a.tar").read_bytes() == b"whole"
+
+
+def test_an_error_names_the_file_that_was_wanted(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as file, new_file(tmp_path / "no folder/file"):
+        pass
+    assert file.value.filename == str(tmp_path / "no folder/file")
+    (tmp_path / "not a folder").touch()
+    with (
+        pytest.raises(OSError, match="exists") as folder,
+        temporary_folder(tmp_path / "not a folder", "filling"),
+    ):
+        pass
+    assert folder.value.filename == str(tmp_path / "not a folder")

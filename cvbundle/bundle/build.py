@@ -3,9 +3,9 @@
 A spec is one bundle, or one for each point of its sweep; all of them appear, or none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -118,6 +118,19 @@ def _told(document: Document, section: str, name: str, option: str, value: str) 
     return with_value(document, (section, name), value, place, place)
 
 
+@frozen(kw_only=True)
+class _Materials:
+    """What all bundles of a compilation are made with."""
+
+    code: Code
+    manifests: Manifests
+    models: ModelRecords
+    shared: SharedFiles
+    provenance: bytes
+    lock: Callable[[tuple[str, ...]], str]
+    """Remembers what it has looked up."""
+
+
 def _compile(
     checked: list[tuple[Point, Checked]],
     found: tuple[Problem, ...],
@@ -125,26 +138,29 @@ def _compile(
     written: bytes,
     scanning: Scanning,
 ) -> Compilation:
-    code = training_code()
+    _, first = checked[0]
+    told = provenance(first.document.file, first.base, written)
     with temporary_folder(out, "compiling") as staging:
         (staging / "manifests").mkdir()
-        manifests = Manifests(staging / "manifests", scanning)
-        models, shared = ModelRecords(rehash=scanning.rehash), SharedFiles(out)
+        materials = _Materials(
+            code=training_code(),
+            manifests=Manifests(staging / "manifests", scanning),
+            models=ModelRecords(rehash=scanning.rehash),
+            shared=SharedFiles(out),
+            provenance=json_file(told),
+            lock=cache(lock),
+        )
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for number, (point, each) in enumerate(checked):
-            assert each.model is not None
-            manifest = manifests.of(each, found)
+            manifest = materials.manifests.of(each, found)
             folder = staging / str(number)
             folder.mkdir()
-            pinned = models.of(each.spec, each.model)
-            digest = _write(folder, each, each.model, pinned, manifest, code, written, shared)
+            digest = _write(folder, each, manifest, materials)
             _refuse_twin(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
         bundles = tuple(
             _settled(
                 folder,
-                out,
-                each,
                 Compiled(
                     bundle=out / digest[: layout.NAME_DIGITS],
                     digest=digest,
@@ -156,7 +172,7 @@ def _compile(
             )
             for point, each, manifest, folder, digest in staged
         )
-    return Compilation(bundles, (*found, *manifests.warnings))
+    return Compilation(bundles, (*found, *materials.manifests.warnings))
 
 
 def _refuse_twin(
@@ -175,18 +191,10 @@ def _model(checked: Checked) -> BaseModel:
     return checked.model
 
 
-def _write(
-    folder: Path,
-    checked: Checked,
-    model: BaseModel,
-    pinned: tuple[str | None, dict[str, Any]],
-    manifest: Manifest,
-    code: Code,
-    written: bytes,
-    shared: SharedFiles,
-) -> str:
+def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Materials) -> str:
     """Fill a bundle's folder; its digest."""
-    revision, record = pinned
+    code, model = materials.code, _model(checked)
+    revision, record = materials.models.of(checked.spec, model)
     spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
     spec = copy_images(folder, spec, checked.base)
     known = {
@@ -194,7 +202,7 @@ def _write(
         for name, digest in manifest.digests.items()
         if share_file(manifest.dataset.with_name(name), folder / name)
     }
-    requirements = lock(needed_distributions(code.packages, spec))
+    requirements = materials.lock(needed_distributions(code.packages, spec))
     files = {
         layout.CONFIG: json_file(config_data(spec)),
         layout.MODEL: json_file(record),
@@ -209,7 +217,7 @@ def _write(
         (folder / name).write_bytes(content)
     sums = sums_of(folder, known)
     (folder / layout.SUMS).write_bytes(sums_text(sums).encode())
-    shared.share(folder, sums)
+    materials.shared.share(folder, sums)
     _make_read_only(folder)
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()
@@ -217,22 +225,34 @@ def _write(
     blobs = hub_blobs(revision, model)
     if blobs is not None:
         (folder / layout.BLOBS).write_bytes(json_file(blobs))
-    told = provenance(checked.document.file, checked.base, written)
-    (folder / layout.PROVENANCE).write_bytes(json_file(told))
+    (folder / layout.PROVENANCE).write_bytes(materials.provenance)
     return sha256_bytes((folder / layout.SUMS).read_bytes())
 
 
-def _settled(folder: Path, out: Path, checked: Checked, compiled: Compiled) -> Compiled:
+def _settled(folder: Path, compiled: Compiled) -> Compiled:
     """Give a finished folder its name; what is there already stays as it is."""
     final = compiled.bundle
     paths = (folder / layout.PATHS).read_bytes()
     if not is_bundle(final) and settle(folder, final):
         return compiled
     require_verified(final)
-    # Where things are may have changed since; that is no part of the bundle.
-    (final / layout.LOCAL).mkdir(exist_ok=True)
-    write_bytes(final / layout.PATHS, paths)
+    _put_down_paths(final, paths)
     return evolve(compiled, created=False)
+
+
+def _put_down_paths(bundle: Path, paths: bytes) -> None:
+    """Where things are may have changed since a bundle was compiled; that is no part of it."""
+    path = bundle / layout.PATHS
+    if path.is_file() and path.read_bytes() == paths:
+        return
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, paths)
+    except OSError as error:
+        raise UserError(
+            f"{bundle} is there already, and where clips and model are now can't be put down in it "
+            f"({error.strerror}): set CVBUNDLE_DATA_ROOT and CVBUNDLE_MODEL_PATH to run it"
+        ) from None
 
 
 def _make_read_only(folder: Path) -> None:

@@ -14,7 +14,6 @@ from cvbundle.bundle.store import list_bundles
 
 _LARGE = 1 << 20
 """Bytes from which on a file is shared: a link is worth its while."""
-_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def share_file(source: Path, target: Path) -> bool:
@@ -55,7 +54,7 @@ class SharedFiles:
                 _put_link(self._shared[digest], path)
                 continue
             for other in self._equal_files(digest):
-                if _is_as_compiled(other, path) and _put_link(other, path):
+                if _is_equal(other, path) and _put_link(other, path):
                     break
             self._shared[digest] = path
 
@@ -78,13 +77,12 @@ class SharedFiles:
         return found
 
 
-def _is_as_compiled(other: Path, own: Path) -> bool:
-    """Whether a file has the bytes of our own, and nobody else can change it."""
+def _is_equal(other: Path, own: Path) -> bool:
+    """Whether a file has the bytes of our own, and belongs to us: others could change theirs."""
     try:
         status = other.lstat()
         return (
             stat.S_ISREG(status.st_mode)
-            and not status.st_mode & _WRITABLE
             and status.st_uid == os.geteuid()
             and filecmp.cmp(own, other, shallow=False)
         )

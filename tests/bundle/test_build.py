@@ -207,6 +207,16 @@ def test_a_lost_local_folder_is_made_again(compiled: Compiled, demo: Path) -> No
     assert (compiled.bundle / "local/paths.json").is_file()
 
 
+def test_a_bundle_that_can_not_take_down_where_things_are_says_how_to_run_it(
+    compiled: Compiled, own_demo: Path
+) -> None:
+    shutil.rmtree(compiled.bundle / "local")
+    (compiled.bundle / "local").touch()
+    sentence = "is there already, and where clips and model are now can't be put down in it"
+    with pytest.raises(UserError, match=sentence):
+        compile_file(own_demo / "spec.yaml", compiled.bundle.parent)
+
+
 def test_two_points_of_a_sweep_that_are_one_bundle_are_refused(demo: Path, tmp_path: Path) -> None:
     settings = ["sweep={output.dir: [a, b]}"]
     with pytest.raises(UserError, match=r"output\.dir=a and output\.dir=b are the same bundle"):
