@@ -82,34 +82,52 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
+    flags = () if choice == "auto" else (f"--{choice}",)
+    command = (str(bundle / layout.LAUNCH), *flags)
     finished = _finished_run(bundle) if choice != "fresh" else None
-    if finished is None or dry:
-        require_places(bundle)
+    if finished is not None and not dry:
+        return Launch(bundle, command, {}, (), finished)
+    require_places(bundle)
     if dry:
         require_files(bundle)
-    requirements = (bundle / layout.REQUIREMENTS).read_text("utf-8")
-    environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
+    environment = {"CVBUNDLE_VERIFIED": "1"}
     found: tuple[Drift, ...] = ()
     if venv:
         if not trust:
             require_own_packages(bundle, spec)
-        own = venv_of(requirements)
-        if own.exists or not (dry or finished):
-            require_venv(own, say)
-        # Packages on our own path would come before the environment's.
-        environment |= {"PYTHON": str(own.python), "PYTHONPATH": ""}
+        environment |= _own_packages(bundle, say, dry=dry)
     else:
-        found = drift(requirements)
-    if found and not allow_drift:
+        environment["PYTHON"] = sys.executable
+        found = _drift(bundle, allowed=allow_drift)
+    if num_processes is not None:
+        environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
+    return Launch(bundle, command, environment, found, finished)
+
+
+def _own_packages(bundle: Path, say: Say, *, dry: bool) -> dict[str, str]:
+    """What has `launch.sh` use the environment of a bundle's lock."""
+    venv = venv_of(_requirements(bundle))
+    if venv.exists or not dry:
+        require_venv(venv, say)
+    else:
+        say(f"{venv.folder} is not there yet: a run makes it")
+    # Packages on our own path would come before the environment's.
+    return {"PYTHON": str(venv.python), "PYTHONPATH": ""}
+
+
+def _drift(bundle: Path, *, allowed: bool) -> tuple[Drift, ...]:
+    """Where our own packages differ from a bundle's lock."""
+    found = drift(_requirements(bundle))
+    if found and not allowed:
         raise UserError(
             f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
             "--venv runs in an environment of the bundle's, --allow-drift as it is, and records it"
         )
-    if num_processes is not None:
-        environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
-    flags = () if choice == "auto" else (f"--{choice}",)
-    command = (str(bundle / layout.LAUNCH), *flags)
-    return Launch(bundle, command, environment, found, finished)
+    return found
+
+
+def _requirements(bundle: Path) -> str:
+    return (bundle / layout.REQUIREMENTS).read_text("utf-8")
 
 
 def execute(launch: Launch) -> Outcome:
