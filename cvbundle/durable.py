@@ -82,7 +82,7 @@ def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
     may run on another machine.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(parent, label)
+    remove_abandoned(parent, label)
     temporary, lock = _held_folder(parent, label)
     try:
         inside = temporary / label
@@ -115,7 +115,7 @@ def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
             lock.release()
 
 
-def _remove_abandoned(parent: Path, label: str) -> None:
+def remove_abandoned(parent: Path, label: str) -> None:
     """Remove the folders of a label that no process holds; not those that can't be locked."""
     for folder in parent.glob(f".{glob.escape(label)}.*.tmp"):
         # What another process removes at the same time, or doesn't let us remove, is left to it.

@@ -17,6 +17,7 @@ from pathlib import Path
 from cvbundle.cache_folder import cache_folder
 from cvbundle.digest import sha256_bytes
 from cvbundle.durable import write_bytes
+from cvbundle.problems import UserError
 
 _LARGE = 1 << 20
 """Bytes from which on hashing takes longer than looking up."""
@@ -39,15 +40,15 @@ def digest_of(path: Path, *, rehash: bool = False) -> str:
         status = os.fstat(file.fileno())
         if status.st_size < _LARGE:
             return hashlib.file_digest(file, "sha256").hexdigest()
-        entry, state = _entry(path), _state(status)
-        known = None if rehash else _read(entry, state)
+        state = _state(status)
+        known = None if rehash else _read(path, state)
         if known is not None:
             return known
         began = time.time_ns()
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         unchanged = _state(os.fstat(file.fileno())) == state
     if unchanged and max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED_NS <= began:
-        _write(entry, state, digest)
+        _write(path, state, digest)
     return digest
 
 
@@ -56,23 +57,25 @@ def _state(status: os.stat_result) -> bytes:
     return b"%d %d %d %d" % numbers
 
 
-def _entry(path: Path) -> Path:
+def entry_of(path: Path) -> Path:
+    """Where the digest of a file is kept, if it is."""
     name = sha256_bytes(os.fsencode(os.path.realpath(path)))
     return cache_folder() / "digests" / name[:2] / name
 
 
-def _read(entry: Path, state: bytes) -> str | None:
+def _read(path: Path, state: bytes) -> str | None:
     try:
-        match = _ENTRY.fullmatch(entry.read_bytes())
-    except OSError:
+        match = _ENTRY.fullmatch(entry_of(path).read_bytes())
+    except (OSError, UserError):
         return None
     return match[1].decode() if match is not None and match[2] == state else None
 
 
-def _write(entry: Path, state: bytes, digest: str) -> None:
+def _write(path: Path, state: bytes, digest: str) -> None:
     try:
+        entry = entry_of(path)
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(entry, b"%s %s\n" % (digest.encode(), state))
-    except OSError:
-        # It is hashed again the next time.
+    except (OSError, UserError):
+        # On a full disk, or for a user without a home: it is hashed again the next time.
         return

@@ -87,9 +87,11 @@ def test_a_broken_entry_costs_nothing_but_time(file: Path, tmp_path: Path, conte
     assert digest_of(file) == sha256_file(file)
 
 
+@pytest.mark.parametrize("cache", ["a file", "~nobody-of-this-name/cache"])
 def test_a_cache_that_can_not_be_written_costs_nothing_but_time(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "no folder").touch()
-    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "no folder"))
+    (tmp_path / "a file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CVBUNDLE_CACHE", cache)
     assert digest_of(file) == sha256_file(file)

@@ -23,10 +23,10 @@ from cvbundle.bundle.environment import lock, needed_distributions
 from cvbundle.bundle.manifests import Manifest, Manifests, Scanning
 from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
 from cvbundle.bundle.sharing import SharedFiles, share_file
-from cvbundle.bundle.store import is_bundle
+from cvbundle.bundle.store import is_bundle, staging
 from cvbundle.bundle.verify import require_verified, sums_of, sums_text
 from cvbundle.digest import json_file, sha256_bytes
-from cvbundle.durable import settle, temporary_folder, write_bytes
+from cvbundle.durable import settle, write_bytes
 from cvbundle.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
@@ -140,11 +140,11 @@ def _compile(
 ) -> Compilation:
     _, first = checked[0]
     told = provenance(first.document.file, first.base, written)
-    with temporary_folder(out, "compiling") as staging:
-        (staging / "manifests").mkdir()
+    with staging(out, "compiling") as folders:
+        (folders / "manifests").mkdir()
         materials = _Materials(
             code=training_code(),
-            manifests=Manifests(staging / "manifests", scanning),
+            manifests=Manifests(folders / "manifests", scanning),
             models=ModelRecords(rehash=scanning.rehash),
             shared=SharedFiles(out),
             provenance=json_file(told),
@@ -153,7 +153,7 @@ def _compile(
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for number, (point, each) in enumerate(checked):
             manifest = materials.manifests.of(each, found)
-            folder = staging / str(number)
+            folder = folders / str(number)
             folder.mkdir()
             digest = _write(folder, each, manifest, materials)
             _refuse_twin(point, digest, staged)

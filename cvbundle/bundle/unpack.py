@@ -23,10 +23,11 @@ from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_fil
 from cvbundle.bundle.remote import open_archive
 from cvbundle.bundle.sharing import SharedFiles
 from cvbundle.bundle.signing import SIGNATURE, signer
+from cvbundle.bundle.store import staging
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
 from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, read_sums
 from cvbundle.digest import json_file
-from cvbundle.durable import settle, temporary_folder
+from cvbundle.durable import settle
 from cvbundle.expand import expanded
 from cvbundle.model.hub import is_hub_id
 from cvbundle.problems import UserError
@@ -111,9 +112,9 @@ def _unpack(
     final = out / contents.name
     if final.exists():
         return _there_already(final, contents)
-    with temporary_folder(out, "unpacking") as staging:
-        _require_room(staging, contents)
-        bundle = staging / contents.name
+    with staging(out, "unpacking") as folder:
+        _require_room(folder, contents)
+        bundle = folder / contents.name
         bundle.mkdir()
         _extract(reader, contents, bundle)
         _verify(bundle, contents)

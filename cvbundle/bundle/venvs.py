@@ -111,7 +111,7 @@ def _alone(venv: Venv, say: Say) -> Iterator[None]:
 def _make(venv: Venv, say: Say) -> None:
     locked = locked_versions(venv.requirements)
     say(f"installing the packages of requirements.txt into {venv.folder}")
-    with temporary_folder(venv.folder.parent, venv.folder.name) as made:
+    with temporary_folder(venv.folder.parent, "making") as made:
         _checked([sys.executable, "-m", "venv", "--without-pip", str(made)])
         if _FIRST in locked:
             _install(made, [f"{_FIRST}=={locked[_FIRST]}"])

@@ -96,14 +96,15 @@ def test_compiling_again_changes_nothing(compiled: Compiled, demo: Path) -> None
     assert list(compiled.bundle.parent.iterdir()) == [compiled.bundle]
 
 
-def test_what_a_killed_compilation_left_is_gone_after_the_next(
+def test_what_killed_processes_left_is_gone_after_the_next_compilation(
     compiled: Compiled, demo: Path
 ) -> None:
     store = compiled.bundle.parent
-    left = store / ".compiling.x.tmp/compiling/0"
-    left.mkdir(parents=True)
-    (store / ".compiling.x.tmp/.lock").touch()
-    (left / "dataset.jsonl").write_text("half")
+    for label in ("compiling", "unpacking"):
+        left = store / f".{label}.x.tmp"
+        (left / label / "0").mkdir(parents=True)
+        (left / label / "0/dataset.jsonl").write_text("half")
+        (left / ".lock").touch()
     compile_file(demo / "spec.yaml", store)
     assert list(store.iterdir()) == [compiled.bundle]
 

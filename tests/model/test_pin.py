@@ -9,6 +9,7 @@ from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.manifests import Scanning
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.digest import sha256_file
+from cvbundle.known_digests import entry_of
 from cvbundle.model.pin import pin_folder, verify_files
 from cvbundle.problems import UserError
 
@@ -22,14 +23,10 @@ def _every_file_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(known_digests, "_SETTLED_NS", 0)
 
 
-def _entry(path: Path) -> Path:
-    return known_digests._entry(path)
-
-
 def _believed(path: Path, digest: str) -> None:
     """Have a digest believed of a file, as if the disk had changed what it holds."""
-    content = _entry(path).read_text()
-    _entry(path).write_text(digest + content[64:])
+    content = entry_of(path).read_text()
+    entry_of(path).write_text(digest + content[64:])
 
 
 def test_unchanged_weights_are_not_hashed_but_where_that_is_asked(own_demo: Path) -> None:
