@@ -1,6 +1,5 @@
 """Run a bundle: verify it, compare the packages, and execute its `launch.sh`."""
 
-import ctypes
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from types import FrameType
 from attrs import frozen
 
 from cvbundle.bundle import layout
+from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
 from cvbundle.bundle.foreign import require_own_code, require_own_packages
@@ -24,9 +24,6 @@ from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
-
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that a process gets when its parent dies."""
 
 
 @frozen
@@ -138,7 +135,7 @@ def execute(launch: Launch) -> Outcome:
     process = subprocess.Popen(
         ["bash", *launch.command],
         env={**os.environ, **launch.environment},
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
 
     def forward(number: int, _: FrameType | None) -> None:
@@ -181,9 +178,3 @@ def read_spec(bundle: Path) -> Spec:
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
     return structure_sound(config)
-
-
-def _die_with_parent() -> None:
-    """Killed together: a trainer that went on alone would meet the one that resumes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -12,11 +12,13 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import frozen
 
 from cvbundle import locks
+from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift, locked_versions
 from cvbundle.cache_folder import cache_folder
 from cvbundle.digest import canonical_json, sha256_bytes
@@ -126,17 +128,29 @@ def _make(venv: Venv, say: Say) -> None:
 
 
 def _install(folder: Path, what: list[str]) -> None:
-    """Have our own pip install into an environment, which needs none itself."""
+    """Have our own pip install into an environment, which needs none itself.
+
+    Not `pip --python`, which starts another pip that nobody ends when this process is ended.
+    """
+    pip = find_spec("pip")
+    if pip is None or pip.origin is None:
+        raise UserError("pip is not installed here: python -m ensurepip, or leave out --venv")
+    # A folder with pip and nothing else of ours: what pip sees on its path, it takes for installed.
+    alone = folder.with_name("pip")
+    alone.mkdir(exist_ok=True)
+    if not (alone / "pip").exists():
+        (alone / "pip").symlink_to(Path(pip.origin).parent)
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
     python = str(folder / "bin/python")
-    _checked([sys.executable, "-m", "pip", "--python", python, "install", *quiet, *what])
+    _checked([python, "-m", "pip", "install", *quiet, *what], PYTHONPATH=str(alone))
 
 
-def _checked(command: list[str]) -> None:
+def _checked(command: list[str], **environment: str) -> None:
     result = subprocess.run(
         command,
         # What is on our own path is not in the environment.
-        env=_without(os.environ, "PYTHONPATH", "PYTHONHOME"),
+        env=_without(os.environ, "PYTHONPATH", "PYTHONHOME") | environment,
+        preexec_fn=die_with_parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -151,6 +153,35 @@ def test_two_that_want_the_same_environment_at_once_both_get_it(
     assert [process.returncode for process in both] == [0, 0]
     assert sum("installing" in each for each in said) == 1
     assert len(_environments(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_whoever_is_ended_while_pip_installs_leaves_no_pip_behind(
+    number: signal.Signals, wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import signal; from cvbundle.bundle.venvs import require_venv, venv_of\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "require_venv(venv_of('one==1.0\\n'), print)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as index, monkeypatch.context() as changed:
+        changed.delenv("PIP_NO_INDEX")
+        changed.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}")
+        index.settimeout(60)
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        # pip asks, and waits for an answer until it is ended.
+        asked, _ = index.accept()
+        with asked:
+            asked.settimeout(60)
+            assert asked.recv(1 << 16)
+            process.send_signal(number)
+            process.wait()
+            assert not asked.recv(1 << 16)
+    left = [name for name in _environments(tmp_path) if name.startswith(".")]
+    assert len(left) == (number == signal.SIGKILL)
+    wheel("one", "1.0")
+    venv, _ = _made("one==1.0\n")
+    assert _environments(tmp_path) == [venv.folder.name]
 
 
 def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
