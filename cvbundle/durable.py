@@ -1,12 +1,20 @@
 """Files and folders that appear whole or not at all, and are still there after a power cut."""
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
+
+from cvbundle import locks
+
+_LOCK = ".lock"
+"""Beside a folder that is being filled: held by the process that fills it."""
+_SYNCED_TOGETHER = 16
 
 
 @contextlib.contextmanager
@@ -15,7 +23,12 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
 
     `mode` is the file's permissions; without it, those that any new file gets.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        # Who reads of it knows this name.
+        error.filename = str(path)
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -28,6 +41,19 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_large_file(path: Path) -> Iterator[BinaryIO]:
+    """The same for a file that is worth a folder of its own while it is filled.
+
+    What killed processes left of it is removed first, as with `temporary_folder`.
+    """
+    with temporary_folder(path.parent, path.name) as folder:
+        with new_file(folder / path.name) as file:
+            yield file
+        (folder / path.name).replace(path)
+        sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -49,13 +75,55 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
-    """A folder in `parent` that is removed when the block ends, unless it was settled."""
+    """A folder below `parent` that is removed when the block ends, unless it was settled.
+
+    Those of the same label whose processes were killed are removed first. Which ones these are is
+    told by a lock that a process holds as long as it lives, not by its number: on a shared disk it
+    may run on another machine.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+    remove_abandoned(parent, label)
+    temporary, lock = _held_folder(parent, label)
     try:
-        yield temporary
+        inside = temporary / label
+        inside.mkdir()
+        yield inside
     finally:
         remove_tree(temporary)
+        if lock is not None:
+            lock.release()
+
+
+def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
+    """A new folder and the lock in it; no lock where the disk has none."""
+    while True:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+        except OSError as error:
+            error.filename = str(parent)
+            raise
+        try:
+            lock = locks.take(folder / _LOCK)
+        except OSError:
+            if folder.is_dir():
+                return folder, None
+            continue
+        # Another process may have taken the folder for an abandoned one before it was locked.
+        if lock is not None and (folder / _LOCK).exists():
+            return folder, lock
+        if lock is not None:
+            lock.release()
+
+
+def remove_abandoned(parent: Path, label: str) -> None:
+    """Remove the folders of a label that no process holds; not those that can't be locked."""
+    for folder in parent.glob(f".{glob.escape(label)}.*.tmp"):
+        # What another process removes at the same time, or doesn't let us remove, is left to it.
+        with contextlib.suppress(OSError):
+            lock = locks.take(folder / _LOCK, create=False)
+            if lock is not None:
+                remove_tree(folder)
+                lock.release()
 
 
 def settle(temporary: Path, final: Path) -> bool:
@@ -74,23 +142,20 @@ def settle(temporary: Path, final: Path) -> bool:
 
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below `folder` to the disk."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            continue
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    sync_folder(folder)
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
+    # Together: a disk writes down several requests at once in little more than the time of one.
+    with ThreadPoolExecutor(_SYNCED_TOGETHER) as threads:
+        for _ in threads.map(_sync, (*paths, folder)):
+            pass
 
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,7 +1,12 @@
 """The templates: where they are, and how they are filled in."""
 
 import importlib.resources
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def templates_folder() -> Path:
@@ -16,10 +21,16 @@ def templates_folder() -> Path:
 
 def render(name: str, /, **values: object) -> str:
     """A template with its values; a value that it lacks is an error."""
+    return _environment().get_template(name).render(**values)
+
+
+@cache
+def _environment() -> "jinja2.Environment":
+    """Made once: it keeps what it has compiled, and a sweep renders the same for each point."""
     # Much is done without a template engine.
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_folder(), encoding="utf-8"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
@@ -27,4 +38,3 @@ def render(name: str, /, **values: object) -> str:
         lstrip_blocks=True,
         autoescape=False,  # YAML, from our own values
     )
-    return environment.get_template(name).render(**values)

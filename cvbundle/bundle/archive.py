@@ -11,7 +11,7 @@ The first member says what the archive holds, so that unpacking can refuse what 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -20,16 +20,16 @@ from attrs import frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.attestation import CRATE, STATEMENT, run_crate, statement
-from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.remote import is_remote, upload
-from cvbundle.bundle.runs import list_runs
+from cvbundle.bundle.runs import Run, held_still, list_runs
 from cvbundle.bundle.signing import SIGNATURE, sign
 from cvbundle.bundle.tar_stream import Member, TarWriter
 from cvbundle.bundle.verify import bundle_digest, read_sums, require_verified
 from cvbundle.digest import canonical_json, json_file
-from cvbundle.durable import new_file, write_bytes
+from cvbundle.durable import new_large_file, write_bytes
 from cvbundle.problems import UserError
 
 Part = Literal["runs", "data", "model"]
@@ -74,7 +74,7 @@ class _Source:
 def archive_bundle(
     bundle: Path,
     target: Path | str,
-    parts: Iterable[Part] = (),
+    parts: Collection[Part] = (),
     *,
     key: Path | None = None,
     provenance: bool = False,
@@ -88,10 +88,23 @@ def archive_bundle(
     RO-Crate.
 
     Raises:
-        UserError: the bundle or a part of it is not what it should be.
+        UserError: the bundle or a part of it is not what it should be, or a run is being trained.
     """
-    chosen: list[str] = sorted(set(parts))
     require_verified(bundle)
+    runs = list_runs(bundle_runs(bundle)) if "runs" in parts else []
+    with held_still(runs):
+        return _archive(bundle, target, parts, runs, key, provenance)
+
+
+def _archive(
+    bundle: Path,
+    target: Path | str,
+    parts: Collection[Part],
+    runs: list[Run],
+    key: Path | None,
+    provenance: bool,
+) -> Archived:
+    chosen: list[str] = sorted(set(parts))
     sources = list(_bundle_files(bundle))
     if key is not None:
         signature = sign(bundle, key)
@@ -100,11 +113,10 @@ def archive_bundle(
         sources.append(_Source(SIGNATURE, bundle / SIGNATURE, len(signature), None))
         chosen = sorted([*chosen, "signature"])
     if provenance:
-        sources.append(_attested(bundle, with_runs="runs" in chosen))
+        sources.append(_attested(bundle, runs))
         chosen = sorted([*chosen, "provenance"])
     left_out: list[str] = []
-    if "runs" in chosen:
-        sources += _run_files(bundle, left_out)
+    sources += _run_files(runs, left_out)
     if "data" in chosen:
         sources += _data_files(bundle)
     if "model" in chosen:
@@ -114,14 +126,15 @@ def archive_bundle(
         if why := names.admit(source.name):
             raise UserError(f"{bundle.name} can't be archived: {why}")
     digest = bundle_digest(bundle)
+    total = sum(source.size for source in sources)
     header = {
         "bundle": digest,
-        "bytes": sum(source.size for source in sources),
+        "bytes": total,
         "cvbundle_archive": FORMAT,
         "files": len(sources),
         "with": chosen,
     }
-    with _target(str(target)) as path, new_file(path) as file:
+    with _target(str(target)) as path, new_large_file(path) as file:
         writer = TarWriter(file)
         head = canonical_json(header) + b"\n"
         writer.write(Member(HEADER, len(head)), iter([head]))
@@ -133,7 +146,6 @@ def archive_bundle(
             except ValueError:
                 raise UserError(f"{source.path} changed while it was archived") from None
         writer.close()
-    total = sum(source.size for source in sources)
     return Archived(str(target), digest, len(sources), total, tuple(left_out))
 
 
@@ -155,24 +167,27 @@ def _bundle_files(bundle: Path) -> Iterator[_Source]:
         yield _Source(name, bundle / name, (bundle / name).stat().st_size, digest)
 
 
-def _attested(bundle: Path, *, with_runs: bool) -> _Source:
-    """Write what others' tools read of a bundle, and of its runs."""
+def _attested(bundle: Path, runs: Iterable[Run]) -> _Source:
+    """Write what others' tools read of a bundle, and of the runs that go with it."""
     (bundle / layout.LOCAL).mkdir(exist_ok=True)
     content = json_file(statement(bundle))
     write_bytes(bundle / STATEMENT, content)
-    for run in list_runs(bundle_runs(bundle)) if with_runs else ():
+    for run in runs:
         write_bytes(run.folder / CRATE, json_file(run_crate(bundle, run)))
     return _Source(STATEMENT, bundle / STATEMENT, len(content), None)
 
 
-def _run_files(bundle: Path, left_out: list[str]) -> Iterator[_Source]:
-    """The files of every run, but those that are being written."""
-    for run in list_runs(bundle_runs(bundle)):
+def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
+    """The files of runs, but hidden ones: they are a process's own, or what a killed one left."""
+    for run in runs:
         for path in sorted(run.folder.rglob("*")):
-            name = f"{layout.RUNS}/{run.folder.name}/{path.relative_to(run.folder).as_posix()}"
+            inside = path.relative_to(run.folder)
+            name = f"{layout.RUNS}/{run.folder.name}/{inside.as_posix()}"
+            if any(part.startswith(".") for part in inside.parts):
+                continue
             if path.is_symlink():
                 left_out.append(name)
-            elif path.is_file() and not path.name.startswith("."):
+            elif path.is_file():
                 yield _Source(name, path, path.stat().st_size, None)
 
 

@@ -3,8 +3,8 @@
 A spec is one bundle, or one for each point of its sweep; all of them appear, or none.
 """
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -12,20 +12,21 @@ from attrs import evolve, frozen
 from cvbundle.bundle import layout
 from cvbundle.bundle.code import Code, training_code
 from cvbundle.bundle.contents import (
+    ModelRecords,
     config_data,
     copy_images,
+    hub_blobs,
     local_paths,
-    model_record,
     provenance,
-    share_file,
 )
 from cvbundle.bundle.environment import lock, needed_distributions
 from cvbundle.bundle.manifests import Manifest, Manifests, Scanning
 from cvbundle.bundle.rendered import accelerate_config, launch_script, readme
-from cvbundle.bundle.store import is_bundle
-from cvbundle.bundle.verify import require_verified, sums_text
+from cvbundle.bundle.sharing import SharedFiles, share_file
+from cvbundle.bundle.store import is_bundle, staging
+from cvbundle.bundle.verify import require_verified, sums_of, sums_text
 from cvbundle.digest import json_file, sha256_bytes
-from cvbundle.durable import settle, temporary_folder, write_bytes
+from cvbundle.durable import settle, write_bytes
 from cvbundle.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
@@ -85,7 +86,7 @@ def compile_file(
         settings: `field=value` overrides.
         data_root: where the clips are, relative to the current folder.
         model_path: where the model is, likewise, or its hub id.
-        scanning: how clips are opened.
+        scanning: how clips are opened, and whether what is known of files is believed.
 
     Raises:
         ProblemsFound: the spec or the data can't be used.
@@ -114,6 +115,19 @@ def _told(document: Document, section: str, name: str, option: str, value: str) 
     return with_value(document, (section, name), value, place, place)
 
 
+@frozen(kw_only=True)
+class _Materials:
+    """What all bundles of a compilation are made with."""
+
+    code: Code
+    manifests: Manifests
+    models: ModelRecords
+    shared: SharedFiles
+    provenance: bytes
+    lock: Callable[[tuple[str, ...]], str]
+    """Remembers what it has looked up."""
+
+
 def _compile(
     checked: list[tuple[Point, Checked]],
     found: tuple[Problem, ...],
@@ -121,22 +135,29 @@ def _compile(
     written: bytes,
     scanning: Scanning,
 ) -> Compilation:
-    code = training_code()
-    with ExitStack() as folders:
-        manifests = Manifests(folders.enter_context(temporary_folder(out, "scanning")), scanning)
+    _, first = checked[0]
+    told = provenance(first.document.file, first.base, written)
+    with staging(out, "compiling") as folders:
+        (folders / "manifests").mkdir()
+        materials = _Materials(
+            code=training_code(),
+            manifests=Manifests(folders / "manifests", scanning),
+            models=ModelRecords(rehash=scanning.rehash),
+            shared=SharedFiles(out),
+            provenance=json_file(told),
+            lock=cache(lock),
+        )
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
-        for point, each in checked:
-            assert each.model is not None
-            manifest = manifests.of(each, found)
-            folder = folders.enter_context(temporary_folder(out, "compiling"))
-            digest = _write(folder, each, each.model, manifest, code, written)
+        for number, (point, each) in enumerate(checked):
+            manifest = materials.manifests.of(each, found)
+            folder = folders / str(number)
+            folder.mkdir()
+            digest = _write(folder, each, manifest, materials)
             _refuse_twin(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
         bundles = tuple(
             _settled(
                 folder,
-                out,
-                each,
                 Compiled(
                     bundle=out / digest[: layout.NAME_DIGITS],
                     digest=digest,
@@ -148,7 +169,7 @@ def _compile(
             )
             for point, each, manifest, folder, digest in staged
         )
-    return Compilation(bundles, (*found, *manifests.warnings))
+    return Compilation(bundles, (*found, *materials.manifests.warnings))
 
 
 def _refuse_twin(
@@ -167,22 +188,18 @@ def _model(checked: Checked) -> BaseModel:
     return checked.model
 
 
-def _write(
-    folder: Path,
-    checked: Checked,
-    model: BaseModel,
-    manifest: Manifest,
-    code: Code,
-    written: bytes,
-) -> str:
+def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Materials) -> str:
     """Fill a bundle's folder; its digest."""
-    revision, record = model_record(checked.spec, model)
+    code, model = materials.code, _model(checked)
+    revision, record = materials.models.of(checked.spec, model)
     spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
     spec = copy_images(folder, spec, checked.base)
-    share_file(manifest.dataset, folder / layout.DATASET)
-    if manifest.skipped.is_file():
-        share_file(manifest.skipped, folder / layout.SKIPPED)
-    requirements = lock(needed_distributions(code.packages, spec))
+    known = {
+        name: digest
+        for name, digest in manifest.digests.items()
+        if share_file(manifest.dataset.with_name(name), folder / name)
+    }
+    requirements = materials.lock(needed_distributions(code.packages, spec))
     files = {
         layout.CONFIG: json_file(config_data(spec)),
         layout.MODEL: json_file(record),
@@ -195,27 +212,44 @@ def _write(
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    (folder / layout.SUMS).write_bytes(sums_text(folder).encode())
+    sums = sums_of(folder, known)
+    (folder / layout.SUMS).write_bytes(sums_text(sums).encode())
+    materials.shared.share(folder, sums)
     _make_read_only(folder)
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()
     (folder / layout.PATHS).write_bytes(json_file(local_paths(spec, checked.base, model)))
-    told = provenance(checked.document.file, checked.base, written)
-    (folder / layout.PROVENANCE).write_bytes(json_file(told))
+    blobs = hub_blobs(revision, model)
+    if blobs is not None:
+        (folder / layout.BLOBS).write_bytes(json_file(blobs))
+    (folder / layout.PROVENANCE).write_bytes(materials.provenance)
     return sha256_bytes((folder / layout.SUMS).read_bytes())
 
 
-def _settled(folder: Path, out: Path, checked: Checked, compiled: Compiled) -> Compiled:
+def _settled(folder: Path, compiled: Compiled) -> Compiled:
     """Give a finished folder its name; what is there already stays as it is."""
     final = compiled.bundle
     paths = (folder / layout.PATHS).read_bytes()
     if not is_bundle(final) and settle(folder, final):
         return compiled
     require_verified(final)
-    # Where things are may have changed since; that is no part of the bundle.
-    (final / layout.LOCAL).mkdir(exist_ok=True)
-    write_bytes(final / layout.PATHS, paths)
+    _put_down_paths(final, paths)
     return evolve(compiled, created=False)
+
+
+def _put_down_paths(bundle: Path, paths: bytes) -> None:
+    """Where things are may have changed since a bundle was compiled; that is no part of it."""
+    path = bundle / layout.PATHS
+    if path.is_file() and path.read_bytes() == paths:
+        return
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, paths)
+    except OSError as error:
+        raise UserError(
+            f"{bundle} is there already, and where clips and model are now can't be put down in it "
+            f"({error.strerror}): set CVBUNDLE_DATA_ROOT and CVBUNDLE_MODEL_PATH to run it"
+        ) from None
 
 
 def _make_read_only(folder: Path) -> None:

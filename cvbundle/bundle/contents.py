@@ -1,6 +1,5 @@
 """What stands in the files of a bundle that are made of its spec and model."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,16 +15,13 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import probe_image
 from cvbundle.expand import expanded
 from cvbundle.model.architecture import architecture_data
-from cvbundle.model.hub import resolve_commit
+from cvbundle.model.hub import resolve_commit, snapshot
 from cvbundle.model.identify import BaseModel
-from cvbundle.model.pin import pin_folder
+from cvbundle.model.pin import blob_names, pin_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.about import local_fields
 from cvbundle.spec.converter import plain
 from cvbundle.spec.schema import Data, Model, Output, Spec
-
-_SHARED_BYTES = 1 << 20
-"""Files of this size and more are one file in all bundles that hold them."""
 
 
 def config_data(spec: Spec) -> dict[str, Any]:
@@ -37,8 +33,24 @@ def config_data(spec: Spec) -> dict[str, Any]:
     return data
 
 
-def model_record(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
-    """The revision to write down, and `model.json`."""
+class ModelRecords:
+    """Pins each model of a compilation once: points of a sweep mostly share one."""
+
+    def __init__(self, *, rehash: bool) -> None:
+        self._rehash = rehash
+        self._made: dict[object, tuple[str | None, dict[str, Any]]] = {}
+
+    def of(self, spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
+        """The revision to write down, and `model.json`."""
+        key = (model.path, model.folder, model.name, spec.model.revision)
+        if key not in self._made:
+            self._made[key] = _model_record(spec, model, rehash=self._rehash)
+        return self._made[key]
+
+
+def _model_record(
+    spec: Spec, model: BaseModel, *, rehash: bool
+) -> tuple[str | None, dict[str, Any]]:
     record: dict[str, Any] = {
         "architecture": architecture_data(model.architecture),
         "files": [],
@@ -51,7 +63,7 @@ def model_record(spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, An
         record["hub"] = {"commit": commit, "repository": model.path}
         return commit, record
     assert model.folder is not None
-    record["files"] = [asdict(file) for file in pin_folder(model.folder)]
+    record["files"] = [asdict(file) for file in pin_folder(model.folder, rehash=rehash)]
     return None, record
 
 
@@ -66,6 +78,17 @@ def local_paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | Non
         "data.root": absolute(spec.data.root),
         "output.dir": absolute(spec.output.dir) if spec.output.dir else None,
     }
+
+
+def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:
+    """`local/blobs.json`: the hub cache's names of a model's files; None where it lacks some."""
+    folder = snapshot(model.path, commit) if model.is_on_hub and commit is not None else None
+    if folder is None:
+        return None
+    try:
+        return {file.path: file.sha256 for file in blob_names(folder)}
+    except UserError:
+        return None
 
 
 def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
@@ -90,14 +113,6 @@ def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
         shutil.copyfile(source, folder / name)
         names.append(name)
     return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
-
-
-def share_file(source: Path, target: Path) -> None:
-    """The same file under another name: linked where it is large, else copied."""
-    if source.stat().st_size >= _SHARED_BYTES:
-        os.link(source, target)
-    else:
-        shutil.copyfile(source, target)
 
 
 def provenance(spec_file: str, base: Path, written: bytes) -> dict[str, Any]:

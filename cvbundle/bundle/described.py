@@ -10,7 +10,8 @@ from attrs import NOTHING, fields_dict, frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.diff import settings
-from cvbundle.bundle.launch import bundle_runs, read_spec
+from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import Result, result_of
 from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.verify import bundle_digest

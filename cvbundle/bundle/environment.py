@@ -1,7 +1,9 @@
 """The packages that a bundle's training imports: locked when compiled, compared when run."""
 
+import re
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
 
 from attrs import frozen
 
@@ -75,13 +77,26 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def drift(requirements: str) -> tuple[Drift, ...]:
-    """Where what is installed differs from a lock."""
+def drift(requirements: str, folders: Iterable[Path] | None = None) -> tuple[Drift, ...]:
+    """Where what is installed differs from a lock: here, or in the folders of packages given."""
+    there = None if folders is None else _versions_in(folders)
     return tuple(
         Drift(name, locked, installed)
         for name, locked in locked_versions(requirements).items()
-        if (installed := installed_version(name)) != locked
+        if (installed := installed_version(name) if there is None else there.get(_plain(name)))
+        != locked
     )
+
+
+def _versions_in(folders: Iterable[Path]) -> dict[str, str]:
+    """The public version of everything that is installed in some folders, by plain name."""
+    found = distributions(path=[str(folder) for folder in folders])
+    return {_plain(each.name): each.version.partition("+")[0] for each in found}
+
+
+def _plain(name: str) -> str:
+    """A distribution's name as all its spellings are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def locked_versions(requirements: str) -> Mapping[str, str]:

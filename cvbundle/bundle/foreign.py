@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cvbundle.bundle.code import training_code
-from cvbundle.bundle.layout import CODE, LAUNCH
+from cvbundle.bundle.environment import locked_versions, needed_distributions
+from cvbundle.bundle.layout import CODE, LAUNCH, REQUIREMENTS
 from cvbundle.bundle.rendered import launch_script
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
@@ -45,6 +46,21 @@ def require_own_code(bundle: Path, spec: Spec) -> None:
     more = len(lines) - _EXCERPT_LINES
     tail = [f"… and {more} more lines"] if more > 0 else []
     raise ForeignCode(message, tuple(lines[:_EXCERPT_LINES] + tail))
+
+
+def require_own_packages(bundle: Path, spec: Spec) -> None:
+    """Raise if the lock names packages that this installation would not lock: to install is to run.
+
+    Raises:
+        UserError: it does.
+    """
+    locked = locked_versions((bundle / REQUIREMENTS).read_text("utf-8"))
+    foreign = sorted({*locked} - {*needed_distributions(training_code().packages, spec)})
+    if foreign:
+        raise UserError(
+            f"{bundle.name} locks packages that its training doesn't need here "
+            f"({', '.join(foreign)}): look at requirements.txt, then run with --trust"
+        )
 
 
 def _own(spec: Spec) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """Run a bundle: verify it, compare the packages, and execute its `launch.sh`."""
 
-import ctypes
 import json
 import os
 import signal
@@ -13,18 +12,18 @@ from types import FrameType
 from attrs import frozen
 
 from cvbundle.bundle import layout
+from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
-from cvbundle.bundle.foreign import require_own_code
-from cvbundle.bundle.places import local_paths
-from cvbundle.bundle.runs import Choice, Run, list_runs, require_run, runs_folder
+from cvbundle.bundle.foreign import require_own_code, require_own_packages
+from cvbundle.bundle.places import bundle_runs
+from cvbundle.bundle.readiness import require_files, require_places
+from cvbundle.bundle.runs import Choice, Run, list_runs, require_run
+from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
-
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that a process gets when its parent dies."""
 
 
 @frozen
@@ -36,6 +35,8 @@ class Launch:
     environment: Mapping[str, str]
     """What is set beyond the environment of this process."""
     drift: tuple[Drift, ...]
+    finished: Run | None
+    """The newest run, if it is complete and no other was asked for: nothing is to be done."""
 
 
 @frozen
@@ -53,8 +54,21 @@ def plan_launch(
     num_processes: int | None = None,
     allow_drift: bool = False,
     trust: bool = False,
+    venv: bool = False,
+    dry: bool = False,
+    say: Say = lambda _: None,
 ) -> Launch:
     """Check a bundle and say how it is run.
+
+    Args:
+        bundle: the bundle's folder.
+        choice: which run to go on with.
+        num_processes: how many processes train; as many as the bundle says if None.
+        allow_drift: run with other package versions than the bundle's.
+        trust: run code that this installation would not write.
+        venv: run in an environment of the bundle's own packages, which is made if need be.
+        dry: make nothing, and look at the weights and clips, which else the trainer does.
+        say: hears what takes long.
 
     Raises:
         UserError: it isn't whole, comes from elsewhere, or the packages differ.
@@ -65,17 +79,52 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
-    found = drift((bundle / layout.REQUIREMENTS).read_text("utf-8"))
-    if found and not allow_drift:
-        raise UserError(
-            f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
-            f"pip install -r {bundle / layout.REQUIREMENTS}, or --allow-drift to record it"
-        )
-    environment = {"CVBUNDLE_VERIFIED": "1", "PYTHON": sys.executable}
+    flags = () if choice == "auto" else (f"--{choice}",)
+    command = (str(bundle / layout.LAUNCH), *flags)
+    finished = _finished_run(bundle) if choice != "fresh" else None
+    if finished is not None and not dry:
+        return Launch(bundle, command, {}, (), finished)
+    require_places(bundle)
+    if dry:
+        require_files(bundle)
+    environment = {"CVBUNDLE_VERIFIED": "1"}
+    found: tuple[Drift, ...] = ()
+    if venv:
+        if not trust:
+            require_own_packages(bundle, spec)
+        environment |= _own_packages(bundle, say, dry=dry)
+    else:
+        environment["PYTHON"] = sys.executable
+        found = _drift(bundle, allowed=allow_drift)
     if num_processes is not None:
         environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
-    flags = () if choice == "auto" else (f"--{choice}",)
-    return Launch(bundle, (str(bundle / layout.LAUNCH), *flags), environment, found)
+    return Launch(bundle, command, environment, found, finished)
+
+
+def _own_packages(bundle: Path, say: Say, *, dry: bool) -> dict[str, str]:
+    """What has `launch.sh` use the environment of a bundle's lock."""
+    venv = venv_of(_requirements(bundle))
+    if venv.exists or not dry:
+        require_venv(venv, say)
+    else:
+        say(f"{venv.folder} is not there yet: a run makes it")
+    # Packages on our own path would come before the environment's.
+    return {"PYTHON": str(venv.python), "PYTHONPATH": ""}
+
+
+def _drift(bundle: Path, *, allowed: bool) -> tuple[Drift, ...]:
+    """Where our own packages differ from a bundle's lock."""
+    found = drift(_requirements(bundle))
+    if found and not allowed:
+        raise UserError(
+            f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
+            "--venv runs in an environment of the bundle's, --allow-drift as it is, and records it"
+        )
+    return found
+
+
+def _requirements(bundle: Path) -> str:
+    return (bundle / layout.REQUIREMENTS).read_text("utf-8")
 
 
 def execute(launch: Launch) -> Outcome:
@@ -86,7 +135,7 @@ def execute(launch: Launch) -> Outcome:
     process = subprocess.Popen(
         ["bash", *launch.command],
         env={**os.environ, **launch.environment},
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
 
     def forward(number: int, _: FrameType | None) -> None:
@@ -108,8 +157,7 @@ def execute(launch: Launch) -> Outcome:
     return Outcome(code if code in (0, 130) else 3, runs[-1] if runs else None)
 
 
-def finished_run(bundle: Path) -> Run | None:
-    """The newest run, if it is complete: there is nothing to go on with."""
+def _finished_run(bundle: Path) -> Run | None:
     runs = list_runs(bundle_runs(bundle))
     return runs[-1] if runs and runs[-1].complete else None
 
@@ -130,14 +178,3 @@ def read_spec(bundle: Path) -> Spec:
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
     return structure_sound(config)
-
-
-def bundle_runs(bundle: Path) -> Path:
-    """The folder of a bundle's runs on this machine."""
-    return runs_folder(bundle, local_paths(bundle)["output.dir"])
-
-
-def _die_with_parent() -> None:
-    """Killed together: a trainer that went on alone would meet the one that resumes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -15,6 +15,8 @@ README = "README.md"
 LOCAL = "local"
 PATHS = "local/paths.json"
 PROVENANCE = "local/provenance.json"
+BLOBS = "local/blobs.json"
+"""What the hub's cache held of the model when the bundle was compiled here."""
 RUNS = "runs"
 
 NOT_HASHED = (LOCAL, RUNS)

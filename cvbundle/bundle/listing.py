@@ -10,7 +10,7 @@ from attrs import frozen
 from cvbundle.bundle import layout
 from cvbundle.bundle.described import count_lines
 from cvbundle.bundle.diff import settings
-from cvbundle.bundle.launch import bundle_runs
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import last_loss
 from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.store import list_bundles

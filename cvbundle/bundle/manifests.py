@@ -1,5 +1,6 @@
 """The manifests of a compilation: points of a sweep that train on the same data share one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from cvbundle.dataset.cluster import cluster
 from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.tokens import token_limit
 from cvbundle.dataset.writing import Summary
+from cvbundle.digest import sha256_file
 from cvbundle.expand import expanded
 from cvbundle.problems import Problem, ProblemsFound, Severity, UserError
 from cvbundle.rules.check import Checked, accept, check_dataset, length_problems
@@ -22,7 +24,7 @@ class Scanning:
     cluster: str | None = None
     """Address of a Dask scheduler whose workers open them; None means this machine."""
     rehash: bool = False
-    """Believe nothing that was seen before."""
+    """Believe nothing that was seen before, of clips or of weights."""
     progress: Progress | None = None
 
 
@@ -34,6 +36,8 @@ class Manifest:
     skipped: Path
     """There only if something was skipped."""
     samples: int
+    digests: Mapping[str, str]
+    """sha256 of each file, by its name in a bundle."""
 
 
 class Manifests:
@@ -79,7 +83,9 @@ class Manifests:
             none = Problem("clip-missing", Severity.ERROR, place, message, "add clips", at)
             found = (*found, none)
         self._tell(found, before)
-        return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples)
+        there = [path for path in (dataset, skipped) if path.is_file()]
+        digests = {path.name: sha256_file(path) for path in there}
+        return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples, digests=digests)
 
     def _tell(self, found: tuple[Problem, ...], before: tuple[Problem, ...]) -> None:
         """Keep warnings for the end; anything else is the end."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from cvbundle.model.pin import blob_names
 
 _AT_ONCE = 256
 """Files that are given to the threads together: a manifest may name millions."""
+_SHA256_DIGITS = 64
 
 
 @frozen
@@ -74,11 +75,16 @@ def weights(bundle: Path) -> tuple[Path, tuple[Named, ...]] | None:
     return folder, tuple(Named(file.path, file.size, file.sha256) for file in blob_names(folder))
 
 
-def wrong_files(folder: Path, files: Iterable[Named]) -> Iterator[str]:
-    """The files that are missing or hold something else, a sentence each, in the order given."""
+def wrong_files(
+    folder: Path, files: Iterable[Named], hashed: Callable[[Path], str] = sha256_file
+) -> Iterator[str]:
+    """The files that are missing or hold something else, a sentence each, in the order given.
+
+    `hashed` tells the sha256 of a file.
+    """
 
     def look(file: Named) -> str:
-        return wrong_file(folder, file)
+        return _wrong_file(folder, file, hashed)
 
     waiting = iter(files)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
@@ -86,7 +92,7 @@ def wrong_files(folder: Path, files: Iterable[Named]) -> Iterator[str]:
             yield from filter(None, threads.map(look, part))
 
 
-def wrong_file(folder: Path, file: Named) -> str:
+def _wrong_file(folder: Path, file: Named, hashed: Callable[[Path], str]) -> str:
     """What is wrong with a file; empty where nothing is."""
     path = folder / file.path
     try:
@@ -95,14 +101,12 @@ def wrong_file(folder: Path, file: Named) -> str:
         size = path.stat().st_size
         if size != file.size:
             return f"{file.path} has {size:,} bytes instead of {file.size:,}"
-        same = _digest(path, len(file.digest)) == file.digest
+        found = hashed(path) if len(file.digest) == _SHA256_DIGITS else _git_digest(path)
     except OSError as error:
         return f"{file.path} can't be read ({error.strerror})"
-    return "" if same else f"{file.path} has other bytes"
+    return "" if found == file.digest else f"{file.path} has other bytes"
 
 
-def _digest(path: Path, digits: int) -> str:
-    if digits == 64:
-        return sha256_file(path)
+def _git_digest(path: Path) -> str:
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

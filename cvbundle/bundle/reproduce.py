@@ -8,9 +8,11 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.bundle.diff import Change
-from cvbundle.bundle.launch import Outcome, bundle_runs, execute, plan_launch, read_spec
+from cvbundle.bundle.launch import Outcome, execute, plan_launch, read_spec
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import read_rows
 from cvbundle.bundle.runs import Run, list_runs
+from cvbundle.bundle.venvs import Say
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.problems import UserError
 
@@ -63,6 +65,8 @@ def reproduce(
     num_processes: int | None = None,
     allow_drift: bool = False,
     trust: bool = False,
+    venv: bool = False,
+    say: Say = lambda _: None,
 ) -> Reproduction:
     """Verify a bundle and all that it names, train it in a new run, and compare the two.
 
@@ -72,6 +76,8 @@ def reproduce(
         num_processes: how many processes train; as many as in the recorded run if None.
         allow_drift: train with other package versions than the bundle's.
         trust: run code that this installation would not write.
+        venv: train in an environment of the bundle's own packages.
+        say: hears what takes long.
 
     Raises:
         UserError: there is no such run, the bundle isn't whole, or it can't be run here.
@@ -87,7 +93,13 @@ def reproduce(
         planned = read_spec(bundle).launch.num_processes
         num_processes = trained_by if trained_by != planned else None
     launch = plan_launch(
-        bundle, choice="fresh", num_processes=num_processes, allow_drift=allow_drift, trust=trust
+        bundle,
+        choice="fresh",
+        num_processes=num_processes,
+        allow_drift=allow_drift,
+        trust=trust,
+        venv=venv,
+        say=say,
     )
     before = {run.folder for run in list_runs(bundle_runs(bundle))}
     outcome = execute(launch)

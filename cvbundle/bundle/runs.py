@@ -1,14 +1,14 @@
 """The runs of a bundle: their folders, their records, and which one goes on."""
 
-import fcntl
+import contextlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import frozen
 
+from cvbundle import locks
 from cvbundle.bundle.layout import RUN_LOCK, RUN_RECORD, RUNS
 from cvbundle.expand import expanded
 from cvbundle.problems import UserError
@@ -100,15 +100,37 @@ class RunLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / RUN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._descriptor)
+            lock = locks.take(folder / RUN_LOCK)
+        except OSError as error:
+            raise UserError(f"{folder} can't be locked ({error.strerror})") from None
+        if lock is None:
             raise UserError(
-                f"{folder} is being trained by another process: wait for it, or use --fresh"
-            ) from None
+                f"{folder} is being trained or archived by another process: "
+                "wait for it, or use --fresh"
+            )
+        self._lock = lock
 
     def release(self) -> None:
         """Let others have the run."""
-        os.close(self._descriptor)
+        self._lock.release()
+
+
+@contextlib.contextmanager
+def held_still(runs: Iterable[Run]) -> Iterator[None]:
+    """Nothing trains in these runs while the block lasts; others may hold them still too.
+
+    Raises:
+        UserError: one of them is being trained.
+    """
+    with contextlib.ExitStack() as held:
+        for run in runs:
+            try:
+                lock = locks.take(run.folder / RUN_LOCK, shared=True)
+            except OSError:
+                # Where no lock can be made, nothing can be trained.
+                continue
+            if lock is None:
+                raise UserError(f"run {run.folder.name} is being trained: wait for it, or stop it")
+            held.callback(lock.release)
+        yield

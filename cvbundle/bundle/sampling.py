@@ -7,8 +7,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.bundle.launch import bundle_runs, read_spec
+from cvbundle.bundle.launch import read_spec
 from cvbundle.bundle.layout import SUMS
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.runs import Run, list_runs, read_run
 from cvbundle.bundle.store import find_bundle
 from cvbundle.problems import UserError

@@ -5,8 +5,8 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.bundle.build import compile_file
-from cvbundle.bundle.launch import bundle_runs
 from cvbundle.bundle.layout import RUNS
+from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.runs import Run, list_runs
 from cvbundle.bundle.store import STORE, find_bundle
 from cvbundle.bundle.unpack import unpack_archive

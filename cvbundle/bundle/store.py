@@ -1,10 +1,14 @@
 """The folder that bundles are in, and how one is named on the command line."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from cvbundle.bundle.layout import NAME_DIGITS, SUMS
 from cvbundle.digest import sha256_file
+from cvbundle.durable import remove_abandoned, temporary_folder
 from cvbundle.problems import UserError
 
 STORE = Path("bundles")
@@ -12,6 +16,18 @@ STORE = Path("bundles")
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _NAME = re.compile(rf"[0-9a-f]{{{NAME_DIGITS}}}")
+
+
+@contextmanager
+def staging(store: Path, label: Literal["compiling", "unpacking"]) -> Iterator[Path]:
+    """A folder on a store's disk to make bundles in, which nobody sees; removed in the end.
+
+    Whatever killed processes left of theirs is removed first.
+    """
+    for other in ("compiling", "unpacking"):
+        remove_abandoned(store, other)
+    with temporary_folder(store, label) as folder:
+        yield folder
 
 
 def list_bundles(store: Path) -> list[Path]:

@@ -21,12 +21,15 @@ from cvbundle.bundle.attestation import STATEMENT
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
 from cvbundle.bundle.remote import open_archive
+from cvbundle.bundle.sharing import SharedFiles
 from cvbundle.bundle.signing import SIGNATURE, signer
+from cvbundle.bundle.store import staging
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
-from cvbundle.bundle.verify import bundle_digest, differences, hashed_files
+from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, read_sums
 from cvbundle.digest import json_file
-from cvbundle.durable import settle, temporary_folder
+from cvbundle.durable import settle
 from cvbundle.expand import expanded
+from cvbundle.model.hub import is_hub_id
 from cvbundle.problems import UserError
 
 _HEADER_LIMIT = 4096
@@ -109,14 +112,15 @@ def _unpack(
     final = out / contents.name
     if final.exists():
         return _there_already(final, contents)
-    with temporary_folder(out, "unpacking") as staging:
-        _require_room(staging, contents)
-        bundle = staging / contents.name
+    with staging(out, "unpacking") as folder:
+        _require_room(folder, contents)
+        bundle = folder / contents.name
         bundle.mkdir()
         _extract(reader, contents, bundle)
         _verify(bundle, contents)
         if signers is not None:
             signer(bundle, signers)
+        SharedFiles(out).share(bundle, read_sums(bundle))
         _make_read_only(bundle)
         paths = {
             "data.root": str((final / DATA).absolute()) if "data" in contents.parts else None,
@@ -126,7 +130,8 @@ def _unpack(
         if data_root is not None:
             paths["data.root"] = str(expanded(data_root).absolute())
         if model_path is not None:
-            paths["model.path"] = str(expanded(model_path).absolute())
+            is_folder = expanded(model_path).is_dir() or not is_hub_id(model_path)
+            paths["model.path"] = str(expanded(model_path).absolute()) if is_folder else model_path
         for name in layout.NOT_HASHED:
             (bundle / name).mkdir(exist_ok=True)
         (bundle / layout.PATHS).write_bytes(json_file(paths))

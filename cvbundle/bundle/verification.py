@@ -1,5 +1,6 @@
 """A whole look at a bundle: its own files, then the clips and the weights that it names."""
 
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -7,6 +8,7 @@ from attrs import frozen
 from cvbundle.bundle.outside import clips_folder, named_clips, weights, wrong_files
 from cvbundle.bundle.signing import signer
 from cvbundle.bundle.verify import differences
+from cvbundle.known_digests import digest_of
 from cvbundle.problems import UserError
 
 
@@ -67,7 +69,9 @@ def _look(bundle: Path, kind: str) -> tuple[str, ...] | None:
         folder = clips_folder(bundle)
         return None if folder is None else tuple(wrong_files(folder, named_clips(bundle)))
     found = weights(bundle)
-    return None if found is None else tuple(wrong_files(*found))
+    # Hashed whatever is known of them, and what is found is known from then on.
+    hashed = partial(digest_of, rehash=True)
+    return None if found is None else tuple(wrong_files(*found, hashed))
 
 
 def _signer(bundle: Path, signers: Path) -> tuple[str | None, tuple[str, ...]]:

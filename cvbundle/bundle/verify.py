@@ -1,7 +1,7 @@
 """Whether a bundle is what was compiled: every file, nothing added, nothing missing."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, SUMS
@@ -24,9 +24,15 @@ def _covered(bundle: Path) -> Iterator[tuple[str, bool]]:
             yield name, path.is_dir() and not path.is_symlink()
 
 
-def sums_text(bundle: Path) -> str:
-    """`SHA256SUMS` of a bundle as its files are now."""
-    return "".join(f"{sha256_file(bundle / name)}  {name}\n" for name in hashed_files(bundle))
+def sums_of(bundle: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Path to digest of a bundle's files as they are now; those that are `known` are not hashed."""
+    names = hashed_files(bundle)
+    return {name: known.get(name) or sha256_file(bundle / name) for name in names}
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """`SHA256SUMS` for path to digest."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 
 def read_sums(bundle: Path) -> dict[str, str]:
@@ -74,14 +80,19 @@ def differences(bundle: Path) -> Iterator[str]:
     except OSError:
         raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
     digest, name = sha256_bytes(content)[:NAME_DIGITS], bundle.resolve().name
-    if digest != name:
-        yield f"the folder is named {name}, its digest is {digest}"
+    wrong: list[str] = []
     try:
-        sums = parse_sums(content, SUMS)
+        wrong += _against(bundle, parse_sums(content, SUMS))
     except UserError as error:
-        yield str(error)
-        return
-    yield from _against(bundle, sums)
+        wrong.append(str(error))
+    if digest != name and wrong:
+        yield f"the folder is named {name}, its digest is {digest}"
+    elif digest != name:
+        yield (
+            f"the folder is named {name}, and holds bundle {digest}, which is whole: "
+            f"if that is the one you mean, rename the folder to {digest}"
+        )
+    yield from wrong
 
 
 def _against(bundle: Path, sums: dict[str, str]) -> Iterator[str]:

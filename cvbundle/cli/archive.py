@@ -8,6 +8,7 @@ import click
 
 from cvbundle.bundle.archive import SUFFIX, Archived, Part, archive_bundle
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli.where import PathType, Text
 
 
 class _Parts(click.ParamType[tuple[str, ...]]):
@@ -26,10 +27,11 @@ class _Parts(click.ParamType[tuple[str, ...]]):
 
 
 @click.command("archive")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option(
     "-o",
     "--output",
+    type=Text(),
     help=f"The file to write, or its address (s3://…). [default: the bundle's name and {SUFFIX}]",
 )
 @click.option(
@@ -40,9 +42,7 @@ class _Parts(click.ParamType[tuple[str, ...]]):
     metavar="PARTS",
     help="What else goes in: runs, data, model, with commas.",
 )
-@click.option(
-    "--sign", "key", type=click.Path(path_type=Path), help="Sign BUNDLE with this ssh key."
-)
+@click.option("--sign", "key", type=PathType(), help="Sign BUNDLE with this ssh key.")
 @click.option(
     "--provenance", is_flag=True, help="Add an in-toto statement, and an RO-Crate to each run."
 )

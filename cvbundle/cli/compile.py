@@ -9,26 +9,24 @@ import click
 
 from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.manifests import Scanning
-from cvbundle.bundle.store import STORE
 from cvbundle.cli.report import report
+from cvbundle.cli.where import PathType, Text, with_places, with_store
 from cvbundle.dataset.progress import Bar
 from cvbundle.model.memory import render_estimate
 
 
 @click.command("compile")
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=PathType())
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a field.")
+@with_store
+@with_places
+@click.option("--rehash", is_flag=True, help="Read every clip and weight again, whatever is known.")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=STORE,
-    show_default=True,
-    help="Folder that bundles go to.",
+    "--scan-on",
+    type=Text(),
+    metavar="ADDRESS",
+    help="Open clips on the workers of a Dask scheduler.",
 )
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where the clips are.")
-@click.option("--model-path", help="Where the base model is, or its hub id.")
-@click.option("--rehash", is_flag=True, help="Open every clip again, whatever was seen before.")
-@click.option("--scan-on", metavar="ADDRESS", help="Open clips on the workers of a Dask scheduler.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
     spec: Path,

@@ -15,6 +15,7 @@ from cvbundle.bundle.manifest_diff import DataDifference
 from cvbundle.bundle.results import Result
 from cvbundle.bundle.sides import Side, open_side
 from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.cli.where import Text
 from cvbundle.durable import temporary_folder
 
 _SHOWN = 10
@@ -24,8 +25,8 @@ _CAPTION = 120
 
 
 @click.command("diff")
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=Text())
+@click.argument("b", type=Text())
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(a: str, b: str, as_json: bool) -> int:
     """Say how B differs from A: each a bundle, an archive, or a spec.

@@ -10,13 +10,14 @@ import click
 from cvbundle.bundle.listing import Column, Listed, list_store
 from cvbundle.bundle.store import STORE
 from cvbundle.cli.terminal import console, plain, table
+from cvbundle.cli.where import PathType
 from cvbundle.model.memory import in_gib
 
 _STATUS = {"complete": "green", "failed": "red", "damaged": "red", "running": "yellow"}
 
 
 @click.command("list")
-@click.argument("store", type=click.Path(path_type=Path), default=STORE)
+@click.argument("store", type=PathType(), default=STORE)
 @click.option("--where", multiple=True, metavar="K=V", help="Only bundles with this setting.")
 @click.option(
     "--sort",

@@ -1,6 +1,7 @@
 """`cvbundle reproduce`."""
 
 import json
+from functools import partial
 
 import attrs
 import click
@@ -9,13 +10,15 @@ from cvbundle.bundle.reproduce import Reproduction, RunComparison, reproduce
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
 from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.cli.where import Text
 
 
 @click.command("reproduce")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--run", "number", type=click.IntRange(min=1), help="The run to repeat.")
 @click.option("--num-processes", type=click.IntRange(min=1), help="Instead of that run's number.")
 @click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
+@click.option("--venv", is_flag=True, help="Use an environment made of BUNDLE's requirements.txt.")
 @click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
@@ -24,6 +27,7 @@ def command(
     num_processes: int | None,
     allow_drift: bool,
     trust: bool,
+    venv: bool,
     as_json: bool,
 ) -> int:
     """Train BUNDLE (a folder, or the beginning of its hash) again, and compare with a run of it.
@@ -38,6 +42,8 @@ def command(
             num_processes=num_processes,
             allow_drift=allow_drift,
             trust=trust,
+            venv=venv,
+            say=partial(click.echo, err=True),
         )
     if as_json:
         click.echo(json.dumps(_as_data(done)))

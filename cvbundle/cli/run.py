@@ -2,22 +2,25 @@
 
 import json
 import shlex
+from functools import partial
 
 import click
 
-from cvbundle.bundle.launch import Outcome, execute, finished_run, plan_launch, result_files
+from cvbundle.bundle.launch import Outcome, execute, plan_launch, result_files
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
+from cvbundle.cli.where import Text
 
 
 @click.command("run")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--num-processes", type=click.IntRange(min=1), help="Instead of the bundle's number.")
 @click.option("--resume", "choice", flag_value="resume", help="Go on with the newest run.")
 @click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and show what would be executed.")
 @click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
+@click.option("--venv", is_flag=True, help="Use an environment made of BUNDLE's requirements.txt.")
 @click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
@@ -27,6 +30,7 @@ def command(
     dry_run: bool,
     allow_drift: bool,
     trust: bool,
+    venv: bool,
     as_json: bool,
 ) -> int:
     """Train BUNDLE (a folder, or the beginning of its hash), or go on with its newest run."""
@@ -37,6 +41,9 @@ def command(
             num_processes=num_processes,
             allow_drift=allow_drift,
             trust=trust,
+            venv=venv,
+            dry=dry_run,
+            say=partial(click.echo, err=True),
         )
     for drift in launch.drift:
         click.echo(f"drift: {drift}", err=True)
@@ -44,7 +51,7 @@ def command(
         settings = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
         click.echo(" ".join([*settings, shlex.join(launch.command)]))
         return 0
-    finished = finished_run(launch.bundle) if choice != "fresh" else None
+    finished = launch.finished
     if finished is not None:
         click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)

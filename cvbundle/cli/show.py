@@ -12,6 +12,7 @@ from cvbundle.bundle.described import Description, Setting, describe
 from cvbundle.bundle.results import Result
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.terminal import console, heading, plain, table
+from cvbundle.cli.where import Text
 from cvbundle.model.memory import in_gib, render_estimate
 
 _SIZES = 5
@@ -19,7 +20,7 @@ _SIZES = 5
 
 
 @click.command("show")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(bundle: str, as_json: bool) -> None:
     """Describe BUNDLE (a folder, or the beginning of its hash), what is special about it first."""

@@ -5,26 +5,15 @@ from pathlib import Path
 
 import click
 
-from cvbundle.bundle.store import STORE
 from cvbundle.bundle.unpack import unpack_archive
+from cvbundle.cli.where import Text, with_places, with_signers, with_store
 
 
 @click.command("unpack")
-@click.argument("archive")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=STORE,
-    show_default=True,
-    help="Folder that bundles go to.",
-)
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where the clips are.")
-@click.option("--model-path", help="Where the base model is.")
-@click.option(
-    "--signers",
-    type=click.Path(path_type=Path),
-    help="One of those in this file (ssh's ALLOWED SIGNERS) must have signed the bundle.",
-)
+@click.argument("archive", type=Text())
+@with_store
+@with_places
+@with_signers
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
     archive: str,

@@ -7,17 +7,14 @@ import click
 
 from cvbundle.bundle.store import find_bundle
 from cvbundle.bundle.verification import Verification, verify_bundle
+from cvbundle.cli.where import Text, with_signers
 
 
 @click.command("verify")
-@click.argument("bundle")
+@click.argument("bundle", type=Text())
 @click.option("--no-clips", is_flag=True, help="Leave out the clips that BUNDLE names.")
 @click.option("--no-weights", is_flag=True, help="Leave out the base model that BUNDLE names.")
-@click.option(
-    "--signers",
-    type=click.Path(path_type=Path),
-    help="One of those in this file (ssh's ALLOWED SIGNERS) must have signed BUNDLE.",
-)
+@with_signers
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(
     bundle: str, no_clips: bool, no_weights: bool, signers: Path | None, as_json: bool

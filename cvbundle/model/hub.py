@@ -53,6 +53,18 @@ def snapshot(repository: str, commit: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def cached_commits(repository: str) -> list[str]:
+    """The commits of which there are files in the cache, sorted."""
+    folder = _repository_folder(repository) / "snapshots"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def is_offline() -> bool:
+    """Whether huggingface_hub was told to ask no network (2.4.0, constants.py: HF_HUB_OFFLINE)."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
 def resolve_commit(repository: str, revision: str | None) -> str:
     """The commit that a branch or tag means now.
 

@@ -1,18 +1,25 @@
 """Which bytes the base model is: each file's digest, or the hub's commit."""
 
+import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.digest import canonical_json, sha256_bytes, sha256_file
+from cvbundle.digest import canonical_json, sha256_bytes
+from cvbundle.known_digests import digest_of
 from cvbundle.problems import UserError
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 _INDEX = "model_index.json"
 _VOCABULARIES = ("spiece.model", "tokenizer.json")
+_SHARDS = ".safetensors.index.json"
+"""How the name of a file ends that says which file each tensor is in."""
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SUFFIXES = (".safetensors", ".json", ".model", ".txt")
 
 
@@ -46,18 +53,34 @@ def model_files(folder: Path) -> list[str]:
             )
     if not {f"tokenizer/{name}" for name in _VOCABULARIES} & set(found):
         raise UserError(f"{folder / 'tokenizer'} has no {' or '.join(_VOCABULARIES)}")
+    _require_shards(folder, found)
     return sorted(found)
 
 
-def pin_folder(folder: Path) -> tuple[ModelFile, ...]:
-    """Hash every file of a model's folder.
+def _require_shards(folder: Path, found: Iterable[str]) -> None:
+    """Each file that an index of shards names is there: a download may have been broken off."""
+    present = set(found)
+    for index in sorted(name for name in present if name.endswith(_SHARDS)):
+        try:
+            shards = set(json.loads((folder / index).read_bytes())["weight_map"].values())
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+            raise UserError(f"{folder / index} names no files of weights") from None
+        parent = index.rpartition("/")[0]
+        missing = sorted(name for name in map(str, shards) if f"{parent}/{name}" not in present)
+        if missing:
+            raise UserError(f"{folder / parent} lacks {', '.join(missing)}: download it again")
+
+
+def pin_folder(folder: Path, *, rehash: bool = False) -> tuple[ModelFile, ...]:
+    """The digest of every file of a model's folder; with `rehash`, none is believed to be known.
 
     Raises:
         UserError: a part of the model is missing.
     """
     names = model_files(folder)
+    hashed = partial(digest_of, rehash=rehash)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        digests = list(threads.map(sha256_file, (folder / name for name in names)))
+        digests = list(threads.map(hashed, (folder / name for name in names)))
     return tuple(
         ModelFile(name, (folder / name).stat().st_size, digest)
         for name, digest in zip(names, digests, strict=True)
@@ -65,7 +88,7 @@ def pin_folder(folder: Path) -> tuple[ModelFile, ...]:
 
 
 def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
-    """Make sure that a model's files are those that were pinned.
+    """Make sure that a model's files are those that were pinned; unchanged ones are not hashed.
 
     Raises:
         UserError: one is missing or differs; names the first.
@@ -76,7 +99,7 @@ def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
         try:
             if path.stat().st_size != file.size:
                 return f"has {path.stat().st_size:,} bytes instead of {file.size:,}"
-            return "" if sha256_file(path) == file.sha256 else "has other bytes"
+            return "" if digest_of(path) == file.sha256 else "has other bytes"
         except OSError as error:
             return f"can't be read ({error.strerror})"
 
@@ -98,7 +121,8 @@ def blob_names(folder: Path) -> tuple[ModelFile, ...]:
     for name in model_files(folder):
         path = folder / name
         target = Path(os.path.realpath(path))
-        digest = target.name if path.is_symlink() else sha256_file(path)
+        is_named = path.is_symlink() and _BLOB.fullmatch(target.name) is not None
+        digest = target.name if is_named else digest_of(path)
         files.append(ModelFile(name, target.stat().st_size, digest))
     return tuple(files)
 

@@ -13,6 +13,7 @@ import pytest
 from cvbundle.bundle.archive import archive_bundle
 from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.layout import SUMS
+from cvbundle.bundle.runs import RunLock, held_still, list_runs
 from cvbundle.bundle.unpack import unpack_archive
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.bundle.verify import differences
@@ -74,6 +75,38 @@ def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -
     found = verify_bundle(unpacked.bundle)
     assert found.verified
     assert (found.clips, found.weights) == ((), ())
+
+
+def test_what_a_killed_run_left_half_written_stays_at_home(
+    compiled: Compiled, tmp_path: Path
+) -> None:
+    run = _with_run(compiled.bundle)
+    (run / "checkpoints/.step-00000005.x.tmp").mkdir(parents=True)
+    (run / "checkpoints/.step-00000005.x.tmp/weights").write_text("half")
+    archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"]).file
+    there = unpack_archive(archive, tmp_path / "there").bundle / "runs/0001"
+    assert not (there / "checkpoints").exists()
+
+
+def test_a_run_that_is_being_trained_is_not_archived_half(
+    compiled: Compiled, tmp_path: Path
+) -> None:
+    lock = RunLock(_with_run(compiled.bundle))
+    with pytest.raises(UserError, match="run 0001 is being trained: wait for it, or stop it"):
+        archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"])
+    assert not (tmp_path / "a.tar.zst").exists()
+    # The bundle alone is whole whatever trains in it.
+    archive_bundle(compiled.bundle, tmp_path / "a.tar.zst")
+    lock.release()
+    archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"])
+
+
+def test_no_run_begins_to_train_while_it_is_archived(compiled: Compiled) -> None:
+    run = _with_run(compiled.bundle)
+    runs = list_runs(compiled.bundle / "runs")
+    with held_still(runs), held_still(runs), pytest.raises(UserError, match="trained or archived"):
+        RunLock(run)
+    RunLock(run).release()
 
 
 def test_tar_reads_an_archive(compiled: Compiled, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,37 @@ def test_compiling_again_changes_nothing(compiled: Compiled, demo: Path) -> None
     assert list(compiled.bundle.parent.iterdir()) == [compiled.bundle]
 
 
+def test_what_killed_processes_left_is_gone_after_the_next_compilation(
+    compiled: Compiled, demo: Path
+) -> None:
+    store = compiled.bundle.parent
+    for label in ("compiling", "unpacking"):
+        left = store / f".{label}.x.tmp"
+        (left / label / "0").mkdir(parents=True)
+        (left / label / "0/dataset.jsonl").write_text("half")
+        (left / ".lock").touch()
+    compile_file(demo / "spec.yaml", store)
+    assert list(store.iterdir()) == [compiled.bundle]
+
+
+def test_compilations_at_the_same_time_all_succeed(demo: Path, tmp_path: Path) -> None:
+    def start(*settings: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "cvbundle.cli", "compile", str(demo / "spec.yaml")]
+        command += ["--json", "--out", str(tmp_path), *settings]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+    processes = [start(), start(), start("--set", "lora.rank=16")]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    first, second, other = (json.loads(out) for out, _ in said)
+    assert first["bundle"] == second["bundle"] != other["bundle"]
+    assert [first["created"], second["created"]].count(True) == 1
+    assert {str(path) for path in tmp_path.iterdir()} == {first["bundle"], other["bundle"]}
+    for each in (first, other):
+        assert not list(differences(Path(each["bundle"])))
+
+
 def test_compiling_from_another_folder_says_where_things_are_now(
     compiled: Compiled, own_demo: Path
 ) -> None:
@@ -173,6 +206,16 @@ def test_a_lost_local_folder_is_made_again(compiled: Compiled, demo: Path) -> No
     (compiled.bundle / "local").rmdir()
     assert not compile_file(demo / "spec.yaml", compiled.bundle.parent).only.created
     assert (compiled.bundle / "local/paths.json").is_file()
+
+
+def test_a_bundle_that_can_not_take_down_where_things_are_says_how_to_run_it(
+    compiled: Compiled, own_demo: Path
+) -> None:
+    shutil.rmtree(compiled.bundle / "local")
+    (compiled.bundle / "local").touch()
+    sentence = "is there already, and where clips and model are now can't be put down in it"
+    with pytest.raises(UserError, match=sentence):
+        compile_file(own_demo / "spec.yaml", compiled.bundle.parent)
 
 
 def test_two_points_of_a_sweep_that_are_one_bundle_are_refused(demo: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.verify import differences
 from cvbundle.demo import write_demo
 from cvbundle.problems import ProblemsFound, UserError
 from tests.conftest import COMMIT
@@ -172,17 +171,6 @@ def test_one_bad_point_of_a_sweep_writes_none(own_demo: Path, tmp_path: Path) ->
         compile_file(spec, tmp_path / "bundles")
     assert ["lora.rank=0" in problem.message for problem in found.value.problems] == [True]
     assert not (tmp_path / "bundles").exists()
-
-
-def test_large_manifests_are_one_file_in_all_bundles(
-    own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cvbundle.bundle.contents._SHARED_BYTES", 1)
-    spec = own_demo / "spec.yaml"
-    spec.write_text(f"{spec.read_text()}\nsweep: {{lora.rank: [4, 8]}}\n")
-    one, two = compile_file(spec, tmp_path / "bundles").bundles
-    assert (one.bundle / "dataset.jsonl").samefile(two.bundle / "dataset.jsonl")
-    assert not list(differences(one.bundle))
 
 
 def test_a_branch_is_pinned_to_its_commit_without_a_network(hub_demo: Path, tmp_path: Path) -> None:

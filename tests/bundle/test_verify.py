@@ -62,6 +62,20 @@ def test_any_flipped_bit_of_the_sums_is_found(compiled: Compiled) -> None:
         _flip(sums, bit)
 
 
+def test_a_whole_bundle_under_another_name_is_told_its_own(compiled: Compiled) -> None:
+    renamed = compiled.bundle.rename(compiled.bundle.with_name("copy"))
+    name = compiled.bundle.name
+    assert list(differences(renamed)) == [
+        f"the folder is named copy, and holds bundle {name}, which is whole: "
+        f"if that is the one you mean, rename the folder to {name}"
+    ]
+    (renamed / "more").touch()
+    assert list(differences(renamed)) == [
+        f"the folder is named copy, its digest is {name}",
+        "more was added",
+    ]
+
+
 def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled) -> None:
     bundle = compiled.bundle
     _writable(bundle)

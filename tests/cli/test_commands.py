@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.bundle.build import Compiled
+from tests.bundle.reseal import resealed
 
 
 def _cvbundle(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -58,6 +59,15 @@ def test_problems_go_to_stderr_with_exit_1(demo: Path, tmp_path: Path) -> None:
         (["list", "--where", "nonsense=1"], 1),
         (["reproduce", "nowhere"], 1),
         (["nonsense"], 2),
+        (["compile", ""], 2),
+        (["compile", "spec.yaml", "--out", ""], 2),
+        (["compile", "spec.yaml", "--data-root", " "], 2),
+        (["compile", "spec.yaml", "--model-path", ""], 2),
+        (["run", ""], 2),
+        (["archive", ".", "-o", ""], 2),
+        (["unpack", ""], 2),
+        (["unpack", "nowhere", "--out", ""], 2),
+        (["list", ""], 2),
         (["demo", "x", "--model", "cogvideox-9b"], 2),
     ],
 )
@@ -88,25 +98,8 @@ def test_a_changed_bundle_is_not_run(compiled: Compiled) -> None:
     assert not list((compiled.bundle / "runs").iterdir())
 
 
-def _resealed(bundle: Path, name: str, old: bytes, new: bytes) -> Path:
-    """A bundle with one file changed and its digests made to fit, as a stranger could."""
-    import hashlib
-
-    path = bundle / name
-    path.chmod(0o644)
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new))
-    sums = bundle / "SHA256SUMS"
-    sums.chmod(0o644)
-    before = hashlib.sha256(content).hexdigest()
-    after = hashlib.sha256(path.read_bytes()).hexdigest()
-    sums.write_text(sums.read_text().replace(before, after))
-    return bundle.rename(bundle.parent / hashlib.sha256(sums.read_bytes()).hexdigest()[:16])
-
-
 def test_code_from_elsewhere_needs_trust(compiled: Compiled) -> None:
-    bundle = _resealed(compiled.bundle, "launch.sh", b"set -euo pipefail", b"set -euo pipefail #")
+    bundle = resealed(compiled.bundle, "launch.sh", b"set -euo pipefail", b"set -euo pipefail #")
     assert _cvbundle("verify", bundle).returncode == 0
     refused = _cvbundle("run", bundle)
     assert refused.returncode == 1
@@ -116,7 +109,7 @@ def test_code_from_elsewhere_needs_trust(compiled: Compiled) -> None:
 
 
 def test_other_package_versions_need_a_word(compiled: Compiled) -> None:
-    bundle = _resealed(compiled.bundle, "requirements.txt", b"torch==", b"torch==1.")
+    bundle = resealed(compiled.bundle, "requirements.txt", b"torch==", b"torch==1.")
     refused = _cvbundle("run", bundle)
     assert refused.returncode == 1
     assert "torch: " in refused.stderr

@@ -1,0 +1,112 @@
+"""Large files that bundles of one store have in common are one file, unless that is in doubt."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle import sharing
+from cvbundle.bundle.archive import archive_bundle
+from cvbundle.bundle.build import compile_file
+from cvbundle.bundle.unpack import unpack_archive
+from cvbundle.bundle.verify import differences
+
+SHARED = "dataset.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_LARGE", 1)
+
+
+def _compile(demo: Path, store: Path, rank: int) -> Path:
+    settings = [f"lora.rank={rank}"]
+    return compile_file(demo / "spec.yaml", store, settings=settings).only.bundle
+
+
+def _shared(one: Path, two: Path, name: str = SHARED) -> bool:
+    assert not list(differences(one))
+    assert not list(differences(two))
+    return (one / name).samefile(two / name)
+
+
+def test_points_of_a_sweep_share_their_files(demo: Path, tmp_path: Path) -> None:
+    settings = ["sweep={lora.rank: [4, 8]}"]
+    one, two = compile_file(demo / "spec.yaml", tmp_path, settings=settings).bundles
+    assert _shared(one.bundle, two.bundle)
+    assert not _shared(one.bundle, two.bundle, "config.json")
+
+
+def test_bundles_of_separate_compilations_share_their_files(demo: Path, tmp_path: Path) -> None:
+    one, two = _compile(demo, tmp_path, 4), _compile(demo, tmp_path, 8)
+    assert _shared(one, two)
+    assert _shared(one, two, "code/cvbundle/training/train.py")
+    assert {path.stat().st_mode & 0o777 for path in (one / SHARED, two / SHARED)} == {0o444}
+    assert not [path for path in two.rglob("*") if path.name.endswith(".link")]
+
+
+def test_what_is_unpacked_shares_files_with_what_is_there(demo: Path, tmp_path: Path) -> None:
+    one = _compile(demo, tmp_path / "there", 4)
+    archive = archive_bundle(_compile(demo, tmp_path / "here", 8), tmp_path / "a.tar.zst").file
+    assert _shared(unpack_archive(archive, tmp_path / "there").bundle, one)
+
+
+def test_a_shared_file_is_read_only_again_after_a_bundle_was_made_writable_to_be_removed(
+    demo: Path, tmp_path: Path
+) -> None:
+    one, two = _compile(demo, tmp_path, 4), _compile(demo, tmp_path, 8)
+    (one / SHARED).chmod(0o644)
+    assert (two / SHARED).stat().st_mode & 0o222
+    three = _compile(demo, tmp_path, 16)
+    assert _shared(three, two)
+    assert not (two / SHARED).stat().st_mode & 0o222
+
+
+def test_small_files_are_each_bundle_s_own(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_LARGE", 1 << 20)
+    assert not _shared(_compile(demo, tmp_path, 4), _compile(demo, tmp_path, 8))
+
+
+@pytest.mark.parametrize("doubt", ["other bytes", "a link", "gone", "another's"])
+def test_a_file_that_may_be_or_become_another_is_not_shared(
+    doubt: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = _compile(demo, tmp_path, 4)
+    path = one / SHARED
+    content = path.read_bytes()
+    path.chmod(0o644)
+    if doubt == "other bytes":
+        path.write_bytes(content.replace(b"red", b"rod"))
+    if doubt in ("a link", "gone"):
+        path.rename(tmp_path / "elsewhere")
+    if doubt == "a link":
+        path.symlink_to(tmp_path / "elsewhere")
+    if doubt == "another's":
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    two = _compile(demo, tmp_path, 8)
+    assert (two / SHARED).lstat().st_nlink == 1
+    assert (two / SHARED).read_bytes() == content
+    assert not list(differences(two))
+
+
+@pytest.mark.parametrize("step", ["compile", "unpack"])
+def test_a_disk_without_links_holds_copies(
+    step: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    settings = ["sweep={lora.rank: [4, 8]}"]
+    compiled = compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings)
+    one, two = (each.bundle for each in compiled.bundles)
+    if step == "unpack":
+        archive = archive_bundle(one, tmp_path / "a.tar.zst").file
+        shutil.copytree(two, tmp_path / "there" / two.name)
+        one = unpack_archive(archive, tmp_path / "there").bundle
+        two = tmp_path / "there" / two.name
+    assert not _shared(one, two)
+    assert not [path for path in one.rglob("*") if path.name.endswith(".link")]

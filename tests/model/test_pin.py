@@ -1,0 +1,81 @@
+"""Weights are pinned by their digests, which are looked up where nothing changed."""
+
+from pathlib import Path
+
+import pytest
+
+from cvbundle import known_digests
+from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.manifests import Scanning
+from cvbundle.bundle.verification import verify_bundle
+from cvbundle.digest import sha256_file
+from cvbundle.known_digests import entry_of
+from cvbundle.model.pin import pin_folder, verify_files
+from cvbundle.problems import UserError
+
+VAE = "vae/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _every_file_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(known_digests, "_LARGE", 0)
+    monkeypatch.setattr(known_digests, "_SETTLED_NS", 0)
+
+
+def _believed(path: Path, digest: str) -> None:
+    """Have a digest believed of a file, as if the disk had changed what it holds."""
+    content = entry_of(path).read_text()
+    entry_of(path).write_text(digest + content[64:])
+
+
+def test_unchanged_weights_are_not_hashed_but_where_that_is_asked(own_demo: Path) -> None:
+    folder = own_demo / "model"
+    pinned = pin_folder(folder)
+    assert all(file.sha256 == sha256_file(folder / file.path) for file in pinned)
+    _believed(folder / VAE, "ab" * 32)
+    assert {file.sha256 for file in pin_folder(folder)} - {file.sha256 for file in pinned} == {
+        "ab" * 32
+    }
+    assert pin_folder(folder, rehash=True) == pinned
+
+
+def test_weights_that_were_written_to_are_hashed_before_they_are_used(own_demo: Path) -> None:
+    folder = own_demo / "model"
+    pinned = pin_folder(folder)
+    verify_files(folder, pinned)
+    content = bytearray((folder / VAE).read_bytes())
+    content[-1] ^= 1
+    (folder / VAE).unlink()
+    (folder / VAE).write_bytes(content)
+    with pytest.raises(UserError, match="has other bytes: it is not the model that this bundle"):
+        verify_files(folder, pinned)
+
+
+def test_compiling_anew_from_the_bytes_can_be_asked_for(own_demo: Path, tmp_path: Path) -> None:
+    spec = own_demo / "spec.yaml"
+    first = compile_file(spec, tmp_path / "bundles").only
+    _believed(own_demo / "model" / VAE, "ab" * 32)
+    assert compile_file(spec, tmp_path / "bundles").only.digest != first.digest
+    again = compile_file(spec, tmp_path / "bundles", scanning=Scanning(rehash=True)).only
+    assert again.digest == first.digest
+
+
+def test_verify_believes_nothing_and_a_run_then_knows_what_it_found(
+    compiled: Compiled, own_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(own_demo / "model"))
+    weights = own_demo / "model" / VAE
+    pinned = pin_folder(own_demo / "model")
+    right = sha256_file(weights)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    pin_folder(own_demo / "model")
+    # As where a disk gives other bytes than it was given.
+    _believed(weights, right)
+    verify_files(own_demo / "model", pinned)
+    assert verify_bundle(compiled.bundle, clips=False).weights == (f"{VAE} has other bytes",)
+    with pytest.raises(UserError, match="has other bytes"):
+        verify_files(own_demo / "model", pinned)
