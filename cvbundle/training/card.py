@@ -7,21 +7,22 @@ from typing import Any
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, DATASET, SUMS
 from cvbundle.digest import sha256_file
 from cvbundle.spec.converter import plain
+from cvbundle.training.components import DTYPES
 from cvbundle.training.job import Job
 
 _LOAD_ADAPTER = """\
 import torch
 from diffusers import {pipeline}
 
-pipe = {pipeline}.from_pretrained("{base}", torch_dtype=torch.bfloat16)
+pipe = {pipeline}.from_pretrained({base}, torch_dtype={dtype})
 pipe.load_lora_weights(".", weight_name="{weights}")"""
 
 _LOAD_TRANSFORMER = """\
 import torch
 from diffusers import CogVideoXTransformer3DModel, {pipeline}
 
-transformer = CogVideoXTransformer3DModel.from_pretrained(".", torch_dtype=torch.bfloat16)
-pipe = {pipeline}.from_pretrained("{base}", transformer=transformer, torch_dtype=torch.bfloat16)"""
+transformer = CogVideoXTransformer3DModel.from_pretrained(".", torch_dtype={dtype})
+pipe = {pipeline}.from_pretrained({base}, transformer=transformer, torch_dtype={dtype})"""
 
 
 def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
@@ -32,7 +33,9 @@ def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
     settings = plain(spec)
     for section, name in (("model", "path"), ("data", "root"), ("output", "dir")):
         settings[section].pop(name)  # type: ignore[attr-defined]
-    base = "path/to/the/base/model" if job.hub_commit is None else spec.model.path
+    base = '"path/to/the/base/model"'
+    if job.hub_commit is not None:
+        base = f'"{spec.model.path}", revision="{job.hub_commit}"'
     losses = [row["loss"] for row in rows]
     kind = "LoRA adapter" if spec.lora is not None else "Fine-tuned transformer"
     facts = [
@@ -51,7 +54,13 @@ def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
             )
         )
     table = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    code = load.format(pipeline=f"CogVideoX{image}Pipeline", base=base, weights=ADAPTER_WEIGHTS)
+    code = load.format(
+        pipeline=f"CogVideoX{image}Pipeline",
+        base=base,
+        # What the base model was in while its adapter was trained, or its weights are saved in.
+        dtype=DTYPES[spec.training.mixed_precision],
+        weights=ADAPTER_WEIGHTS,
+    )
     head = f"---\nlibrary_name: diffusers\ntags: [cogvideox, {spec.model.type}]\n---\n"
     what = f"{kind} for {spec.model.name}, trained by a cvbundle bundle."
     shown = json.dumps(settings, indent=2, sort_keys=True)

@@ -9,6 +9,9 @@ from torch import nn
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
+_QUANTISED = 4096
+"""Elements from which on bitsandbytes keeps the state of a parameter in 8 bits."""
+
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], spec: Spec, device: torch.device
@@ -32,9 +35,7 @@ def make_optimizer(
             case "adam":
                 return torch.optim.Adam(trained, fused=device.type in ("cpu", "cuda"), **adam)
             case "adamw8bit":
-                from bitsandbytes.optim import AdamW8bit
-
-                return AdamW8bit(trained, **adam)  # type: ignore[no-any-return]
+                return _eight_bit(trained, device, **adam)
             case "prodigy":
                 from prodigyopt import Prodigy
 
@@ -50,6 +51,44 @@ def make_optimizer(
             f"optimizer {optimizer.name} needs a package that is not installed ({error.name}): "
             "pip install -r requirements.txt"
         ) from None
+
+
+def _eight_bit(
+    trained: list[nn.Parameter], device: torch.device, **settings: Any
+) -> torch.optim.Optimizer:
+    """bitsandbytes' AdamW, whose state a checkpoint can hold.
+
+    Raises:
+        UserError: this build of bitsandbytes has no code for the device.
+    """
+    from bitsandbytes.optim import AdamW8bit
+
+    class FlatAdamW8bit(AdamW8bit):  # type: ignore[misc]
+        """Its own `state_dict` hides the quantised state in a dict of its own (0.50.2)."""
+
+        def state_dict(self) -> dict[str, Any]:
+            """Every tensor of a parameter under its name, with memory of its own."""
+            found = torch.optim.Optimizer.state_dict(self)
+            state = {
+                # All parameters share the tables of what each byte stands for.
+                index: {k: v.clone() if k.startswith("qmap") else v for k, v in values.items()}
+                for index, values in found["state"].items()
+            }
+            return {**found, "state": state}
+
+    # A build for another CUDA is imported without a word, and fails where it is used.
+    tried = nn.Parameter(torch.ones(_QUANTISED, device=device))
+    tried.grad = torch.ones_like(tried)
+    try:
+        AdamW8bit([tried], **settings).step()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"optimizer adamw8bit can't take a step on {device.type} ({reason}): "
+            "install a bitsandbytes that was built for this CUDA, or use adamw"
+        ) from None
+    optimizer: torch.optim.Optimizer = FlatAdamW8bit(trained, **settings)
+    return optimizer
 
 
 def make_schedule(
