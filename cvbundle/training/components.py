@@ -1,5 +1,6 @@
 """The parts of the base model, each loaded when its phase begins and in the training dtype."""
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ def load_scheduler(folder: Path) -> Any:
 
 
 def free(device: torch.device) -> None:
-    """Give the memory of what was just let go back to the device."""
+    """Give the memory of what was just let go back to the device, and to the machine."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    # glibc keeps what is below something still in use; other C libraries have no such call.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

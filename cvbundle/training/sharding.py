@@ -82,12 +82,15 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
-    """Tensors in whole on the CPU, for a process that keeps them; all processes have to ask."""
+    """Whole tensors on the CPU, for a process that keeps them; all processes have to ask.
+
+    Those that are whole and on the CPU already are not copied.
+    """
     kept = {}
     for name, tensor in tensors.items():
         all_of_it = whole(tensor.detach())
         if keep:
-            kept[name] = all_of_it.cpu().clone()
+            kept[name] = all_of_it.cpu()
     return kept
 
 

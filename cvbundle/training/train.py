@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import torch
 
 from cvbundle.bundle.environment import drift, locked_versions
-from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_METRICS
+from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
-from cvbundle.training import checkpoint, loader
+from cvbundle.training import checkpoint, components, loader
 from cvbundle.training.card import model_card
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
@@ -96,6 +96,9 @@ def _train(session: Session) -> dict[str, Any]:
     with record.phase("load"):
         trainer = load_trainer(session)
     metrics = Metrics(job.run / RUN_METRICS, done=trainer.step) if session.leads else None
+    if session.leads:
+        # What an attempt found out beyond the checkpoint that this one goes on from.
+        Metrics(job.run / RUN_EVALUATION, done=trainer.step).close()
     if job.spec.tracking.report_to:
         start_trackers(session.accelerator, job.spec, job.run, trainer.step)
     try:
@@ -186,13 +189,15 @@ def _save(session: Session, trainer: Trainer) -> None:
 def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
     """Write the result; what the record says of it, in the process that writes."""
     job = session.job
-    with averaged(trainer):
+    # The steps are done, and what only they need is as large as all the rest.
+    trainer.optimizer.state.clear()
+    components.free(session.device)
+    with session.record.phase("export"), averaged(trainer):
         weights = gathered(trainer.trained, keep=session.leads)
-    if not session.leads:
-        return {}
-    rows = read_metrics(job.run / RUN_METRICS)
-    card = model_card(job, rows)
-    with session.record.phase("export"):
+        if not session.leads:
+            return {}
+        rows = read_metrics(job.run / RUN_METRICS)
+        card = model_card(job, rows)
         if job.spec.lora is not None:
             transformer = session.accelerator.unwrap_model(trainer.model.transformer)
             folder = export_adapter(job.run, transformer, weights, card)
