@@ -88,8 +88,12 @@ def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]
         fill_cache(session)
         trainer = load_trainer(session)
         ours, bare = run_steps(session, trainer, None), _bare_steps(session, trainer)
-        _seconds(ours, case.steps), _seconds(bare, case.steps)
-        return [(_seconds(ours, case.steps), _seconds(bare, case.steps)) for _ in range(rounds)]
+
+        def pair() -> tuple[float, float]:
+            return median_seconds(ours, case.steps), median_seconds(bare, case.steps)
+
+        pair()
+        return [pair() for _ in range(rounds)]
 
 
 def _put_transformer(folder: Path, case: Case) -> None:
@@ -100,7 +104,7 @@ def _put_transformer(folder: Path, case: Case) -> None:
     CogVideoXTransformer3DModel.from_config(config).save_pretrained(folder)
 
 
-def _seconds(steps: Iterator[None], number: int) -> float:
+def median_seconds(steps: Iterator[None], number: int) -> float:
     """The median seconds of so many steps."""
     spent = []
     for _ in range(number):
