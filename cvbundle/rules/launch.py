@@ -63,7 +63,8 @@ def strategy_single(subject: Subject) -> Iterator[Finding]:
     Severity.ERROR,
     why="The other optimizers look at a whole weight at once, or keep states of another shape, and "
     "a process of a sharded model has only a part.",
-    source="bitsandbytes, prodigyopt and came_pytorch know no DTensor",
+    source="bitsandbytes quantises in blocks of what it is given; prodigyopt and came_pytorch sum "
+    "over whole weights",
     reads=("launch.strategy", "optimizer.name"),
     good={"launch.strategy": "fsdp", "optimizer.name": "adamw"},
     bad={

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from cvbundle.bundle.children import die_with_parent
 from cvbundle.problems import UserError
 
 FAILED = 3
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.set_defaults(choice="auto")
     options = parser.parse_args(arguments)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # One of several, which would wait for the others without a launcher to end it.
+        die_with_parent()
     stop = threading.Event()
     _listen(stop)
     device = os.environ.get("CVBUNDLE_DEVICE", "cpu")

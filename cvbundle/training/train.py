@@ -74,9 +74,17 @@ def _attempt(session: Session) -> None:
     try:
         fill_cache(session)
         result = _train(session)
+    except Stopped as reason:
+        _put_down(session, reason)
+        # The launcher ends the others as soon as one is gone.
+        session.accelerator.wait_for_everyone()
+        raise
     except BaseException as error:
         _put_down(session, error)
         raise
+    finally:
+        # Closes the trackers, and leaves the group of processes.
+        session.accelerator.end_training()
     if session.leads:
         session.record.stop("complete", "done", **result)
 
@@ -109,8 +117,6 @@ def _train(session: Session) -> dict[str, Any]:
     finally:
         if metrics is not None:
             metrics.close()
-        # Closes the trackers, and leaves the group of processes.
-        session.accelerator.end_training()
     return result
 
 

@@ -1,54 +1,29 @@
-"""bitsandbytes' AdamW: its state is one that a checkpoint can hold, and it runs here or says why.
+"""bitsandbytes' AdamW: a checkpoint can hold its state, and it runs here or says why not."""
 
-bitsandbytes itself, with its binaries for every CUDA, is larger than all that the tests need
-besides; what stands in for it does as version 0.50.2 does.
-"""
-
-import sys
-from types import ModuleType
+import json
 from typing import Any
 
+import bitsandbytes.optim
 import pytest
 import torch
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.torch import load
 
+from cvbundle.digest import json_file
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
+from cvbundle.training.checkpoint import optimizer_state
 from cvbundle.training.optimizers import make_optimizer
+from cvbundle.training.tensors import safetensors_bytes
 
 CPU = torch.device("cpu")
-_WRAPPED = "__bnb_optimizer_quant_state__"
-_TABLE = torch.linspace(-1, 1, 256)
 
 
-class _AdamW8bit(torch.optim.Optimizer):
-    """State in bytes with one table for all parameters, which `state_dict` puts out of sight."""
+class _OtherCuda(torch.optim.Optimizer):
+    """A build for another CUDA."""
 
     def __init__(self, params: Any, **settings: Any) -> None:
         super().__init__(params, settings)
-
-    def step(self, closure: Any = None) -> Any:
-        """Only the state is as it would be."""
-        for parameter in self.param_groups[0]["params"]:
-            state = self.state[parameter]
-            state["step"] = state.get("step", 0) + 1
-            state["state1"] = torch.full(parameter.shape, state["step"], dtype=torch.uint8)
-            state["qmap1"] = _TABLE
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors of the quantised state are hidden from FSDP (bitsandbytes optim/optimizer.py)."""
-        found = super().state_dict()
-        hidden = {
-            index: {"step": state["step"], _WRAPPED: {k: state[k] for k in ("state1", "qmap1")}}
-            for index, state in found["state"].items()
-        }
-        return {**found, "state": hidden}
-
-
-class _OtherCuda(_AdamW8bit):
-    """A build for another CUDA."""
 
     def step(self, closure: Any = None) -> Any:
         """Fails where native code is called for."""
@@ -74,35 +49,25 @@ def _spec() -> Spec:
     )
 
 
-def _installed(monkeypatch: pytest.MonkeyPatch, optimizer: type[_AdamW8bit]) -> None:
-    package, module = ModuleType("bitsandbytes"), ModuleType("bitsandbytes.optim")
-    vars(module)["AdamW8bit"] = optimizer
-    monkeypatch.setitem(sys.modules, package.__name__, package)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-
-def test_every_tensor_of_its_state_can_be_saved_under_its_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _installed(monkeypatch, _AdamW8bit)
-    weights = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+def test_every_tensor_of_its_state_can_be_saved_under_its_name() -> None:
+    # Smaller ones are kept in fp32.
+    weights = [torch.nn.Parameter(torch.ones(64, 64)) for _ in range(2)]
     optimizer = make_optimizer(weights, _spec(), CPU)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
     optimizer.step()
-    tensors: dict[str, Tensor] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        assert state.pop("step") == 1
-        tensors |= {f"{index}.{key}": value for key, value in state.items()}
-    assert sorted(tensors) == ["0.qmap1", "0.state1", "1.qmap1", "1.state1"]
-    # safetensors refuses tensors that share their memory.
-    saved = load(save(tensors))
-    assert all(torch.equal(saved[name], tensor) for name, tensor in tensors.items())
-    assert saved["0.state1"].dtype == torch.uint8
+    moments, settings = optimizer_state(optimizer)
+    assert {name.partition(".")[2] for name in moments} >= {"state1", "state2", "qmap1", "absmax1"}
+    assert moments["0.state1"].dtype == torch.uint8
+    assert json.loads(json_file(settings))["state"] == {"0": {"step": 1}, "1": {"step": 1}}
+    saved = load(safetensors_bytes(moments, {}))
+    assert all(torch.equal(saved[name], tensor) for name, tensor in moments.items())
 
 
 def test_a_build_that_has_nothing_for_the_device_is_one_sentence_before_the_first_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _installed(monkeypatch, _OtherCuda)
+    monkeypatch.setattr(bitsandbytes.optim, "AdamW8bit", _OtherCuda)
     weight = torch.nn.Parameter(torch.ones(2, 2))
     with pytest.raises(UserError) as refused:
         make_optimizer([weight], _spec(), CPU)
