@@ -20,6 +20,7 @@ from attrs import frozen
 from cvbundle import locks
 from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift, locked_versions
+from cvbundle.bundle.layout import REQUIREMENTS
 from cvbundle.cache_folder import cache_folder
 from cvbundle.digest import canonical_json, sha256_bytes
 from cvbundle.durable import settle, temporary_folder
@@ -29,6 +30,7 @@ Say = Callable[[str], None]
 
 _PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.]*")
 """All that a lock's line may be: pip takes addresses, other indexes and commands there, too."""
+_ENVIRONMENTS = "environments"
 _FIRST = "torch"
 """Installed alone: asked for by another package, pip may take another build of gigabytes."""
 
@@ -66,7 +68,13 @@ def venv_of(requirements: str) -> Venv:
             raise UserError(f"requirements.txt has a line that pins no package: {line[:80]!r}")
     python = [sys.implementation.cache_tag, *sys.version_info[:3], sysconfig.get_platform()]
     key = sha256_bytes(canonical_json([requirements, python]))[:16]
-    return Venv(cache_folder() / "environments" / key, requirements)
+    return Venv(cache_folder() / _ENVIRONMENTS / key, requirements)
+
+
+def made_venvs(cache: Path) -> list[Venv]:
+    """The environments in a cache folder."""
+    found = sorted((cache / _ENVIRONMENTS).glob(f"*/{REQUIREMENTS}"))
+    return [Venv(path.parent, path.read_text("utf-8")) for path in found]
 
 
 def require_venv(venv: Venv, say: Say) -> None:
@@ -117,7 +125,7 @@ def _make(venv: Venv, say: Say) -> None:
         _checked([sys.executable, "-m", "venv", "--without-pip", str(made)])
         if _FIRST in locked:
             _install(made, [f"{_FIRST}=={locked[_FIRST]}"])
-        list_file = made / "requirements.txt"
+        list_file = made / REQUIREMENTS
         list_file.write_text(venv.requirements, "utf-8")
         _install(made, ["--requirement", str(list_file)])
         found = drift(venv.requirements, _packages(made))

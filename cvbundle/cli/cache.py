@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cvbundle.bundle.encodings import Contents, look, prune
+from cvbundle.bundle.stock import Contents, look, prune
 from cvbundle.cache_folder import cache_folder
 
 
@@ -12,10 +12,10 @@ from cvbundle.cache_folder import cache_folder
 @click.option("--prune", "pruned", is_flag=True, help="Remove what no bundle uses any more.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(pruned: bool, as_json: bool) -> None:
-    """Show the cache of encodings: its size, and which bundle uses how much of it.
+    """Show the cache: encodings and environments, their size, and which bundle uses how much.
 
-    An entry is unused if no bundle that has trained on it is still where it was. It is made again
-    when a run needs it.
+    What no bundle uses that is still where it was trained is unused. It is made again when a run
+    needs it.
     """
     folder = cache_folder()
     contents = prune(folder) if pruned else look(folder)
@@ -28,6 +28,9 @@ def command(pruned: bool, as_json: bool) -> None:
         click.echo(f"  {_mib(use.bytes):>12}  {use.entries:6} for {use.bundle}{gone}")
     word = "removed" if pruned else "unused, --prune removes them"
     click.echo(f"  {_mib(contents.unused_bytes):>12}  {len(contents.unused):6} {word}")
+    for environment in contents.environments:
+        word = "in use" if environment.used else "removed" if pruned else "unused"
+        click.echo(f"  {_mib(environment.bytes):>12}  packages {word}: {environment.folder}")
 
 
 def _as_data(contents: Contents, pruned: bool) -> dict[str, object]:
@@ -46,6 +49,14 @@ def _as_data(contents: Contents, pruned: bool) -> dict[str, object]:
                 "bytes": use.bytes,
             }
             for use in contents.uses
+        ],
+        "environments": [
+            {
+                "folder": str(environment.folder),
+                "bytes": environment.bytes,
+                "used": environment.used,
+            }
+            for environment in contents.environments
         ],
     }
 

@@ -1,14 +1,16 @@
 """`cvbundle sample` makes a video of a finished run; `cvbundle cache` says who uses what."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.encodings import look, note_use
+from cvbundle.bundle.encodings import note_use
 from cvbundle.bundle.sampling import find_result
+from cvbundle.bundle.stock import look
 from cvbundle.cli import main
 from cvbundle.problems import UserError
 
@@ -92,7 +94,11 @@ def test_what_only_a_bundle_that_is_gone_used_is_pruned(
     for name, keys in (("kept", ["aa1", "bb2", "not-made-yet"]), ("gone", ["bb2", "cc3"])):
         (tmp_path / name).mkdir()
         note_use(cache, tmp_path / name, keys)
-    (tmp_path / "gone").rmdir()
+        (tmp_path / name / "SHA256SUMS").touch()
+        for folder in (tmp_path / name, cache / "environments" / f"for-{name}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "requirements.txt").write_text(f"{name}==1.0\n")
+    shutil.rmtree(tmp_path / "gone")
     assert {path.stem for path in look(cache).unused} == {"cc3", "dd4"}
     code, out, _ = _say(capsys, "cache")
     assert code == 0
@@ -103,3 +109,4 @@ def test_what_only_a_bundle_that_is_gone_used_is_pruned(
     assert "2 removed" in out
     assert {path.stem for path in cache.rglob("*.safetensors")} == {"aa1", "bb2"}
     assert [use.bundle.name for use in look(cache).uses] == ["kept"]
+    assert [path.name for path in (cache / "environments").iterdir()] == ["for-kept"]

@@ -1,0 +1,118 @@
+"""The cache as its owner sees it: its size, which bundle uses what, and what can go."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cvbundle.bundle.encodings import USES, entries_folder
+from cvbundle.bundle.layout import REQUIREMENTS
+from cvbundle.bundle.store import is_bundle
+from cvbundle.bundle.venvs import made_venvs
+from cvbundle.durable import remove_tree
+
+_SUFFIX = ".safetensors"
+_ABANDONED_SECONDS = 24 * 60 * 60
+"""A temporary file of this age is nobody's any more."""
+
+
+@frozen
+class Use:
+    """What one bundle needs of the cache."""
+
+    bundle: Path
+    present: bool
+    """Whether the bundle is still where it was trained."""
+    entries: int
+    bytes: int
+
+
+@frozen
+class Environment:
+    """Packages that bundles of one lock were trained with."""
+
+    folder: Path
+    bytes: int
+    used: bool
+    """Whether a bundle of its lock is still where it was trained."""
+
+
+@frozen
+class Contents:
+    """What is in the cache; entries that several bundles use count once."""
+
+    folder: Path
+    entries: int
+    bytes: int
+    uses: tuple[Use, ...]
+    unused: tuple[Path, ...]
+    """Entries that no bundle which is still there has trained on, and abandoned temporary files."""
+    unused_bytes: int
+    environments: tuple[Environment, ...]
+
+
+def look(cache: Path) -> Contents:
+    """Everything in the cache, and who uses it."""
+    sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
+    uses, used = [], set[str]()
+    for record in _records(cache):
+        bundle, keys = Path(record["bundle"]), [key for key in record["keys"] if key in sizes]
+        present = bundle.is_dir()
+        uses.append(Use(bundle, present, len(keys), sum(sizes[key] for key in keys)))
+        if present:
+            used.update(keys)
+    unused = [path for path in _entries(cache) if path.stem not in used]
+    unused += _abandoned(cache)
+    return Contents(
+        folder=cache,
+        entries=len(sizes),
+        bytes=sum(sizes.values()),
+        uses=tuple(uses),
+        unused=tuple(unused),
+        unused_bytes=sum(path.stat().st_size for path in unused),
+        environments=tuple(_environments(cache, [use.bundle for use in uses if use.present])),
+    )
+
+
+def prune(cache: Path) -> Contents:
+    """Remove what no bundle uses that is still there; what was in the cache before."""
+    contents = look(cache)
+    for path in contents.unused:
+        path.unlink(missing_ok=True)
+    for environment in contents.environments:
+        if not environment.used:
+            remove_tree(environment.folder)
+    for use in contents.uses:
+        if not use.present:
+            (cache / USES / f"{use.bundle.name}.json").unlink(missing_ok=True)
+    return contents
+
+
+def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
+    locks = {(bundle / REQUIREMENTS).read_text("utf-8") for bundle in bundles if is_bundle(bundle)}
+    for venv in made_venvs(cache):
+        files = (path for path in venv.folder.rglob("*") if path.is_file())
+        size = sum(path.lstat().st_size for path in files)
+        yield Environment(venv.folder, size, venv.requirements in locks)
+
+
+def _entries(cache: Path) -> list[Path]:
+    return sorted(path for path in entries_folder(cache).glob(f"*/*{_SUFFIX}") if path.is_file())
+
+
+def _abandoned(cache: Path) -> list[Path]:
+    now = time.time()
+    found = entries_folder(cache).glob("*/.*.tmp")
+    return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
+
+
+def _records(cache: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((cache / USES).glob("*.json")):
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError:
+            continue
+        yield record
