@@ -1,6 +1,7 @@
 """The parts of the base model, each loaded when its phase begins and in the training dtype."""
 
 import ctypes
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ DTYPES: dict[Precision, torch.dtype] = {
 
 
 def quiet() -> None:
-    """No progress bars of the libraries between our own."""
+    """No progress bars of the libraries between our own, and no word of what isn't used."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    # peft imports it where it is installed, and it looks for kernels then.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
 

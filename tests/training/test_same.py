@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from cvbundle.bundle.build import Compiled
 from cvbundle.training.session import Stopped
@@ -73,6 +74,23 @@ def test_a_cold_cache_gives_the_same_bytes_as_a_warm_one(
     warm = train_here(bundle)
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cold"))
     assert digest(adapter(train_here(bundle, "fresh"))) == digest(adapter(warm))
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_compiled_blocks_train_to_the_same_losses(
+    compile_demo: CompileDemo, train_here: Train
+) -> None:
+    quick = ("training.steps=2", "checkpointing.steps=2", "validation=null")
+    plain = train_here(compile_demo(*quick))
+    compiled = train_here(compile_demo(*quick, "training.compile=true"))
+    rows = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (plain, compiled)
+    ]
+    for one, two in zip(*rows, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert load_file(adapter(compiled)).keys() == load_file(adapter(plain)).keys()
 
 
 @pytest.mark.train
