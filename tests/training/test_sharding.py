@@ -12,6 +12,7 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 from safetensors.torch import load_file
 
+from cvbundle.spec.schema import TrainingType
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, CompileModel, StopAfter, Train, adapter, result
 
@@ -33,13 +34,13 @@ def _trained(bundle: Path, *options: str, processes: int = 2) -> None:
     assert process.returncode == 0, said
 
 
-def _assert_same_losses(one: Path, other: Path) -> None:
+def _assert_same_losses(one: Path, other: Path, *, rel: float = 1e-6) -> None:
     runs = (one, other)
     lines = [(run / "metrics.jsonl").read_text().splitlines() for run in runs]
     assert len(lines[0]) == len(lines[1]) > 0
     for left, right in zip(*(map(json.loads, each) for each in lines), strict=True):
-        assert right["loss"] == pytest.approx(left["loss"], rel=1e-6)
-        assert right["grad_norm"] == pytest.approx(left["grad_norm"], rel=1e-5)
+        assert right["loss"] == pytest.approx(left["loss"], rel=rel)
+        assert right["grad_norm"] == pytest.approx(left["grad_norm"], rel=10 * rel)
         assert right["lr"] == left["lr"]
 
 
@@ -115,3 +116,22 @@ def test_one_process_that_shares_with_nobody_is_the_same_too(
     with pytest.raises(Stopped):
         train_here(bundle, stop=StopAfter(3))
     _assert_same_losses(alone, train_here(bundle))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("model", "kind"), [("cogvideox-5b-i2v", "sft"), ("cogvideox1.5-5b-i2v", "lora")]
+)
+def test_in_bf16_a_sharded_model_computes_what_a_whole_one_does(
+    model: str, kind: TrainingType, compile_model: CompileModel, train_here: Train
+) -> None:
+    quick = (
+        "training.mixed_precision=bf16",
+        "training.gradient_checkpointing=true",
+        "training.steps=3",
+        "checkpointing.steps=3",
+        "validation.steps=3",
+    )
+    alone = train_here(compile_model(model, kind, *quick))
+    sharded = train_here(compile_model(model, kind, *quick, "launch.strategy=zero3"))
+    _assert_same_losses(alone, sharded, rel=1e-3)
