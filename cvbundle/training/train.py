@@ -104,7 +104,7 @@ def _train(session: Session) -> dict[str, Any]:
     with record.phase("load"):
         trainer = load_trainer(session)
     metrics = Metrics(job.run / RUN_METRICS, done=trainer.step) if session.leads else None
-    if session.leads:
+    if session.leads and job.spec.validation is not None:
         # What an attempt found out beyond the checkpoint that this one goes on from.
         Metrics(job.run / RUN_EVALUATION, done=trainer.step).close()
     if job.spec.tracking.report_to:
