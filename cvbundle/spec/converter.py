@@ -9,19 +9,42 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
-from attrs import Attribute
+from attrs import Attribute, frozen
 from cattrs import Converter
 from cattrs.errors import BaseValidationError, IterableValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
 from cvbundle.spec.about import is_section
+from cvbundle.spec.limits import Items
 from cvbundle.spec.schema import Resolution, Spec
+
+
+@frozen
+class Expected:
+    """What a value has to be, in words for a message."""
+
+    words: str
+    written: str = ""
+    """How to write it, where that is shorter."""
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.words
+
+
+WHOLE_NUMBER = Expected("a whole number")
+NUMBER = Expected("a number")
+SWITCH = Expected("true or false")
+TEXT = Expected("text")
+LIST = Expected("a list")
+SECTION = Expected("a section")
+SIZE = Expected("frames, height and width as FxHxW or [F, H, W]", written="FxHxW or [F, H, W]")
 
 
 class WrongType(TypeError):
     """A value of another type than the field's."""
 
-    def __init__(self, expected: str, value: object) -> None:
+    def __init__(self, expected: Expected, value: object) -> None:
         self.expected = expected
         self.value = value
         super().__init__(expected)
@@ -52,7 +75,7 @@ def structure_sound(data: Mapping[str, object]) -> Spec:
 
 
 def _strict(
-    expected: str, *kinds: type, refuse: tuple[type, ...] = ()
+    expected: Expected, *kinds: type, refuse: tuple[type, ...] = ()
 ) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, kinds) or isinstance(value, refuse):
@@ -64,7 +87,7 @@ def _strict(
 
 def _float(value: Any, _: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise WrongType("a number", value)
+        raise WrongType(NUMBER, value)
     # -0.0 and 0.0 mean the same, but are written differently.
     return float(value) + 0.0
 
@@ -73,31 +96,27 @@ def _literal(value: Any, type_: Any) -> Any:
     choices = get_args(type_)
     kinds = {type(choice) for choice in choices}
     if type(value) not in kinds:
-        raise WrongType(
-            "a whole number" if kinds == {int} else f"one of {', '.join(choices)}", value
-        )
+        named = Expected(f"one of {', '.join(map(str, choices))}", choices=choices)
+        raise WrongType(WHOLE_NUMBER if kinds == {int} else named, value)
     if value not in choices:
         raise WrongChoice(tuple(str(choice) for choice in choices), value)
     return value
 
 
 def _resolution(value: Any, _: Any) -> Resolution:
-    form = "frames, height and width as FxHxW or [F, H, W]"
     if isinstance(value, str):
-        try:
-            return Resolution.parse(value)
-        except ValueError as error:
-            if "not FxHxW" in str(error):
-                raise WrongType(form, value) from None
-            raise
+        sizes = Resolution.parse(value)
+        if sizes is None:
+            raise WrongType(SIZE, value)
+        return sizes
     if not isinstance(value, list) or len(value) != 3:
-        raise WrongType(form, value)
+        raise WrongType(SIZE, value)
     return Resolution(*_tuple(value, tuple[int, ...]))
 
 
 def _tuple(value: Any, type_: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise WrongType("a list", value)
+        raise WrongType(LIST, value)
     inner = get_args(type_)[0]
     hook = converter.get_structure_hook(inner)
     items = []
@@ -106,12 +125,21 @@ def _tuple(value: Any, type_: Any) -> tuple[Any, ...]:
         try:
             items.append(hook(item, inner))
         except (TypeError, ValueError, BaseValidationError) as error:
-            note = IterableValidationNote(f"item {index}", index, inner)
-            error.__notes__ = [*getattr(error, "__notes__", []), note]
-            errors.append(error)
+            errors.append(_at_item(error, index, inner))
+    _raise_together(errors)
+    return tuple(items)
+
+
+def _at_item(error: Exception, index: int, type_: Any) -> Exception:
+    """The same error, noted as that of one item of a list."""
+    note = IterableValidationNote(f"item {index}", index, type_)
+    error.__notes__ = [*getattr(error, "__notes__", []), note]
+    return error
+
+
+def _raise_together(errors: list[Exception]) -> None:
     if errors:
         raise IterableValidationError("items", errors, tuple)
-    return tuple(items)
 
 
 def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
@@ -119,8 +147,11 @@ def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, type_: Any) -> Any:
         result = converter.get_structure_hook(type_)(value, type_)
-        if attribute.validator is not None:
-            attribute.validator(None, attribute, result)
+        limit = attribute.validator
+        if isinstance(limit, Items):
+            _raise_together([_at_item(e, i, type_) for i, e in limit.broken(result or ())])
+        if limit is not None:
+            limit(None, attribute, result)
         return result
 
     return hook
@@ -132,7 +163,7 @@ def _section(cls: Any) -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, type_: Any) -> Any:
         if not isinstance(value, dict):
-            raise WrongType("a section", value)
+            raise WrongType(SECTION, value)
         return fill(value, type_)
 
     return hook
@@ -150,9 +181,9 @@ def is_tuple(type_: Any) -> bool:
 
 def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook(int, _strict("a whole number", int, refuse=(bool,)))
-    converter.register_structure_hook(bool, _strict("true or false", bool))
-    converter.register_structure_hook(str, _strict("text", str))
+    converter.register_structure_hook(int, _strict(WHOLE_NUMBER, int, refuse=(bool,)))
+    converter.register_structure_hook(bool, _strict(SWITCH, bool))
+    converter.register_structure_hook(str, _strict(TEXT, str))
     converter.register_structure_hook(float, _float)
     converter.register_structure_hook(Resolution, _resolution)
     converter.register_structure_hook_func(_is_literal, _literal)

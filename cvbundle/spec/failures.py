@@ -14,7 +14,17 @@ from cattrs.errors import (
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
 from cvbundle.spec.about import About, about_field, is_section, section_class
-from cvbundle.spec.converter import WrongChoice, WrongType
+from cvbundle.spec.converter import (
+    LIST,
+    NUMBER,
+    SECTION,
+    SIZE,
+    SWITCH,
+    TEXT,
+    WHOLE_NUMBER,
+    WrongChoice,
+    WrongType,
+)
 from cvbundle.spec.elsewhere import PARTS, field_called
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
@@ -78,15 +88,14 @@ def problems_of(
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
         better = _right_type(cause, path)
-        hint = f"write {better or cause.expected.rpartition(' as ')[2]}"
-        if better is None and cause.expected == "text" and isinstance(cause.value, Mapping):
+        hint = f"write {better or cause.expected.written or cause.expected}"
+        if better is None and cause.expected is TEXT and isinstance(cause.value, Mapping):
             hint = 'a text with ": " in it needs quotes around it'
-        elif better is None and not cause.expected.startswith("one of"):
+        elif better is None and not cause.expected.choices:
             hint += _such_as(path)
         yield problem_at(document, "value-type", path, message, hint, better)
     else:
-        limit = _limit(str(cause.args[0]))
-        message = f"{dotted(path)}: {limit}"
+        message = f"{dotted(path)}: {cause}"
         about = about_at(path)
         hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
         better = _slug(document.at(path)) if path == ("name",) else None
@@ -244,22 +253,22 @@ def _described(value: object) -> str:
 def _right_type(cause: WrongType, path: Path) -> str | None:
     """The same value, written as the type that is wanted; None where it can't be."""
     value, expected = cause.value, cause.expected
-    if expected == "a section":
+    if expected is SECTION:
         return _as_section(value, path)
-    if expected.startswith("frames") and isinstance(value, str):
+    if expected is SIZE and isinstance(value, str):
         sizes = _SIZES.fullmatch(value.strip())
         return "x".join(sizes.groups()) if sizes else None
     if path == ("tracking", "report_to") and value == "none":
         return "[]"
-    if "list" in expected and isinstance(value, str) and value:
+    if expected is LIST and isinstance(value, str) and value:
         return flow([part for part in re.split(r"[,\s]+", value) if part])
-    if "text" in expected and isinstance(value, bool | int | float):
+    if expected is TEXT and isinstance(value, bool | int | float):
         return f'"{shown(value)}"'
-    if "true or false" in expected and isinstance(value, str):
+    if expected is SWITCH and isinstance(value, str):
         return _SWITCHES.get(value.strip().lower())
-    if "number" in expected and isinstance(value, str):
-        return _number(value.strip(), whole="whole" in expected)
-    if "whole" in expected and isinstance(value, float) and value.is_integer():
+    if expected in (NUMBER, WHOLE_NUMBER) and isinstance(value, str):
+        return _number(value.strip(), whole=expected is WHOLE_NUMBER)
+    if expected is WHOLE_NUMBER and isinstance(value, float) and value.is_integer():
         return str(int(value))
     return None
 
@@ -301,15 +310,3 @@ def _number(text: str, *, whole: bool) -> str | None:
         return None
     kinds = (int,) if whole else (int, float)
     return text if isinstance(value, kinds) and not isinstance(value, bool) else None
-
-
-def _limit(message: str) -> str:
-    """A validator's message without the quoted field name before it."""
-    _, found, rest = message.partition(" must ")
-    if not found:
-        return message
-    if rest.startswith("match regex"):
-        value = shown(rest.rpartition(" (")[2].removesuffix(" doesn't)"))
-        return f"{value} has characters or a length that are not allowed"
-    prefix = "its length must " if message.startswith("Length") else "must "
-    return (prefix + rest).replace(": ", ", not ", 1)

@@ -11,6 +11,7 @@ from attrs import Attribute, frozen
 from cvbundle.problems import dotted
 from cvbundle.spec.about import About, about_field, is_section
 from cvbundle.spec.flow import flow
+from cvbundle.spec.limits import Items, Length, Limit, Pattern, Range
 from cvbundle.spec.schema import Resolution, Spec
 
 FieldPath = tuple[str, ...]
@@ -28,19 +29,6 @@ class Sweep:
 
 
 @frozen
-class Limits:
-    """What a value must keep to beyond its type."""
-
-    at_least: float | None = None
-    more_than: float | None = None
-    at_most: float | None = None
-    less_than: float | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-
-
-@frozen
 class Field:
     """One field, or one section, of a spec."""
 
@@ -51,9 +39,9 @@ class Field:
     about: About
     default: object
     """`attrs.NOTHING` where there is none, or where it is not a constant."""
-    limits: Limits
-    """Of the value; of the list, for a list."""
-    item_limits: Limits
+    limit: Limit | None = None
+    """Of the value; of how many items there are, for a list."""
+    item_limit: Limit | None = None
 
     @property
     def name(self) -> str:
@@ -86,7 +74,7 @@ class Field:
     @property
     def kind(self) -> str:
         """The type and its limits in words."""
-        text = _kind(self.type, self.limits, self.item_limits)
+        text = _kind(self.type, self.limit, self.item_limit)
         if self.path in LISTED_IN_FILES:
             text += ", or the path of a text file"
         return f"{text}, or null" if self.nullable else text
@@ -127,60 +115,32 @@ def _field(attribute: "Attribute[Any]", above: FieldPath) -> Field:
     default: object = attribute.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         default = default.factory()  # type: ignore[attr-defined]
-    limits, item_limits = _limits(attribute.validator)
+    limit, item_limit = _limits(attribute.validator)
     return Field(
         path=path,
         type=type_,
         nullable=optional or path in NULL_FOR_DEFAULT,
         about=about_field(attribute),
         default=default,
-        limits=limits,
-        item_limits=item_limits,
+        limit=limit,
+        item_limit=item_limit,
     )
 
 
-def _limits(validator: Any) -> tuple[Limits, Limits]:
-    """What attrs' validators check, of a value and of its items.
+def _limits(validator: Any) -> tuple[Limit | None, Limit | None]:
+    """The limit of a field's value, and that of its items.
 
     Raises:
-        TypeError: a validator of a kind that isn't described here.
+        TypeError: a validator that is no limit, so that nobody could say what it asks for.
     """
-    found: dict[str, Any] = {}
-    of_items: dict[str, Any] = {}
-    for single in _singles(validator):
-        kind = type(single).__name__
-        if kind == "_NumberValidator":
-            found[_BOUNDS[single.compare_op]] = single.bound
-        elif kind == "_MinLengthValidator":
-            found["min_length"] = single.min_length
-        elif kind == "_MaxLengthValidator":
-            found["max_length"] = single.max_length
-        elif kind == "_MatchesReValidator":
-            found["pattern"] = single.pattern.pattern
-        elif kind == "_DeepIterable":
-            of_items |= attrs.asdict(_limits(single.member_validator)[0])
-        elif kind != "_InstanceOfValidator":
-            raise TypeError(f"{kind} is not described in cvbundle.spec.fields")
-    return Limits(**found), Limits(**of_items)
+    if isinstance(validator, Items):
+        return validator.length, validator.each
+    if validator is None or isinstance(validator, Range | Length | Pattern):
+        return validator, None
+    raise TypeError(f"{validator!r} is no limit of cvbundle.spec.limits")
 
 
-_BOUNDS = {">=": "at_least", ">": "more_than", "<=": "at_most", "<": "less_than"}
-
-
-def _singles(validator: Any) -> Iterator[Any]:
-    kind = type(validator).__name__
-    if validator is None:
-        return
-    if kind == "_AndValidator":
-        for inner in validator._validators:
-            yield from _singles(inner)
-    elif kind == "_OptionalValidator":
-        yield from _singles(validator.validator)
-    else:
-        yield validator
-
-
-def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
+def _kind(type_: Any, limit: Limit | None, item_limit: Limit | None) -> str:
     if is_section(type_):
         return "section"
     if type_ is Sweep:
@@ -190,30 +150,33 @@ def _kind(type_: Any, limits: Limits, item_limits: Limits) -> str:
     if _origin(type_) is Literal:
         return " | ".join(flow(choice) for choice in get_args(type_))
     if _origin(type_) is tuple:
-        inner = _kind(get_args(type_)[0], item_limits, Limits())
+        inner = _kind(get_args(type_)[0], item_limit, None)
         inner = f"({inner})" if " " in inner else inner
-        return f"list of {inner}{_size(limits)}"
+        return f"list of {inner}{_size(limit)}"
     name = {bool: "true or false", int: "whole number", float: "number", str: "text"}[type_]
-    bounds = [
-        f"{sign} {_number(bound)}"
-        for sign, bound in (
-            ("≥", limits.at_least),
-            (">", limits.more_than),
-            ("≤", limits.at_most),
-            ("<", limits.less_than),
-        )
-        if bound is not None
-    ]
+    bounds = _bounds(limit) if isinstance(limit, Range) else []
     return f"{name} {', '.join(bounds)}" if bounds else name
 
 
-def _size(limits: Limits) -> str:
+def _bounds(limit: Range) -> list[str]:
+    signs = {
+        "≥": limit.at_least,
+        ">": limit.more_than,
+        "≤": limit.at_most,
+        "<": limit.less_than,
+    }
+    return [f"{sign} {_number(bound)}" for sign, bound in signs.items() if bound is not None]
+
+
+def _size(limit: Limit | None) -> str:
     """How many items a list has."""
-    if limits.max_length is None:
-        return f", at least {limits.min_length}" if limits.min_length else ""
-    if limits.min_length == limits.max_length:
-        return f", exactly {limits.min_length}"
-    return f", {limits.min_length or 0} to {limits.max_length}"
+    if not isinstance(limit, Length):
+        return ""
+    if limit.at_most is None:
+        return f", at least {limit.at_least}" if limit.at_least else ""
+    if limit.at_least == limit.at_most:
+        return f", exactly {limit.at_least}"
+    return f", {limit.at_least} to {limit.at_most}"
 
 
 def _number(bound: float) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from cvbundle.spec import sweep
-from cvbundle.spec.fields import LISTED_IN_FILES, Field, Limits, all_fields
+from cvbundle.spec.fields import LISTED_IN_FILES, Field, all_fields
+from cvbundle.spec.limits import Length, Limit, Pattern, Range
 from cvbundle.spec.schema import Resolution
 
 _Schema = dict[str, Any]
@@ -58,7 +59,7 @@ def _field(field: Field) -> _Schema:
         if field.nullable:
             schema["type"] = ["object", "null"]
     else:
-        schema = _value(field.type, field.limits, field.item_limits)
+        schema = _value(field.type, field.limit, field.item_limit)
         if field.path in LISTED_IN_FILES:
             schema = {"anyOf": [schema, {"type": "string", "minLength": 1}]}
         if field.nullable:
@@ -79,7 +80,7 @@ def _described(field: Field) -> _Schema:
     return described
 
 
-def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
+def _value(type_: Any, limit: Limit | None, item_limit: Limit | None) -> _Schema:
     if type_ is Resolution:
         return {
             "anyOf": [
@@ -96,25 +97,29 @@ def _value(type_: Any, limits: Limits, item_limits: Limits) -> _Schema:
     if origin is Literal:
         return {"enum": list(get_args(type_))}
     if origin is tuple:
-        items = _value(get_args(type_)[0], item_limits, Limits())
-        return {
-            "type": "array",
-            "items": items,
-            **_given(minItems=limits.min_length, maxItems=limits.max_length),
-        }
+        items = _value(get_args(type_)[0], item_limit, None)
+        return {"type": "array", "items": items, **_bounds(limit, "Items")}
     kind = {bool: "boolean", int: "integer", float: "number", str: "string"}[type_]
-    return {
-        "type": kind,
-        **_given(
-            minimum=limits.at_least,
-            exclusiveMinimum=limits.more_than,
-            maximum=limits.at_most,
-            exclusiveMaximum=limits.less_than,
-            minLength=limits.min_length,
-            maxLength=limits.max_length,
-            pattern=f"^(?:{limits.pattern})$" if limits.pattern else None,
-        ),
-    }
+    return {"type": kind, **_bounds(limit, "Length")}
+
+
+def _bounds(limit: Limit | None, counted: str) -> _Schema:
+    """A limit as keywords of JSON Schema; what has a length counts `Items` or its `Length`."""
+    match limit:
+        case Range():
+            return _given(
+                minimum=limit.at_least,
+                exclusiveMinimum=limit.more_than,
+                maximum=limit.at_most,
+                exclusiveMaximum=limit.less_than,
+            )
+        case Length():
+            least = limit.at_least or None
+            return _given(**{f"min{counted}": least, f"max{counted}": limit.at_most})
+        case Pattern():
+            return {"pattern": f"^(?:{limit.regex})$"}
+        case None:
+            return {}
 
 
 def _or_null(schema: _Schema) -> _Schema:

@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 
 from cvbundle.problems import Path, Place, Problem, Severity, dotted
 from cvbundle.spec.about import About
-from cvbundle.spec.fields import Field, Limits, Sweep, all_fields
+from cvbundle.spec.fields import Field, Sweep, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.source import Document
@@ -30,8 +30,6 @@ FIELD = Field(
         {"training.learning_rate": [1e-5, 5e-5], "lora.rank": [64, 128]},
     ),
     default=None,
-    limits=Limits(),
-    item_limits=Limits(),
 )
 """Documented like the fields of the spec's classes."""
 MAX_POINTS = 1000

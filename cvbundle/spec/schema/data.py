@@ -3,9 +3,9 @@
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import ge, instance_of, le, min_len, optional
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import NOT_EMPTY, NOT_NEGATIVE, SHARE
 from cvbundle.spec.schema.resolution import Resolution
 
 Fit = Literal["crop", "stretch"]
@@ -19,11 +19,11 @@ class Data:
     """The clips, their captions, and how frames are taken from them."""
 
     root: str = field(
-        validator=min_len(1), metadata=about("Folder of the dataset.", "data", local=True)
+        validator=NOT_EMPTY, metadata=about("Folder of the dataset.", "data", local=True)
     )
     metadata: str | None = field(
         default=None,
-        validator=optional(min_len(1)),
+        validator=NOT_EMPTY,
         metadata=about(
             "Table under root (.csv .tsv .jsonl .parquet); null means two text files, "
             "one entry a line.",
@@ -31,7 +31,7 @@ class Data:
         ),
     )
     caption_column: str = field(
-        validator=min_len(1),
+        validator=NOT_EMPTY,
         metadata=about(
             "Text file under root, column of the table, or `*.txt`: a text file beside each clip.",
             "prompts.txt",
@@ -39,7 +39,7 @@ class Data:
         ),
     )
     video_column: str = field(
-        validator=min_len(1),
+        validator=NOT_EMPTY,
         metadata=about(
             "Text file under root, or column of the table, that names the clips.",
             "videos.txt",
@@ -48,7 +48,7 @@ class Data:
     )
     image_column: str | None = field(
         default=None,
-        validator=optional(min_len(1)),
+        validator=NOT_EMPTY,
         metadata=about(
             "Image to video only: where the first images are named; null means each clip's first "
             "frame.",
@@ -56,7 +56,6 @@ class Data:
         ),
     )
     resolution: Resolution = field(
-        validator=instance_of(Resolution),
         metadata=about(
             "Frames, height and width used for training, as `FxHxW` or `[F, H, W]`.",
             "49x480x720",
@@ -91,12 +90,12 @@ class Data:
     )
     caption_dropout: float = field(
         default=0.0,
-        validator=[ge(0.0), le(1.0)],
+        validator=SHARE,
         metadata=about("Share of samples trained on the empty caption.", 0.0),
     )
     num_workers: int = field(
         default=4,
-        validator=ge(0),
+        validator=NOT_NEGATIVE,
         metadata=about("Threads that make batches ahead, for each training process.", 4),
     )
     pin_memory: bool = field(

@@ -1,12 +1,11 @@
 """`model`: what is fine-tuned."""
 
-import re
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import matches_re, min_len, optional
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import NOT_EMPTY, Pattern
 
 ModelName = Literal[
     "cogvideox-2b",
@@ -19,12 +18,12 @@ ModelName = Literal[
 Task = Literal["t2v", "i2v"]
 
 # A commit, branch or tag: it becomes part of a path in the hub's cache, and must not lead out.
-_REVISION = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}"
+_REVISION = Pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}")
 
 
 def is_revision(text: str) -> bool:
     """Whether a text can be a commit, branch or tag."""
-    return re.fullmatch(_REVISION, text) is not None
+    return _REVISION.holds(text)
 
 
 @frozen(kw_only=True)
@@ -32,14 +31,14 @@ class Model:
     """The base model."""
 
     path: str = field(
-        validator=min_len(1),
+        validator=NOT_EMPTY,
         metadata=about(
             "Hub id `org/name`, or a folder in diffusers layout.", "THUDM/CogVideoX-2b", local=True
         ),
     )
     revision: str | None = field(
         default=None,
-        validator=optional(matches_re(_REVISION)),
+        validator=_REVISION,
         metadata=about(
             "Hub only: the commit. A branch or tag is resolved to its commit at compile time.", None
         ),

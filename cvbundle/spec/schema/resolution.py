@@ -3,7 +3,8 @@
 import re
 
 from attrs import field, frozen
-from attrs.validators import ge
+
+from cvbundle.spec.limits import AT_LEAST_ONE
 
 _RESOLUTION = re.compile(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})")
 
@@ -12,21 +13,19 @@ _RESOLUTION = re.compile(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})")
 class Resolution:
     """Frames, height and width (pixels) of every training sample."""
 
-    frames: int = field(validator=ge(1))
-    height: int = field(validator=ge(1))
-    width: int = field(validator=ge(1))
+    frames: int = field(validator=AT_LEAST_ONE)
+    height: int = field(validator=AT_LEAST_ONE)
+    width: int = field(validator=AT_LEAST_ONE)
 
     @classmethod
-    def parse(cls, text: str) -> "Resolution":
-        """Read `FxHxW`.
+    def parse(cls, text: str) -> "Resolution | None":
+        """Read `FxHxW`; None where the text is not three whole numbers joined by `x`.
 
         Raises:
-            ValueError: the text is not three whole numbers joined by `x`.
+            OutOfLimits: one of them is 0.
         """
         match = _RESOLUTION.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text} is not FxHxW: frames, height and width, like 49x480x720")
-        return cls(*(int(group) for group in match.groups()))
+        return None if match is None else cls(*(int(group) for group in match.groups()))
 
     def __str__(self) -> str:
         return f"{self.frames}x{self.height}x{self.width}"

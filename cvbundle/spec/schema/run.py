@@ -3,9 +3,9 @@
 from typing import Literal, cast
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, le, min_len, optional
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import AT_LEAST_ONE, NOT_EMPTY, NOT_NEGATIVE, POSITIVE, Items, Range
 from cvbundle.spec.schema.training import MAX_SEED
 
 Strategy = Literal["single", "ddp", "fsdp", "zero2", "zero2-offload", "zero3", "zero3-offload"]
@@ -19,11 +19,13 @@ class Checkpointing:
     """When the run's state is saved."""
 
     steps: int = field(
-        default=200, validator=ge(1), metadata=about("Optimizer steps between checkpoints.", 200)
+        default=200,
+        validator=AT_LEAST_ONE,
+        metadata=about("Optimizer steps between checkpoints.", 200),
     )
     limit: int | None = field(
         default=cast(int | None, 10),
-        validator=optional(ge(1)),
+        validator=AT_LEAST_ONE,
         metadata=about("How many checkpoints are kept, the newest; null means all.", 10),
     )
 
@@ -33,13 +35,13 @@ class Validation:
     """Sample videos made during training."""
 
     steps: int = field(
-        validator=ge(1),
+        validator=AT_LEAST_ONE,
         metadata=about(
             "Optimizer steps between validations; a multiple of `checkpointing.steps`.", 200
         ),
     )
     prompts: tuple[str, ...] = field(
-        validator=min_len(1),
+        validator=Items(length=NOT_EMPTY),
         metadata=about(
             "Prompts, or the path of a text file with one a line.", ["A panda plays a guitar."]
         ),
@@ -52,18 +54,18 @@ class Validation:
         ),
     )
     num_inference_steps: int = field(
-        default=50, validator=ge(1), metadata=about("Denoising steps.", 50)
+        default=50, validator=AT_LEAST_ONE, metadata=about("Denoising steps.", 50)
     )
     guidance_scale: float = field(
-        default=6.0, validator=ge(0.0), metadata=about("Classifier-free guidance.", 6.0)
+        default=6.0, validator=NOT_NEGATIVE, metadata=about("Classifier-free guidance.", 6.0)
     )
     fps: int = field(
-        validator=ge(1),
+        validator=AT_LEAST_ONE,
         metadata=about("Frames per second of the sample videos.", 8, default="by model"),
     )
     seed: int = field(
         default=42,
-        validator=[ge(0), le(MAX_SEED)],
+        validator=Range(at_least=0, at_most=MAX_SEED),
         metadata=about("Decides the noise that samples start from.", 42),
     )
 
@@ -78,7 +80,7 @@ class Tracking:
     )
     project: str = field(
         default="cvbundle",
-        validator=min_len(1),
+        validator=NOT_EMPTY,
         metadata=about("The tracker's project name.", "cvbundle"),
     )
 
@@ -95,17 +97,19 @@ class Launch:
         ),
     )
     num_processes: int = field(
-        default=1, validator=ge(1), metadata=about("Processes in all, over all machines.", 1)
+        default=1,
+        validator=AT_LEAST_ONE,
+        metadata=about("Processes in all, over all machines.", 1),
     )
-    num_machines: int = field(default=1, validator=ge(1), metadata=about("Machines.", 1))
+    num_machines: int = field(default=1, validator=AT_LEAST_ONE, metadata=about("Machines.", 1))
     gpu_memory_gib: float | None = field(
         default=None,
-        validator=optional(gt(0.0)),
+        validator=POSITIVE,
         metadata=about("What one device has, in GiB; turns the memory estimate into a rule.", 24.0),
     )
     timeout_s: int = field(
         default=1800,
-        validator=ge(1),
+        validator=AT_LEAST_ONE,
         metadata=about("Seconds after which the process group gives up on a silent process.", 1800),
     )
 
@@ -116,6 +120,6 @@ class Output:
 
     dir: str | None = field(
         default=None,
-        validator=optional(min_len(1)),
+        validator=NOT_EMPTY,
         metadata=about("Folder of the runs; null means `runs/` in the bundle.", None, local=True),
     )

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import matches_re
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import Pattern
 from cvbundle.spec.schema.data import Data
 from cvbundle.spec.schema.model import Model
 from cvbundle.spec.schema.run import Checkpointing, Launch, Output, Tracking, Validation
@@ -19,7 +19,7 @@ class Spec:
 
     cvbundle: Literal[1] = field(metadata=about("Format of the spec.", 1))
     name: str = field(
-        validator=matches_re(r"[a-z0-9][a-z0-9._-]{0,62}"),
+        validator=Pattern(r"[a-z0-9][a-z0-9._-]{0,62}"),
         metadata=about(
             "Label of the experiment: a-z 0-9 . _ - , at most 63 characters.", "my-lora"
         ),

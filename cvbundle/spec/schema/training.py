@@ -3,16 +3,15 @@
 from typing import Literal, cast
 
 from attrs import Factory, field, frozen
-from attrs.validators import ge, gt, le, optional
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 TrainingType = Literal["lora", "sft"]
 Precision = Literal["no", "fp16", "bf16"]
 Latents = Literal["resample", "fixed"]
 TimestepSampling = Literal["uniform", "logit_normal"]
 
-_fraction = [ge(0.0), le(1.0)]
 MAX_SEED = 2**64 - 1
 
 
@@ -22,7 +21,9 @@ class ImageNoise:
 
     mean: float = field(default=-3.0, metadata=about("Mean of log sigma.", -3.0))
     std: float = field(
-        default=0.5, validator=ge(0.0), metadata=about("Standard deviation of log sigma.", 0.5)
+        default=0.5,
+        validator=NOT_NEGATIVE,
+        metadata=about("Standard deviation of log sigma.", 0.5),
     )
 
 
@@ -36,25 +37,27 @@ class Training:
     )
     seed: int = field(
         default=42,
-        validator=[ge(0), le(MAX_SEED)],
+        validator=Range(at_least=0, at_most=MAX_SEED),
         metadata=about("Decides order, noise, timesteps and initial weights.", 42),
     )
     epochs: int | None = field(
         default=None,
-        validator=optional(ge(1)),
+        validator=AT_LEAST_ONE,
         metadata=about("Passes over the data; exactly one of `epochs` and `steps`.", None),
     )
     steps: int | None = field(
         default=None,
-        validator=optional(ge(1)),
+        validator=AT_LEAST_ONE,
         metadata=about("Optimizer steps; exactly one of `epochs` and `steps`.", 1000),
     )
     batch_size: int = field(
-        default=1, validator=ge(1), metadata=about("Samples a process takes at a time.", 1)
+        default=1,
+        validator=AT_LEAST_ONE,
+        metadata=about("Samples a process takes at a time.", 1),
     )
     gradient_accumulation_steps: int = field(
         default=1,
-        validator=ge(1),
+        validator=AT_LEAST_ONE,
         metadata=about("Batches of each process to an optimizer step.", 1),
     )
     mixed_precision: Precision = field(
@@ -65,11 +68,13 @@ class Training:
         ),
     )
     learning_rate: float = field(
-        default=2e-5, validator=gt(0.0), metadata=about("Learning rate after the warmup.", 1e-4)
+        default=2e-5,
+        validator=POSITIVE,
+        metadata=about("Learning rate after the warmup.", 1e-4),
     )
     max_grad_norm: float | None = field(
         default=cast(float | None, 1.0),
-        validator=optional(gt(0.0)),
+        validator=POSITIVE,
         metadata=about(
             "Gradients are scaled down to this norm, once a step; null means never.", 1.0
         ),
@@ -89,7 +94,7 @@ class Training:
     )
     image_dropout: float = field(
         default=0.0,
-        validator=_fraction,
+        validator=SHARE,
         metadata=about("Image to video: share of samples trained without the image.", 0.05),
     )
     latents: Latents = field(
@@ -104,12 +109,12 @@ class Training:
     )
     snr_gamma: float | None = field(
         default=None,
-        validator=optional(gt(0.0)),
+        validator=POSITIVE,
         metadata=about("Min-SNR weighting of the loss (arXiv 2303.09556); null means none.", 5.0),
     )
     ema_decay: float | None = field(
         default=None,
-        validator=optional(_fraction),
+        validator=SHARE,
         metadata=about(
             "Exponential moving average of the trained weights; null means none.", 0.999
         ),

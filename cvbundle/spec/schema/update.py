@@ -3,9 +3,19 @@
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, ge, gt, lt, min_len, optional
 
 from cvbundle.spec.about import about
+from cvbundle.spec.limits import (
+    AT_LEAST_ONE,
+    NOT_EMPTY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Items,
+    Length,
+    Range,
+)
+
+_DECAY = Range(at_least=0.0, less_than=1.0)
 
 OptimizerName = Literal["adamw", "adam", "adamw8bit", "prodigy", "came"]
 SchedulerName = Literal[
@@ -22,13 +32,17 @@ SchedulerName = Literal[
 class Lora:
     """The adapter; only with `training.type: lora`."""
 
-    rank: int = field(default=128, validator=ge(1), metadata=about("Rank of the update.", 128))
+    rank: int = field(
+        default=128, validator=AT_LEAST_ONE, metadata=about("Rank of the update.", 128)
+    )
     alpha: float = field(
-        default=64.0, validator=gt(0.0), metadata=about("The update is scaled by alpha / rank.", 64)
+        default=64.0,
+        validator=POSITIVE,
+        metadata=about("The update is scaled by alpha / rank.", 64),
     )
     target_modules: tuple[str, ...] = field(
         default=("to_q", "to_k", "to_v", "to_out.0"),
-        validator=[min_len(1), deep_iterable(member_validator=min_len(1))],
+        validator=Items(length=NOT_EMPTY, each=NOT_EMPTY),
         metadata=about(
             "Modules that get an adapter, by the end of their names, as peft matches them.",
             ["to_q", "to_k", "to_v", "to_out.0"],
@@ -36,7 +50,7 @@ class Lora:
     )
     dropout: float = field(
         default=0.0,
-        validator=[ge(0.0), lt(1.0)],
+        validator=_DECAY,
         metadata=about("Dropout on the adapter's input.", 0.0),
     )
     rslora: bool = field(
@@ -52,18 +66,20 @@ class Optimizer:
     name: OptimizerName = field(default="adamw", metadata=about("Which optimizer.", "adamw"))
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
-        validator=[min_len(2), deep_iterable(member_validator=[ge(0.0), lt(1.0)])],
+        validator=Items(length=Length(at_least=2), each=_DECAY),
         metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
     )
     epsilon: float = field(
-        default=1e-8, validator=gt(0.0), metadata=about("Added to the denominator.", 1e-8)
+        default=1e-8,
+        validator=POSITIVE,
+        metadata=about("Added to the denominator.", 1e-8),
     )
     weight_decay: float = field(
-        default=1e-4, validator=ge(0.0), metadata=about("Weight decay.", 1e-4)
+        default=1e-4, validator=NOT_NEGATIVE, metadata=about("Weight decay.", 1e-4)
     )
     beta3: float | None = field(
         default=None,
-        validator=optional([ge(0.0), lt(1.0)]),
+        validator=_DECAY,
         metadata=about(
             "Third decay rate of prodigy and came; null means the optimizer's own.", None
         ),
@@ -78,11 +94,17 @@ class LrScheduler:
         default="constant_with_warmup", metadata=about("diffusers' name of the schedule.", "cosine")
     )
     warmup_steps: int = field(
-        default=100, validator=ge(0), metadata=about("Optimizer steps of linear warmup.", 100)
+        default=100,
+        validator=NOT_NEGATIVE,
+        metadata=about("Optimizer steps of linear warmup.", 100),
     )
     num_cycles: int = field(
-        default=1, validator=ge(1), metadata=about("Restarts of `cosine_with_restarts`.", 1)
+        default=1,
+        validator=AT_LEAST_ONE,
+        metadata=about("Restarts of `cosine_with_restarts`.", 1),
     )
     power: float = field(
-        default=1.0, validator=gt(0.0), metadata=about("Exponent of `polynomial`.", 1.0)
+        default=1.0,
+        validator=POSITIVE,
+        metadata=about("Exponent of `polynomial`.", 1.0),
     )

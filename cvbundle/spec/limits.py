@@ -1,0 +1,143 @@
+"""What a value must keep to beyond its type: data, checked while a spec is structured.
+
+Each limit is an attrs validator, so a field carries its limits and nothing else has to repeat them:
+messages, `explain` and the JSON Schema read them from the field.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import Attribute, frozen
+
+_SHOWN = 60
+"""Characters of a value that a message repeats."""
+
+
+class OutOfLimits(ValueError):
+    """A value of the right type that breaks a limit."""
+
+    def __init__(self, limit: "Limit", value: object) -> None:
+        self.limit = limit
+        self.value = value
+        super().__init__(limit, value)
+
+    def __str__(self) -> str:
+        return self.limit.refusal(self.value)
+
+
+@frozen(kw_only=True)
+class Range:
+    """Bounds of a number."""
+
+    at_least: float | None = None
+    more_than: float | None = None
+    at_most: float | None = None
+    less_than: float | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number is within the bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.more_than is None or value > self.more_than)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.less_than is None or value < self.less_than)
+        )
+
+    def refusal(self, value: Any) -> str:
+        """Why a number outside the bounds is refused."""
+        if self.at_least is not None and value < self.at_least:
+            broken = f">= {self.at_least:g}"
+        elif self.more_than is not None and value <= self.more_than:
+            broken = f"> {self.more_than:g}"
+        elif self.at_most is not None and value > self.at_most:
+            broken = f"<= {self.at_most}"
+        else:
+            broken = f"< {self.less_than}"
+        return f"must be {broken}, not {value}"
+
+    def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
+        """Raise `OutOfLimits` for a number outside the bounds; null has none."""
+        _check(self, value)
+
+
+@frozen(kw_only=True)
+class Length:
+    """How many characters a text has, or how many items a list."""
+
+    at_least: int = 0
+    at_most: int | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a text or list is of an allowed length."""
+        return len(value) >= self.at_least and (self.at_most is None or len(value) <= self.at_most)
+
+    def refusal(self, value: Any) -> str:
+        """Why a text or list of another length is refused."""
+        too_short = len(value) < self.at_least
+        bound = f">= {self.at_least}" if too_short else f"<= {self.at_most}"
+        return f"its length must be {bound}, not {len(value)}"
+
+    def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
+        """Raise `OutOfLimits` for a text or list of another length; null has none."""
+        _check(self, value)
+
+
+@frozen
+class Pattern:
+    """A regular expression that all of a text must match."""
+
+    regex: str
+
+    def holds(self, value: Any) -> bool:
+        """Whether all of a text matches."""
+        return re.fullmatch(self.regex, value) is not None
+
+    def refusal(self, value: Any) -> str:
+        """Why a text that doesn't match is refused."""
+        text = str(value)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return f"{shown} has characters or a length that are not allowed"
+
+    def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
+        """Raise `OutOfLimits` for a text that doesn't match; null needn't."""
+        _check(self, value)
+
+
+@frozen(kw_only=True)
+class Items:
+    """Limits of a list and of each of its items."""
+
+    length: Length = Length()
+    each: "Range | Length | Pattern | None" = None
+
+    def broken(self, items: Sequence[Any]) -> "list[tuple[int, OutOfLimits]]":
+        """The items that break their limit, each with its index."""
+        if self.each is None:
+            return []
+        return [
+            (index, OutOfLimits(self.each, item))
+            for index, item in enumerate(items)
+            if not self.each.holds(item)
+        ]
+
+    def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
+        """Raise `OutOfLimits` for a list of another length, or for its first wrong item."""
+        _check(self.length, value)
+        for _index, error in self.broken(value):
+            raise error
+
+
+Limit = Range | Length | Pattern
+"""A limit of one value."""
+
+AT_LEAST_ONE = Range(at_least=1)
+POSITIVE = Range(more_than=0)
+NOT_NEGATIVE = Range(at_least=0)
+SHARE = Range(at_least=0, at_most=1)
+NOT_EMPTY = Length(at_least=1)
+
+
+def _check(limit: Limit, value: Any) -> None:
+    if value is not None and not limit.holds(value):
+        raise OutOfLimits(limit, value)
