@@ -11,7 +11,7 @@ from attrs import Attribute, frozen
 from cvbundle.problems import dotted
 from cvbundle.spec.about import About, about_field, is_section
 from cvbundle.spec.flow import flow
-from cvbundle.spec.limits import Items, Length, Limit, Pattern, Range
+from cvbundle.spec.limits import Items, Length, Limit, Pattern, Range, bound_text
 from cvbundle.spec.schema import Resolution, Spec
 
 FieldPath = tuple[str, ...]
@@ -165,7 +165,7 @@ def _bounds(limit: Range) -> list[str]:
         "≤": limit.at_most,
         "<": limit.less_than,
     }
-    return [f"{sign} {_number(bound)}" for sign, bound in signs.items() if bound is not None]
+    return [f"{sign} {bound_text(bound)}" for sign, bound in signs.items() if bound is not None]
 
 
 def _size(limit: Limit | None) -> str:
@@ -177,10 +177,6 @@ def _size(limit: Limit | None) -> str:
     if limit.at_least == limit.at_most:
         return f", exactly {limit.at_least}"
     return f", {limit.at_least} to {limit.at_most}"
-
-
-def _number(bound: float) -> str:
-    return f"{bound:g}" if abs(bound) < 1e6 else "2^64 - 1" if bound == 2**64 - 1 else str(bound)
 
 
 def _origin(type_: Any) -> Any:

@@ -47,13 +47,14 @@ class Range:
     def refusal(self, value: Any) -> str:
         """Why a number outside the bounds is refused."""
         if self.at_least is not None and value < self.at_least:
-            broken = f">= {self.at_least:g}"
+            broken = f">= {bound_text(self.at_least)}"
         elif self.more_than is not None and value <= self.more_than:
-            broken = f"> {self.more_than:g}"
+            broken = f"> {bound_text(self.more_than)}"
         elif self.at_most is not None and value > self.at_most:
-            broken = f"<= {self.at_most}"
+            broken = f"<= {bound_text(self.at_most)}"
         else:
-            broken = f"< {self.less_than}"
+            assert self.less_than is not None
+            broken = f"< {bound_text(self.less_than)}"
         return f"must be {broken}, not {value}"
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
@@ -141,3 +142,8 @@ NOT_EMPTY = Length(at_least=1)
 def _check(limit: Limit, value: Any) -> None:
     if value is not None and not limit.holds(value):
         raise OutOfLimits(limit, value)
+
+
+def bound_text(bound: float) -> str:
+    """A bound as a person writes it."""
+    return f"{bound:g}" if abs(bound) < 1e6 else "2^64 - 1" if bound == 2**64 - 1 else str(bound)
