@@ -16,11 +16,23 @@ class About:
     """How the default is decided, where it is not a constant."""
     local: bool = False
     """Says where something is on this machine: kept out of what is hashed."""
+    elsewhere: tuple[str, ...] = ()
+    """What other trainers call it."""
+    parts: tuple[str, ...] = ()
+    """What other trainers call a part of it, so that the value is another one."""
 
 
-def about(doc: str, example: object, *, default: str = "", local: bool = False) -> dict[str, About]:
+def about(
+    doc: str,
+    example: object,
+    *,
+    default: str = "",
+    local: bool = False,
+    elsewhere: tuple[str, ...] = (),
+    parts: tuple[str, ...] = (),
+) -> dict[str, About]:
     """The metadata of a field."""
-    return {"about": About(doc, example, default, local)}
+    return {"about": About(doc, example, default, local, elsewhere, parts)}
 
 
 def about_field(attribute: "Attribute[Any]") -> About:

@@ -25,7 +25,7 @@ from cvbundle.spec.converter import (
     WrongChoice,
     WrongType,
 )
-from cvbundle.spec.elsewhere import PARTS, field_called
+from cvbundle.spec.elsewhere import field_called, is_part
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
@@ -164,7 +164,7 @@ def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
     """The field of the same section that was meant, if one was."""
     key, section = str(path[-1]), path[:-1]
     above, _, name = (field_called(key) or "").rpartition(".")
-    if key.lower() in PARTS:
+    if is_part(key):
         return None
     if name and above == dotted(section):
         return name
@@ -177,7 +177,7 @@ def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
 
 
 def _part_of(key: str, field: str) -> str:
-    if key.lower() not in PARTS:
+    if not is_part(key):
         return field
     about = about_at(tuple(field.split(".")))
     return f"part of {field}" + (f": {flow(about.example)}" if about and about.example else "")

@@ -19,7 +19,20 @@ class Data:
     """The clips, their captions, and how frames are taken from them."""
 
     root: str = field(
-        validator=NOT_EMPTY, metadata=about("Folder of the dataset.", "data", local=True)
+        validator=NOT_EMPTY,
+        metadata=about(
+            "Folder of the dataset.",
+            "data",
+            local=True,
+            elsewhere=(
+                "data_dir",
+                "dataset",
+                "dataset_path",
+                "instance_data_dir",
+                "instance_data_root",
+                "train_data_dir",
+            ),
+        ),
     )
     metadata: str | None = field(
         default=None,
@@ -28,6 +41,7 @@ class Data:
             "Table under root (.csv .tsv .jsonl .parquet); null means two text files, "
             "one entry a line.",
             None,
+            elsewhere=("dataset_file", "metadata_path"),
         ),
     )
     caption_column: str = field(
@@ -36,6 +50,7 @@ class Data:
             "Text file under root, column of the table, or `*.txt`: a text file beside each clip.",
             "prompts.txt",
             default="`prompts.txt`, or `caption` with metadata",
+            elsewhere=("caption_file",),
         ),
     )
     video_column: str = field(
@@ -44,6 +59,7 @@ class Data:
             "Text file under root, or column of the table, that names the clips.",
             "videos.txt",
             default="`videos.txt`, or `video` with metadata",
+            elsewhere=("video_file",),
         ),
     )
     image_column: str | None = field(
@@ -60,6 +76,8 @@ class Data:
             "Frames, height and width used for training, as `FxHxW` or `[F, H, W]`.",
             "49x480x720",
             default="by model",
+            elsewhere=("train_resolution", "video_resolution_buckets"),
+            parts=("frames", "height", "max_num_frames", "num_frames", "width"),
         ),
     )
     fit: Fit = field(
@@ -86,24 +104,43 @@ class Data:
         ),
     )
     caption_prefix: str = field(
-        default="", metadata=about("Put before every caption (identifier token).", "sks ")
+        default="",
+        metadata=about(
+            "Put before every caption (identifier token).",
+            "sks ",
+            elsewhere=("id_token", "instance_prompt", "trigger_word"),
+        ),
     )
     caption_dropout: float = field(
         default=0.0,
         validator=SHARE,
-        metadata=about("Share of samples trained on the empty caption.", 0.0),
+        metadata=about(
+            "Share of samples trained on the empty caption.",
+            0.0,
+            elsewhere=("caption_dropout_p", "caption_dropout_rate"),
+        ),
     )
     num_workers: int = field(
         default=4,
         validator=NOT_NEGATIVE,
-        metadata=about("Threads that make batches ahead, for each training process.", 4),
+        metadata=about(
+            "Threads that make batches ahead, for each training process.",
+            4,
+            elsewhere=("dataloader_num_workers",),
+        ),
     )
     pin_memory: bool = field(
         default=True, metadata=about("Page-locked host memory, for faster copies to a GPU.", True)
     )
     vae_tiling: bool = field(
-        default=True, metadata=about("Encode and decode frames in tiles: less memory.", True)
+        default=True,
+        metadata=about(
+            "Encode and decode frames in tiles: less memory.", True, elsewhere=("enable_tiling",)
+        ),
     )
     vae_slicing: bool = field(
-        default=True, metadata=about("Encode and decode one clip of a batch at a time.", True)
+        default=True,
+        metadata=about(
+            "Encode and decode one clip of a batch at a time.", True, elsewhere=("enable_slicing",)
+        ),
     )

@@ -33,7 +33,16 @@ class Model:
     path: str = field(
         validator=NOT_EMPTY,
         metadata=about(
-            "Hub id `org/name`, or a folder in diffusers layout.", "THUDM/CogVideoX-2b", local=True
+            "Hub id `org/name`, or a folder in diffusers layout.",
+            "THUDM/CogVideoX-2b",
+            local=True,
+            elsewhere=(
+                "base_model",
+                "model_id",
+                "model_name_or_path",
+                "pretrained_model",
+                "pretrained_model_name_or_path",
+            ),
         ),
     )
     revision: str | None = field(

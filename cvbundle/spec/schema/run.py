@@ -21,12 +21,18 @@ class Checkpointing:
     steps: int = field(
         default=200,
         validator=AT_LEAST_ONE,
-        metadata=about("Optimizer steps between checkpoints.", 200),
+        metadata=about(
+            "Optimizer steps between checkpoints.", 200, elsewhere=("save_every", "save_steps")
+        ),
     )
     limit: int | None = field(
         default=cast(int | None, 10),
         validator=AT_LEAST_ONE,
-        metadata=about("How many checkpoints are kept, the newest; null means all.", 10),
+        metadata=about(
+            "How many checkpoints are kept, the newest; null means all.",
+            10,
+            elsewhere=("checkpoints_total_limit", "save_total_limit"),
+        ),
     )
 
 
@@ -37,13 +43,17 @@ class Validation:
     steps: int = field(
         validator=AT_LEAST_ONE,
         metadata=about(
-            "Optimizer steps between validations; a multiple of `checkpointing.steps`.", 200
+            "Optimizer steps between validations; a multiple of `checkpointing.steps`.",
+            200,
+            elsewhere=("validation_epochs",),
         ),
     )
     prompts: tuple[str, ...] = field(
         validator=Items(length=NOT_EMPTY),
         metadata=about(
-            "Prompts, or the path of a text file with one a line.", ["A panda plays a guitar."]
+            "Prompts, or the path of a text file with one a line.",
+            ["A panda plays a guitar."],
+            elsewhere=("validation_prompt",),
         ),
     )
     images: tuple[str, ...] = field(
@@ -51,6 +61,7 @@ class Validation:
         metadata=about(
             "Image to video: one image a prompt, or the path of a text file with one path a line.",
             ["first_frame.png"],
+            elsewhere=("validation_image",),
         ),
     )
     num_inference_steps: int = field(
@@ -61,7 +72,9 @@ class Validation:
     )
     fps: int = field(
         validator=AT_LEAST_ONE,
-        metadata=about("Frames per second of the sample videos.", 8, default="by model"),
+        metadata=about(
+            "Frames per second of the sample videos.", 8, default="by model", elsewhere=("gen_fps",)
+        ),
     )
     seed: int = field(
         default=42,
@@ -76,12 +89,18 @@ class Tracking:
 
     report_to: tuple[Tracker, ...] = field(
         default=("tensorboard",),
-        metadata=about("Trackers, as accelerate names them; `[]` means none.", ["tensorboard"]),
+        metadata=about(
+            "Trackers, as accelerate names them; `[]` means none.",
+            ["tensorboard"],
+            elsewhere=("log_with", "logger"),
+        ),
     )
     project: str = field(
         default="cvbundle",
         validator=NOT_EMPTY,
-        metadata=about("The tracker's project name.", "cvbundle"),
+        metadata=about(
+            "The tracker's project name.", "cvbundle", elsewhere=("tracker_name", "wandb_project")
+        ),
     )
 
 
@@ -99,9 +118,17 @@ class Launch:
     num_processes: int = field(
         default=1,
         validator=AT_LEAST_ONE,
-        metadata=about("Processes in all, over all machines.", 1),
+        metadata=about(
+            "Processes in all, over all machines.",
+            1,
+            elsewhere=("gpus", "nproc_per_node", "num_gpus", "world_size"),
+        ),
     )
-    num_machines: int = field(default=1, validator=AT_LEAST_ONE, metadata=about("Machines.", 1))
+    num_machines: int = field(
+        default=1,
+        validator=AT_LEAST_ONE,
+        metadata=about("Machines.", 1, elsewhere=("nnodes", "num_nodes")),
+    )
     gpu_memory_gib: float | None = field(
         default=None,
         validator=POSITIVE,
@@ -110,7 +137,11 @@ class Launch:
     timeout_s: int = field(
         default=1800,
         validator=AT_LEAST_ONE,
-        metadata=about("Seconds after which the process group gives up on a silent process.", 1800),
+        metadata=about(
+            "Seconds after which the process group gives up on a silent process.",
+            1800,
+            elsewhere=("nccl_timeout",),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from cvbundle.spec.schema.update import Lora, LrScheduler, Optimizer
 class Spec:
     """A fine-tuning experiment, with nothing left to decide."""
 
-    cvbundle: Literal[1] = field(metadata=about("Format of the spec.", 1))
+    cvbundle: Literal[1] = field(metadata=about("Format of the spec.", 1, elsewhere=("version",)))
     name: str = field(
         validator=Pattern(r"[a-z0-9][a-z0-9._-]{0,62}"),
         metadata=about(
@@ -40,7 +40,10 @@ class Spec:
         default=Checkpointing(), metadata=about("When the run's state is saved.", None)
     )
     validation: Validation | None = field(
-        default=None, metadata=about("Sample videos made during training; null means none.", None)
+        default=None,
+        metadata=about(
+            "Sample videos made during training; null means none.", None, parts=("do_validation",)
+        ),
     )
     tracking: Tracking = field(default=Tracking(), metadata=about("Where curves go.", None))
     launch: Launch = field(default=Launch(), metadata=about("How many processes train.", None))

@@ -33,7 +33,11 @@ class Training:
 
     type: TrainingType = field(
         default="lora",
-        metadata=about("Low-rank adapter, or all weights of the transformer.", "lora"),
+        metadata=about(
+            "Low-rank adapter, or all weights of the transformer.",
+            "lora",
+            elsewhere=("train_type",),
+        ),
     )
     seed: int = field(
         default=42,
@@ -43,40 +47,59 @@ class Training:
     epochs: int | None = field(
         default=None,
         validator=AT_LEAST_ONE,
-        metadata=about("Passes over the data; exactly one of `epochs` and `steps`.", None),
+        metadata=about(
+            "Passes over the data; exactly one of `epochs` and `steps`.",
+            None,
+            elsewhere=("max_train_epochs", "num_epochs", "num_train_epochs", "train_epochs"),
+        ),
     )
     steps: int | None = field(
         default=None,
         validator=AT_LEAST_ONE,
-        metadata=about("Optimizer steps; exactly one of `epochs` and `steps`.", 1000),
+        metadata=about(
+            "Optimizer steps; exactly one of `epochs` and `steps`.",
+            1000,
+            elsewhere=("max_steps", "max_train_steps", "num_steps", "train_steps"),
+        ),
     )
     batch_size: int = field(
         default=1,
         validator=AT_LEAST_ONE,
-        metadata=about("Samples a process takes at a time.", 1),
+        metadata=about(
+            "Samples a process takes at a time.",
+            1,
+            elsewhere=("per_device_train_batch_size", "train_batch_size"),
+        ),
     )
     gradient_accumulation_steps: int = field(
         default=1,
         validator=AT_LEAST_ONE,
-        metadata=about("Batches of each process to an optimizer step.", 1),
+        metadata=about(
+            "Batches of each process to an optimizer step.",
+            1,
+            elsewhere=("grad_accum", "gradient_accumulation"),
+        ),
     )
     mixed_precision: Precision = field(
         metadata=about(
             "Type that the frozen weights and the forward pass are in; `no` is fp32.",
             "bf16",
             default="by model",
+            elsewhere=("dtype", "precision"),
         ),
     )
     learning_rate: float = field(
         default=2e-5,
         validator=POSITIVE,
-        metadata=about("Learning rate after the warmup.", 1e-4),
+        metadata=about("Learning rate after the warmup.", 1e-4, elsewhere=("lr",)),
     )
     max_grad_norm: float | None = field(
         default=cast(float | None, 1.0),
         validator=POSITIVE,
         metadata=about(
-            "Gradients are scaled down to this norm, once a step; null means never.", 1.0
+            "Gradients are scaled down to this norm, once a step; null means never.",
+            1.0,
+            elsewhere=("grad_clip", "gradient_clipping"),
         ),
     )
     gradient_checkpointing: bool = field(
@@ -95,7 +118,11 @@ class Training:
     image_dropout: float = field(
         default=0.0,
         validator=SHARE,
-        metadata=about("Image to video: share of samples trained without the image.", 0.05),
+        metadata=about(
+            "Image to video: share of samples trained without the image.",
+            0.05,
+            elsewhere=("noised_image_dropout",),
+        ),
     )
     latents: Latents = field(
         default="resample",
@@ -116,7 +143,9 @@ class Training:
         default=None,
         validator=SHARE,
         metadata=about(
-            "Exponential moving average of the trained weights; null means none.", 0.999
+            "Exponential moving average of the trained weights; null means none.",
+            0.999,
+            elsewhere=("ema",),
         ),
     )
     compile: bool = field(

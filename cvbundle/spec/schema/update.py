@@ -33,12 +33,14 @@ class Lora:
     """The adapter; only with `training.type: lora`."""
 
     rank: int = field(
-        default=128, validator=AT_LEAST_ONE, metadata=about("Rank of the update.", 128)
+        default=128,
+        validator=AT_LEAST_ONE,
+        metadata=about("Rank of the update.", 128, elsewhere=("dim", "network_dim", "r")),
     )
     alpha: float = field(
         default=64.0,
         validator=POSITIVE,
-        metadata=about("The update is scaled by alpha / rank.", 64),
+        metadata=about("The update is scaled by alpha / rank.", 64, elsewhere=("network_alpha",)),
     )
     target_modules: tuple[str, ...] = field(
         default=("to_q", "to_k", "to_v", "to_out.0"),
@@ -46,6 +48,7 @@ class Lora:
         metadata=about(
             "Modules that get an adapter, by the end of their names, as peft matches them.",
             ["to_q", "to_k", "to_v", "to_out.0"],
+            elsewhere=("target_module", "targets"),
         ),
     )
     dropout: float = field(
@@ -55,7 +58,11 @@ class Lora:
     )
     rslora: bool = field(
         default=False,
-        metadata=about("Scale by alpha / sqrt(rank) instead (arXiv 2312.03732).", False),
+        metadata=about(
+            "Scale by alpha / sqrt(rank) instead (arXiv 2312.03732).",
+            False,
+            elsewhere=("use_rslora",),
+        ),
     )
 
 
@@ -63,25 +70,35 @@ class Lora:
 class Optimizer:
     """The optimizer; never another one than named."""
 
-    name: OptimizerName = field(default="adamw", metadata=about("Which optimizer.", "adamw"))
+    name: OptimizerName = field(
+        default="adamw", metadata=about("Which optimizer.", "adamw", elsewhere=("optimizer_type",))
+    )
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
         validator=Items(length=Length(at_least=2), each=_DECAY),
-        metadata=about("Decay rates of the two moments.", [0.9, 0.95]),
+        metadata=about(
+            "Decay rates of the two moments.",
+            [0.9, 0.95],
+            parts=("adam_beta1", "adam_beta2", "beta1", "beta2"),
+        ),
     )
     epsilon: float = field(
         default=1e-8,
         validator=POSITIVE,
-        metadata=about("Added to the denominator.", 1e-8),
+        metadata=about("Added to the denominator.", 1e-8, elsewhere=("adam_epsilon", "eps")),
     )
     weight_decay: float = field(
-        default=1e-4, validator=NOT_NEGATIVE, metadata=about("Weight decay.", 1e-4)
+        default=1e-4,
+        validator=NOT_NEGATIVE,
+        metadata=about("Weight decay.", 1e-4, elsewhere=("adam_weight_decay", "wd")),
     )
     beta3: float | None = field(
         default=None,
         validator=_DECAY,
         metadata=about(
-            "Third decay rate of prodigy and came; null means the optimizer's own.", None
+            "Third decay rate of prodigy and came; null means the optimizer's own.",
+            None,
+            elsewhere=("prodigy_beta3",),
         ),
     )
 
@@ -91,20 +108,27 @@ class LrScheduler:
     """The learning rate over the run."""
 
     name: SchedulerName = field(
-        default="constant_with_warmup", metadata=about("diffusers' name of the schedule.", "cosine")
+        default="constant_with_warmup",
+        metadata=about(
+            "diffusers' name of the schedule.", "cosine", elsewhere=("lr_scheduler_type",)
+        ),
     )
     warmup_steps: int = field(
         default=100,
         validator=NOT_NEGATIVE,
-        metadata=about("Optimizer steps of linear warmup.", 100),
+        metadata=about(
+            "Optimizer steps of linear warmup.",
+            100,
+            elsewhere=("lr_warmup_steps", "num_warmup_steps", "warmup"),
+        ),
     )
     num_cycles: int = field(
         default=1,
         validator=AT_LEAST_ONE,
-        metadata=about("Restarts of `cosine_with_restarts`.", 1),
+        metadata=about("Restarts of `cosine_with_restarts`.", 1, elsewhere=("lr_num_cycles",)),
     )
     power: float = field(
         default=1.0,
         validator=POSITIVE,
-        metadata=about("Exponent of `polynomial`.", 1.0),
+        metadata=about("Exponent of `polynomial`.", 1.0, elsewhere=("lr_power",)),
     )
