@@ -12,7 +12,7 @@ from typing import Any
 
 import cvbundle
 from cvbundle.bundle import layout
-from cvbundle.bundle.environment import locked_versions
+from cvbundle.bundle.requirements import normalized, read_requirements
 from cvbundle.bundle.runs import Run
 from cvbundle.bundle.verify import bundle_digest, read_sums
 from cvbundle.digest import sha256_file
@@ -60,9 +60,8 @@ def _materials(bundle: Path) -> Iterator[dict[str, Any]]:
         yield {"uri": address, "digest": {"gitCommit": record["hub"]["commit"]}}
     for file in record["files"]:
         yield {"name": f"model/{file['path']}", "digest": {"sha256": file["sha256"]}}
-    lock = (bundle / layout.REQUIREMENTS).read_text("utf-8")
-    for name, version in locked_versions(lock).items():
-        yield {"uri": f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"}
+    for name, version in read_requirements(bundle).items():
+        yield {"uri": f"pkg:pypi/{normalized(name)}@{version}"}
     for name, digest in sums.items():
         if name == layout.LAUNCH or name.startswith(f"{layout.CODE}/"):
             yield {"name": name, "digest": {"sha256": digest}}

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.environment import locked_versions
 from cvbundle.bundle.manifest_diff import DataDifference, compare_manifests
+from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.results import Result, result_of
 from cvbundle.bundle.sides import Side
 from cvbundle.bundle.verify import hashed_files
@@ -104,7 +104,7 @@ def _weights(bundle: Path) -> dict[str, Any]:
 
 
 def _packages(bundle: Path) -> Mapping[str, str]:
-    return locked_versions((bundle / layout.REQUIREMENTS).read_text("utf-8"))
+    return read_requirements(bundle)
 
 
 def _is_code(name: str) -> bool:

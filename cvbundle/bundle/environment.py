@@ -1,12 +1,12 @@
 """The packages that a bundle's training imports: locked when compiled, compared when run."""
 
-import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from attrs import frozen
 
+from cvbundle.bundle.requirements import normalized, requirements_text
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
@@ -24,8 +24,6 @@ _TRACKERS = {"comet_ml": "comet-ml"}
 
 _BEHIND = ("huggingface_hub", "safetensors", "sentencepiece", "tokenizers")
 """Not imported by the trainer itself, but what it imports decides results with them."""
-
-_HEAD = "# Exact versions of what this bundle's training imports: pip install -r requirements.txt\n"
 
 
 @frozen
@@ -66,7 +64,7 @@ def lock(distributions: Iterable[str]) -> str:
             f"not installed, so it can't be locked: {', '.join(missing)}: "
             f"pip install {' '.join(missing)}"
         )
-    return _HEAD + "".join(f"{name}=={installed}\n" for name, installed in sorted(found.items()))
+    return requirements_text({name: installed for name, installed in found.items() if installed})
 
 
 def installed_version(distribution: str) -> str | None:
@@ -77,30 +75,22 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def drift(requirements: str, folders: Iterable[Path] | None = None) -> tuple[Drift, ...]:
-    """Where what is installed differs from a lock: here, or in the folders of packages given."""
-    there = None if folders is None else _versions_in(folders)
+def drift(
+    locked: Mapping[str, str], installed: Mapping[str, str] | None = None
+) -> tuple[Drift, ...]:
+    """Where what is installed differs from a lock: here, or what `packages_in` found elsewhere."""
+
+    def there(name: str) -> str | None:
+        return installed_version(name) if installed is None else installed.get(normalized(name))
+
     return tuple(
-        Drift(name, locked, installed)
-        for name, locked in locked_versions(requirements).items()
-        if (installed := installed_version(name) if there is None else there.get(_plain(name)))
-        != locked
+        Drift(name, version, found)
+        for name, version in locked.items()
+        if (found := there(name)) != version
     )
 
 
-def _versions_in(folders: Iterable[Path]) -> dict[str, str]:
-    """The public version of everything that is installed in some folders, by plain name."""
+def packages_in(folders: Iterable[Path]) -> dict[str, str]:
+    """The public version of everything that is installed in some folders, by normalized name."""
     found = distributions(path=[str(folder) for folder in folders])
-    return {_plain(each.name): each.version.partition("+")[0] for each in found}
-
-
-def _plain(name: str) -> str:
-    """A distribution's name as all its spellings are compared (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def locked_versions(requirements: str) -> Mapping[str, str]:
-    """The versions that a lock names."""
-    lines = (line.strip() for line in requirements.splitlines())
-    pairs = (line.partition("==") for line in lines if line and not line.startswith("#"))
-    return {name: locked for name, _, locked in pairs}
+    return {normalized(each.name): each.version.partition("+")[0] for each in found}

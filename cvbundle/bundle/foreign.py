@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cvbundle.bundle.code import training_code
-from cvbundle.bundle.environment import locked_versions, needed_distributions
-from cvbundle.bundle.layout import CODE, LAUNCH, REQUIREMENTS
+from cvbundle.bundle.environment import needed_distributions
+from cvbundle.bundle.layout import CODE, LAUNCH
 from cvbundle.bundle.rendered import launch_script
+from cvbundle.bundle.requirements import read_requirements
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
@@ -49,17 +50,25 @@ def require_own_code(bundle: Path, spec: Spec) -> None:
 
 
 def require_own_packages(bundle: Path, spec: Spec) -> None:
-    """Raise if the lock names packages that this installation would not lock: to install is to run.
+    """Raise unless the lock names the packages that this installation would lock.
+
+    To install another one is to run its code, and one that the lock lacks could be of any version.
 
     Raises:
-        UserError: it does.
+        UserError: it names others.
     """
-    locked = locked_versions((bundle / REQUIREMENTS).read_text("utf-8"))
-    foreign = sorted({*locked} - {*needed_distributions(training_code().packages, spec)})
-    if foreign:
+    locked = {*read_requirements(bundle)}
+    needed = {*needed_distributions(training_code().packages, spec)}
+    hint = "look at requirements.txt, then run with --trust"
+    if foreign := sorted(locked - needed):
         raise UserError(
             f"{bundle.name} locks packages that its training doesn't need here "
-            f"({', '.join(foreign)}): look at requirements.txt, then run with --trust"
+            f"({', '.join(foreign)}): {hint}"
+        )
+    if missing := sorted(needed - locked):
+        raise UserError(
+            f"{bundle.name} doesn't lock all packages that its training needs here "
+            f"({', '.join(missing)}): {hint}"
         )
 
 

@@ -18,6 +18,7 @@ from cvbundle.bundle.foreign import foreign_code as foreign_code
 from cvbundle.bundle.foreign import require_own_code, require_own_packages
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.readiness import require_files, require_places
+from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run
 from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
@@ -79,6 +80,7 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
+        require_own_packages(bundle, spec)
     flags = () if choice == "auto" else (f"--{choice}",)
     command = (str(bundle / layout.LAUNCH), *flags)
     finished = _finished_run(bundle) if choice != "fresh" else None
@@ -90,8 +92,6 @@ def plan_launch(
     environment = {"CVBUNDLE_VERIFIED": "1"}
     found: tuple[Drift, ...] = ()
     if venv:
-        if not trust:
-            require_own_packages(bundle, spec)
         environment |= _own_packages(bundle, say, dry=dry)
     else:
         environment["PYTHON"] = sys.executable
@@ -103,7 +103,7 @@ def plan_launch(
 
 def _own_packages(bundle: Path, say: Say, *, dry: bool) -> dict[str, str]:
     """What has `launch.sh` use the environment of a bundle's lock."""
-    venv = venv_of(_requirements(bundle))
+    venv = venv_of(read_requirements(bundle))
     if venv.exists or not dry:
         require_venv(venv, say)
     else:
@@ -114,17 +114,13 @@ def _own_packages(bundle: Path, say: Say, *, dry: bool) -> dict[str, str]:
 
 def _drift(bundle: Path, *, allowed: bool) -> tuple[Drift, ...]:
     """Where our own packages differ from a bundle's lock."""
-    found = drift(_requirements(bundle))
+    found = drift(read_requirements(bundle))
     if found and not allowed:
         raise UserError(
             f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
             "--venv runs in an environment of the bundle's, --allow-drift as it is, and records it"
         )
     return found
-
-
-def _requirements(bundle: Path) -> str:
-    return (bundle / layout.REQUIREMENTS).read_text("utf-8")
 
 
 def execute(launch: Launch) -> Outcome:

@@ -1,5 +1,6 @@
 """The cache as its owner sees it: its size, which bundle uses what, and what can go."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.bundle.encodings import USES, entries_folder
-from cvbundle.bundle.layout import REQUIREMENTS
+from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.store import is_bundle
 from cvbundle.bundle.venvs import made_venvs
 from cvbundle.durable import remove_tree
+from cvbundle.problems import UserError
 
 _SUFFIX = ".safetensors"
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -92,11 +94,19 @@ def prune(cache: Path) -> Contents:
 
 
 def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
-    locks = {(bundle / REQUIREMENTS).read_text("utf-8") for bundle in bundles if is_bundle(bundle)}
+    locks = list(_locks(bundles))
     for venv in made_venvs(cache):
         files = (path for path in venv.folder.rglob("*") if path.is_file())
         size = sum(path.lstat().st_size for path in files)
-        yield Environment(venv.folder, size, venv.requirements in locks)
+        yield Environment(venv.folder, size, venv.locked in locks)
+
+
+def _locks(bundles: list[Path]) -> Iterator[dict[str, str]]:
+    for bundle in bundles:
+        if is_bundle(bundle):
+            # No environment was made of a lock that can't be read.
+            with contextlib.suppress(UserError):
+                yield read_requirements(bundle)
 
 
 def _entries(cache: Path) -> list[Path]:

@@ -1,38 +1,42 @@
 """Environments made of a bundle's `requirements.txt`, for runs that don't use our own packages.
 
 One lies in the user's cache folder for each lock, version of Python and platform; bundles of the
-same lock share it. It appears whole or not at all, and its packages are compared with the lock each
-time that it is used.
+same lock share it. It appears whole or not at all, and its packages are compared with the lock, and
+with what was installed when it was made, each time that it is used.
+
+A bundle may come from a stranger: to make an environment runs no code of the packages. Only wheels
+are installed, never a source distribution, which is built by its own code.
 """
 
+import json
 import os
-import re
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import frozen
 
 from cvbundle import locks
 from cvbundle.bundle.children import die_with_parent
-from cvbundle.bundle.environment import Drift, drift, locked_versions
+from cvbundle.bundle.environment import Drift, drift, packages_in
+from cvbundle.bundle.index_settings import index_settings
 from cvbundle.bundle.layout import REQUIREMENTS
+from cvbundle.bundle.requirements import read_requirements, requirements_text
 from cvbundle.cache_folder import cache_folder
-from cvbundle.digest import canonical_json, sha256_bytes
+from cvbundle.digest import canonical_json, json_file, sha256_bytes
 from cvbundle.durable import settle, temporary_folder
 from cvbundle.problems import UserError
 
 Say = Callable[[str], None]
 
-_PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.]*")
-"""All that a lock's line may be: pip takes addresses, other indexes and commands there, too."""
 _ENVIRONMENTS = "environments"
-_FIRST = "torch"
-"""Installed alone: asked for by another package, pip may take another build of gigabytes."""
+_INSTALLED = "installed.json"
+"""In an environment: every package and its version, those that the lock doesn't name too."""
+_FORMAT = 2
+"""Of an environment; others are made again."""
 
 
 @frozen
@@ -40,7 +44,7 @@ class Venv:
     """The environment of a lock, which may not be made yet."""
 
     folder: Path
-    requirements: str
+    locked: Mapping[str, str]
 
     @property
     def python(self) -> Path:
@@ -54,27 +58,33 @@ class Venv:
 
     def drift(self) -> tuple[Drift, ...]:
         """Where its packages differ from the lock."""
-        return drift(self.requirements, _packages(self.folder))
+        return drift(self.locked, _packages(self.folder))
+
+    def changes(self) -> tuple[str, ...]:
+        """What is not as it was when the environment was made."""
+        try:
+            before: dict[str, str] = json.loads((self.folder / _INSTALLED).read_bytes())
+        except (OSError, ValueError):
+            return (f"{_INSTALLED} can't be read",)
+        now = _packages(self.folder)
+        return tuple(
+            f"{name}: {now.get(name, 'not installed')} instead of {before.get(name, 'nothing')}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
+        )
 
 
-def venv_of(requirements: str) -> Venv:
-    """The environment of a lock on this machine.
-
-    Raises:
-        UserError: the lock asks for more than exact versions of packages.
-    """
-    for line in requirements.splitlines():
-        if line.strip() and not line.startswith("#") and not _PIN.fullmatch(line):
-            raise UserError(f"requirements.txt has a line that pins no package: {line[:80]!r}")
+def venv_of(locked: Mapping[str, str]) -> Venv:
+    """The environment of a lock, distribution to version, on this machine."""
     python = [sys.implementation.cache_tag, *sys.version_info[:3], sysconfig.get_platform()]
-    key = sha256_bytes(canonical_json([requirements, python]))[:16]
-    return Venv(cache_folder() / _ENVIRONMENTS / key, requirements)
+    key = sha256_bytes(canonical_json([_FORMAT, requirements_text(locked), python]))[:16]
+    return Venv(cache_folder() / _ENVIRONMENTS / key, locked)
 
 
 def made_venvs(cache: Path) -> list[Venv]:
     """The environments in a cache folder."""
     found = sorted((cache / _ENVIRONMENTS).glob(f"*/{REQUIREMENTS}"))
-    return [Venv(path.parent, path.read_text("utf-8")) for path in found]
+    return [Venv(path.parent, read_requirements(path.parent)) for path in found]
 
 
 def require_venv(venv: Venv, say: Say) -> None:
@@ -89,11 +99,11 @@ def require_venv(venv: Venv, say: Say) -> None:
                 _make(venv, say)
     if not venv.python.exists():
         raise UserError(f"the Python of {venv.folder} is gone: remove that folder, and run again")
-    found = venv.drift()
+    found = (*map(str, venv.drift()), *venv.changes())
     if found:
         # Not removed from here: another run may be using it.
         raise UserError(
-            f"{venv.folder} was changed since it was made ({'; '.join(map(str, found))}): "
+            f"{venv.folder} was changed since it was made ({'; '.join(dict.fromkeys(found))}): "
             "remove that folder, and run again"
         )
 
@@ -119,45 +129,41 @@ def _alone(venv: Venv, say: Say) -> Iterator[None]:
 
 
 def _make(venv: Venv, say: Say) -> None:
-    locked = locked_versions(venv.requirements)
     say(f"installing the packages of requirements.txt into {venv.folder}")
-    with temporary_folder(venv.folder.parent, "making") as made:
-        _checked([sys.executable, "-m", "venv", "--without-pip", str(made)])
-        if _FIRST in locked:
-            _install(made, [f"{_FIRST}=={locked[_FIRST]}"])
-        list_file = made / REQUIREMENTS
-        list_file.write_text(venv.requirements, "utf-8")
-        _install(made, ["--requirement", str(list_file)])
-        found = drift(venv.requirements, _packages(made))
+    with temporary_folder(venv.folder.parent, "making") as work:
+        made = work / venv.folder.name
+        # uv looks for settings in the working directory and above it, as far as the first file.
+        (work / "uv.toml").touch()
+        list_file = work / REQUIREMENTS
+        list_file.write_text(requirements_text(venv.locked), "ascii")
+        # What is made here is moved, scripts and all.
+        _uv(work, "venv", "--relocatable", "--no-project", "--python", sys.executable, str(made))
+        settings = index_settings(os.environ)
+        _uv(
+            work,
+            *("pip", "install", "--no-build", "--python", str(made / "bin/python")),
+            *("--requirement", str(list_file), *settings.options),
+            **settings.environment,
+        )
+        installed = _packages(made)
+        found = drift(venv.locked, installed)
         if found:
-            raise UserError(f"pip installed something else: {'; '.join(map(str, found))}")
-        _call(made, venv.folder)
+            raise UserError(f"uv installed something else: {'; '.join(map(str, found))}")
+        list_file.rename(made / REQUIREMENTS)
+        (made / _INSTALLED).write_bytes(json_file(installed))
         settle(made, venv.folder)
+    more = len(installed) - len(venv.locked)
+    say(f"installed {len(installed)} packages, {more} of which the lock does not name")
 
 
-def _install(folder: Path, what: list[str]) -> None:
-    """Have our own pip install into an environment, which needs none itself.
+def _uv(folder: Path, *arguments: str, **environment: str) -> None:
+    """Run uv in a folder of our own; it dies with this process."""
+    from uv import find_uv_bin
 
-    Not `pip --python`, which starts another pip that nobody ends when this process is ended.
-    """
-    pip = find_spec("pip")
-    if pip is None or pip.origin is None:
-        raise UserError("pip is not installed here: python -m ensurepip, or leave out --venv")
-    # A folder with pip and nothing else of ours: what pip sees on its path, it takes for installed.
-    alone = folder.with_name("pip")
-    alone.mkdir(exist_ok=True)
-    if not (alone / "pip").exists():
-        (alone / "pip").symlink_to(Path(pip.origin).parent)
-    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-    python = str(folder / "bin/python")
-    _checked([python, "-m", "pip", "install", *quiet, *what], PYTHONPATH=str(alone))
-
-
-def _checked(command: list[str], **environment: str) -> None:
     result = subprocess.run(
-        command,
-        # What is on our own path is not in the environment.
-        env=_without(os.environ, "PYTHONPATH", "PYTHONHOME") | environment,
+        [find_uv_bin(), *arguments, "--no-progress", "--color", "never"],
+        cwd=folder,
+        env=os.environ | environment | {"UV_PYTHON_DOWNLOADS": "never"},
         preexec_fn=die_with_parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -173,27 +179,17 @@ def _checked(command: list[str], **environment: str) -> None:
         )
 
 
-def _without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name not in names}
-
-
 def _reason(output: str) -> str:
-    """The last error that pip names, or else the last that was said."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["nothing was said"])[-1]
+    """What uv says went wrong, on one line; it begins with a cross, or the word."""
+    lines = output.splitlines()
+    marks = ("error:", "×")
+    first = next((at for at, line in enumerate(lines) if line.strip().startswith(marks)), 0)
+    said = " ".join(line.strip(" ╰─▶│×├") for line in lines[first:])
+    return " ".join(said.removeprefix("error: ").split())[:400] or "nothing was said"
 
 
-def _call(made: Path, final: Path) -> None:
-    """Have scripts and settings name the folder that they are going to be in."""
-    for path in (made / "pyvenv.cfg", *(made / "bin").iterdir()):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            path.write_bytes(content.replace(os.fsencode(made), os.fsencode(final)))
-
-
-def _packages(folder: Path) -> tuple[Path, ...]:
-    """The folders that an environment's packages are in."""
+def _packages(folder: Path) -> dict[str, str]:
+    """The packages of an environment, name to version."""
     base = {"base": str(folder), "platbase": str(folder)}
     names = (sysconfig.get_path(name, "venv", base) for name in ("purelib", "platlib"))
-    return tuple(dict.fromkeys(map(Path, names)))
+    return packages_in(dict.fromkeys(map(Path, names)))

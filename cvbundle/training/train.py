@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from cvbundle.bundle.environment import drift, locked_versions
-from cvbundle.bundle.layout import REQUIREMENTS, RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
+from cvbundle.bundle.environment import drift
+from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
+from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
 from cvbundle.training import checkpoint, components, loader
@@ -57,15 +58,15 @@ def _attempt(session: Session) -> None:
     """Start or go on, and put down how it ended."""
     job = session.job
     if session.leads:
-        requirements = (job.bundle / REQUIREMENTS).read_text("utf-8")
+        locked = read_requirements(job.bundle)
         session.record.start(
             device=str(session.device),
             device_name=_device_name(session.device),
             threads=torch.get_num_threads(),
             world_size=job.world_size,
             torch=version("torch"),
-            packages=dict(locked_versions(requirements)),
-            drift=[str(found) for found in drift(requirements)],
+            packages=locked,
+            drift=[str(found) for found in drift(locked)],
         )
     session.reporter.say(
         f"{job.spec.name}: {len(job.samples)} samples, {job.total_steps} steps of "

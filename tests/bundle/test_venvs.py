@@ -2,11 +2,14 @@
 
 import base64
 import hashlib
+import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,23 +18,31 @@ import pytest
 
 from cvbundle.bundle.build import Compiled
 from cvbundle.bundle.launch import plan_launch
+from cvbundle.bundle.requirements import (
+    parse_requirements,
+    read_requirements,
+    requirements_text,
+)
 from cvbundle.bundle.venvs import Venv, require_venv, venv_of
 from cvbundle.problems import UserError
 from tests.bundle.reseal import resealed
 
 Wheels = Callable[..., None]
 
+_MAIN = "def main():\n    import sys; print(version, sys.prefix)\n"
+
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheels:
-    """Puts tiny wheels where pip looks, and nothing else is."""
+    """Puts tiny wheels where pip is told to look, and nothing else is."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
 
     def write(name: str, version: str, needs: str = "") -> None:
@@ -39,7 +50,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheels:
         metadata += f"Requires-Dist: {needs}\n" if needs else ""
         described = f"{name}-{version}.dist-info"
         files = {
-            f"{name}.py": f"version = {version!r}\n",
+            f"{name}.py": f"version = {version!r}\n{_MAIN}",
             f"{described}/METADATA": metadata,
             f"{described}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{described}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
@@ -59,7 +70,7 @@ def _digest(text: str) -> str:
 
 def _made(requirements: str) -> tuple[Venv, list[str]]:
     said: list[str] = []
-    venv = venv_of(requirements)
+    venv = venv_of(parse_requirements(requirements.encode(), "the lock"))
     require_venv(venv, said.append)
     return venv, said
 
@@ -73,38 +84,39 @@ def test_bundles_of_one_lock_share_one_environment(wheel: Wheels, tmp_path: Path
     wheel("one", "1.0", needs="two")
     wheel("one", "2.0")
     wheel("two", "3.0")
-    venv, said = _made("# a lock\none==1.0\n")
-    assert said == [f"installing the packages of requirements.txt into {venv.folder}"]
+    venv, said = _made("one==1.0\n")
+    assert said == [
+        f"installing the packages of requirements.txt into {venv.folder}",
+        "installed 2 packages, 1 of which the lock does not name",
+    ]
     code = "import one, two, sys; print(one.version, two.version, sys.prefix)"
     command = [str(venv.python), "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env={}).stdout
     assert told.split() == ["1.0", "3.0", str(venv.folder)]
     # Scripts start the Python of the place that the environment was moved to.
-    script = (venv.folder / "bin/one").read_text()
-    assert str(venv.python) in script
-    assert ".tmp" not in script
-    assert _made("# a lock\none==1.0\n") == (venv, [])
-    other, _ = _made("# a lock\none==2.0\n")
+    script = [str(venv.folder / "bin/one")]
+    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["1.0", str(venv.folder)]
+    assert ".tmp" not in (venv.folder / "bin/one").read_text()
+    assert _made("one==1.0\n") == (venv, [])
+    other, _ = _made("one==2.0\n")
     assert sorted(_environments(tmp_path)) == sorted([venv.folder.name, other.folder.name])
 
 
-def test_torch_comes_first_and_alone(
-    wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_of_torch_that_the_user_has_goes_before_the_index_own(wheel: Wheels) -> None:
+    wheel("torch", "1.0")
     wheel("torch", "1.0+cpu")
     wheel("one", "1.0", needs="torch")
-    log = tmp_path / "pip.log"
-    monkeypatch.setenv("PIP_LOG", str(log))
-    _made("one==1.0\ntorch==1.0\n")
-    installed = [line for line in log.read_text().splitlines() if "Successfully installed" in line]
-    assert ["torch" in installed[0], "one" in installed[0]] == [True, False]
-    assert ["torch" in installed[1], "one" in installed[1]] == [False, True]
+    venv, _ = _made("one==1.0\ntorch==1.0\n")
+    assert [path.name for path in venv.folder.glob("lib/*/site-packages/torch-*")] == [
+        "torch-1.0+cpu.dist-info"
+    ]
 
 
-def test_what_pip_refuses_is_one_sentence_and_leaves_nothing(wheel: Wheels, tmp_path: Path) -> None:
+def test_what_uv_refuses_is_one_sentence_and_leaves_nothing(wheel: Wheels, tmp_path: Path) -> None:
     wheel("one", "1.0")
     with pytest.raises(
-        UserError, match=r"^the packages .* \(No matching .* one==9.0\): mend [^\n]+$"
+        UserError, match=r"^the packages .* \(No solution [^\n]*one==9\.0[^\n]*\): mend [^\n]+$"
     ):
         _made("one==9.0\n")
     assert _environments(tmp_path) == []
@@ -119,22 +131,16 @@ def test_an_environment_that_was_changed_is_not_used(wheel: Wheels) -> None:
         _made("one==1.0\n")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "one",
-        "one>=1.0",
-        "one==1.*",
-        "one @ file:///x",
-        "one==1.0 --global-option=x",
-        "--index-url https://evil.example",
-        "-r /etc/passwd",
-        "./evil",
-    ],
-)
-def test_a_lock_of_more_than_versions_is_not_given_to_pip(line: str) -> None:
-    with pytest.raises(UserError, match="a line that pins no package"):
-        venv_of(f"two==2.0\n{line}\n")
+def test_a_package_that_came_into_an_environment_later_is_noticed(wheel: Wheels) -> None:
+    wheel("one", "1.0")
+    wheel("evil", "1.0")
+    venv, _ = _made("one==1.0\n")
+    other, _ = _made("evil==1.0\n")
+    (come,) = other.folder.glob("lib/*/site-packages/evil-1.0.dist-info")
+    (packages,) = venv.folder.glob("lib/*/site-packages")
+    shutil.copytree(come, packages / come.name)
+    with pytest.raises(UserError, match=r"was changed .*\(evil: 1\.0 instead of nothing\): remove"):
+        _made("one==1.0\n")
 
 
 def test_two_that_want_the_same_environment_at_once_both_get_it(
@@ -143,7 +149,7 @@ def test_two_that_want_the_same_environment_at_once_both_get_it(
     wheel("one", "1.0")
     code = (
         "from cvbundle.bundle.venvs import require_venv, venv_of\n"
-        "require_venv(venv_of('one==1.0\\n'), print)"
+        "require_venv(venv_of({'one': '1.0'}), print)"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -156,20 +162,20 @@ def test_two_that_want_the_same_environment_at_once_both_get_it(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_whoever_is_ended_while_pip_installs_leaves_no_pip_behind(
+def test_whoever_is_ended_while_uv_installs_leaves_no_uv_behind(
     number: signal.Signals, wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
         "import signal; from cvbundle.bundle.venvs import require_venv, venv_of\n"
         "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
-        "require_venv(venv_of('one==1.0\\n'), print)"
+        "require_venv(venv_of({'one': '1.0'}), print)"
     )
     with socket.create_server(("127.0.0.1", 0)) as index, monkeypatch.context() as changed:
         changed.delenv("PIP_NO_INDEX")
         changed.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}")
         index.settimeout(60)
         process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-        # pip asks, and waits for an answer until it is ended.
+        # uv asks, and waits for an answer until it is ended.
         asked, _ = index.accept()
         with asked:
             asked.settimeout(60)
@@ -184,13 +190,19 @@ def test_whoever_is_ended_while_pip_installs_leaves_no_pip_behind(
     assert _environments(tmp_path) == [venv.folder.name]
 
 
+def _relocked(bundle: Path, lock: bytes) -> Path:
+    return resealed(bundle, "requirements.txt", (bundle / "requirements.txt").read_bytes(), lock)
+
+
 def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
     compiled: Compiled, wheel: Wheels, tmp_path: Path
 ) -> None:
-    lock = (compiled.bundle / "requirements.txt").read_bytes()
-    bundle = resealed(compiled.bundle, "requirements.txt", lock, b"attrs==0.1\n")
-    wheel("attrs", "0.1")
-    with pytest.raises(UserError, match=r"attrs: .* instead of 0\.1: --venv runs in"):
+    locked = read_requirements(compiled.bundle)
+    for name in locked:
+        wheel(name, "0.1")
+    lock = requirements_text(dict.fromkeys(locked, "0.1")).encode()
+    bundle = _relocked(compiled.bundle, lock)
+    with pytest.raises(UserError, match=r"attrs: .* instead of 0\.1.*: --venv runs in"):
         plan_launch(bundle)
     planned = plan_launch(bundle, venv=True, dry=True)
     assert not Path(planned.environment["PYTHON"]).exists()
@@ -201,12 +213,77 @@ def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
     assert Path(launch.environment["PYTHON"]).is_file()
 
 
-def test_a_package_that_training_does_not_need_is_not_installed_without_trust(
-    compiled: Compiled, wheel: Wheels
+@pytest.mark.parametrize("venv", [False, True])
+def test_a_lock_of_other_packages_than_the_training_needs_is_not_used_without_trust(
+    venv: bool, compiled: Compiled, wheel: Wheels
 ) -> None:
     lock = (compiled.bundle / "requirements.txt").read_bytes()
-    bundle = resealed(compiled.bundle, "requirements.txt", lock, b"evil==0.1\n")
+    short = b"".join(line for line in lock.splitlines(True) if not line.startswith(b"peft=="))
+    bundle = _relocked(compiled.bundle, short)
+    with pytest.raises(UserError, match=r"doesn't lock all packages .* \(peft\): .*--trust"):
+        plan_launch(bundle, venv=venv)
+    bundle = _relocked(bundle, b"attrs==0.1\nevil==0.1\n")
+    wheel("attrs", "0.1")
     wheel("evil", "0.1")
     with pytest.raises(UserError, match=r"locks packages .* \(evil\): .*--trust"):
-        plan_launch(bundle, venv=True)
+        plan_launch(bundle, venv=venv)
     assert plan_launch(bundle, venv=True, trust=True).drift == ()
+
+
+def _source_distribution(folder: Path, name: str, proof: Path) -> Path:
+    """A package that is built from source, and writes `proof` when it is."""
+    path = folder / f"{name}-1.0.tar.gz"
+    code = f"import pathlib; pathlib.Path({str(proof)!r}).touch()\n"
+    setup = f"from setuptools import setup; setup(name={name!r}, version='1.0')\n"
+    with tarfile.open(path, "w:gz") as archive:
+        for member, text in (
+            ("setup.py", code + setup),
+            ("PKG-INFO", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"),
+        ):
+            content = text.encode()
+            entry = tarfile.TarInfo(f"{name}-1.0/{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_a_coding_line_in_a_lock_hides_no_address_from_us(
+    compiled: Compiled, wheel: Wheels, tmp_path: Path
+) -> None:
+    """Under UTF-7 `+AAo-` is a line feed: what is a comment in ASCII is a URL that pip builds."""
+    proof = tmp_path / "executed"
+    evil = _source_distribution(tmp_path, "evil", proof)
+    lock = (compiled.bundle / "requirements.txt").read_bytes()
+    hidden = f"# -*- coding: utf-7 -*-\n# harmless +AAo-{evil.as_uri()} +AAo-\n".encode()
+    bundle = _relocked(compiled.bundle, hidden + lock)
+    with pytest.raises(UserError, match="a line that pins no package: '# -"):
+        plan_launch(bundle, venv=True)
+    # What the user trusts is the code; no lock of another form is installed either way.
+    with pytest.raises(UserError, match="a line that pins no package: '# -"):
+        plan_launch(bundle, venv=True, trust=True)
+    assert not proof.exists()
+
+
+def test_a_package_that_would_be_built_from_source_is_refused(
+    wheel: Wheels, tmp_path: Path
+) -> None:
+    proof = tmp_path / "executed"
+    _source_distribution(tmp_path / "wheels", "one", proof)
+    with pytest.raises(UserError, match=r"can't be installed .* no usable wheels"):
+        _made("one==1.0\n")
+    assert not proof.exists()
+
+
+def test_settings_of_the_folder_that_one_stands_in_are_not_taken(
+    wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv reads uv.toml and pyproject.toml of the working directory and of those above it."""
+    wheel("one", "1.0")
+    stranger = tmp_path / "bundle"
+    stranger.mkdir()
+    monkeypatch.chdir(stranger)
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(stranger / "cache"))
+    (stranger / "uv.toml").write_text("nonsense")
+    (stranger / "pyproject.toml").write_text("nonsense")
+    venv, _ = _made("one==1.0\n")
+    assert venv.python.is_file()
