@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvbundle.durable import write_bytes
 from cvbundle.explain import every_rule, examples, inner_fields, severity_text, spec_fields, what
-from cvbundle.rules.rule import Rule
+from cvbundle.problems import Rule
 from cvbundle.spec.fields import Field
 from cvbundle.spec.flow import flow
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from textwrap import fill
 
-from cvbundle.problems import Severity
+from cvbundle.problems import Rule, Severity
 from cvbundle.rules.every import all_rules
-from cvbundle.rules.reading import EXAMPLES
-from cvbundle.rules.rule import Rule
+from cvbundle.rules.rule import Constraint
 from cvbundle.spec import sweep
 from cvbundle.spec.fields import Field, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
+from cvbundle.spec.rules import ReadingRule
 
 Topic = Field | Rule
 
@@ -114,8 +114,7 @@ def overview_data() -> list[dict[str, object]]:
 
 def what(rule: Rule) -> str:
     """What a rule asks for, in one sentence."""
-    doc = rule.check.__doc__ if rule.check is not None else None
-    return " ".join((doc or rule.why).split())
+    return rule.what if isinstance(rule, Constraint) else rule.why
 
 
 def severity_text(rule: Rule) -> str:
@@ -129,9 +128,13 @@ def severity_text(rule: Rule) -> str:
 
 def examples(rule: Rule) -> tuple[str, str]:
     """Lines of a spec that keep to a rule, and some that break it; empty where clips would."""
-    if rule.id in EXAMPLES:
-        return EXAMPLES[rule.id].good, EXAMPLES[rule.id].bad
-    return _settings(rule.good), _settings(rule.bad)
+    match rule:
+        case ReadingRule():
+            return rule.good, rule.bad
+        case Constraint():
+            return _settings(rule.good), _settings(rule.bad)
+        case _:
+            return "", ""
 
 
 def inner_fields(field: Field) -> tuple[Field, ...]:

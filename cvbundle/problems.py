@@ -1,8 +1,9 @@
 """What is wrong with a spec or a dataset, as data, and how it is shown."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import TypeVar
 
 from attrs import field, frozen
 
@@ -49,6 +50,45 @@ class Problem:
     def blocks(self) -> bool:
         """Whether nothing may be compiled while this problem stands."""
         return self.severity is not Severity.WARNING
+
+
+@frozen(kw_only=True)
+class Rule:
+    """What can be wrong with a spec or a dataset, how much that matters, and why."""
+
+    id: str
+    severity: Severity
+    why: str
+    source: str
+    """Where the fact can be looked up."""
+
+    def problem(
+        self,
+        place: Place,
+        message: str,
+        hint: str = "",
+        path: Path = (),
+        replacement: str | None = None,
+    ) -> Problem:
+        """This rule broken at a place."""
+        return Problem(self.id, self.severity, place, message, hint, path, replacement)
+
+
+R = TypeVar("R", bound=Rule)
+
+_declared: dict[str, Rule] = {}
+
+
+def declare(rule: R) -> R:
+    """Add a rule to those that `declared` gives."""
+    assert rule.id not in _declared, rule.id
+    _declared[rule.id] = rule
+    return rule
+
+
+def declared() -> Mapping[str, Rule]:
+    """The rules of the modules that have been imported, by id."""
+    return _declared
 
 
 class ProblemsFound(Exception):

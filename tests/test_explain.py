@@ -8,7 +8,7 @@ from cvbundle.cli import main
 from cvbundle.explain import UnknownTopic, find_topics, spec_fields, topic_data, topic_text
 from cvbundle.rules.check import check_document
 from cvbundle.rules.every import all_rules
-from cvbundle.rules.reading import EXAMPLES
+from cvbundle.spec.rules import ReadingRule
 from cvbundle.spec.source import read
 from cvbundle.templates import templates_folder
 
@@ -76,13 +76,15 @@ def test_a_typo_names_what_was_meant(typo: str, near: str | None) -> None:
     assert error.value.near == near
 
 
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_the_examples_of_reading_rules_are_right_and_wrong(rule: str) -> None:
-    for text, broken in ((EXAMPLES[rule].good, False), (EXAMPLES[rule].bad, True)):
+@pytest.mark.parametrize(
+    "rule", [rule for rule in all_rules().values() if isinstance(rule, ReadingRule)]
+)
+def test_the_examples_of_reading_rules_are_right_and_wrong(rule: ReadingRule) -> None:
+    for text, broken in ((rule.good, False), (rule.bad, True)):
         document = read(f"{SPEC}{text}\n".encode(), "spec.yaml")
         found = check_document(document, templates_folder()).problems
         place = [problem.rule for problem in found if problem.place.line == 4]
-        assert (rule in place or (broken and rule in [p.rule for p in found])) == broken
+        assert (rule.id in place or (broken and rule.id in [p.rule for p in found])) == broken
 
 
 def test_explain_without_a_name_lists_everything(capsys: pytest.CaptureFixture[str]) -> None:

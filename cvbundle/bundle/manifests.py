@@ -9,11 +9,12 @@ from cvbundle.bundle import layout
 from cvbundle.dataset.build import write_dataset
 from cvbundle.dataset.cluster import cluster
 from cvbundle.dataset.progress import Progress
+from cvbundle.dataset.rules import CLIP_MISSING
 from cvbundle.dataset.tokens import token_limit
 from cvbundle.dataset.writing import Summary
 from cvbundle.digest import sha256_file
 from cvbundle.expand import expanded
-from cvbundle.problems import Problem, ProblemsFound, Severity, UserError
+from cvbundle.problems import Problem, ProblemsFound, UserError
 from cvbundle.rules.check import Checked, accept, check_dataset, length_problems
 
 
@@ -80,7 +81,7 @@ class Manifests:
             at = ("data", "root")
             message = f"no clip of {checked.spec.data.root} is left to train on"
             place = checked.document.place(at)
-            none = Problem("clip-missing", Severity.ERROR, place, message, "add clips", at)
+            none = CLIP_MISSING.problem(place, message, "add clips", at)
             found = (*found, none)
         self._tell(found, before)
         there = [path for path in (dataset, skipped) if path.is_file()]

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from attrs import frozen
 
+from cvbundle.dataset.rules import CAPTION_COUNT, CAPTION_DUPLICATE, CAPTION_EMPTY, CAPTION_TOO_LONG
 from cvbundle.dataset.texts import Texts
-from cvbundle.problems import Place, Problem, Severity
+from cvbundle.problems import Place, Problem
 
 TokenCounter = Callable[[Sequence[str]], Sequence[int]]
 """How many tokens each text becomes, the end mark included."""
@@ -64,7 +65,7 @@ class CaptionsBeside:
             path = caption_path(self.clips[row], self.suffix)
             message = f"the caption of {self.clips[row]}, {path}, can't be read ({reason})"
             hint = "write one: an empty file is an empty caption"
-            yield row, Problem("caption-count", Severity.ERROR, self.place(row), message, hint)
+            yield row, CAPTION_COUNT.problem(self.place(row), message, hint)
 
 
 def caption_path(clip: str, suffix: str) -> str:
@@ -142,14 +143,14 @@ def _long(texts: Sequence[str], prefix: str, limit: TokenLimit) -> Iterator[tupl
 def _empty(place: Place, clip: str) -> Problem:
     message = f"the caption of {clip} is empty"
     hint = "write one, or allow: [caption-empty]"
-    return Problem("caption-empty", Severity.WARNING, place, message, hint)
+    return CAPTION_EMPTY.problem(place, message, hint)
 
 
 def _repeated(place: Place, clip: str, earlier: str, times: int) -> Problem:
     more = f", and of {times - 2} more" if times > 2 else ""
     message = f"the caption of {clip} is also that of {earlier}{more}"
     hint = "say what sets them apart, or allow: [caption-duplicate]"
-    return Problem("caption-duplicate", Severity.WARNING, place, message, hint)
+    return CAPTION_DUPLICATE.problem(place, message, hint)
 
 
 def _too_long(place: Place, clip: str, tokens: int, limit: TokenLimit) -> Problem:
@@ -157,4 +158,4 @@ def _too_long(place: Place, clip: str, tokens: int, limit: TokenLimit) -> Proble
     told = "" if limit.is_exact else " (estimated: the model's tokenizer is not at hand)"
     message = f"the caption of {clip} has {about}{tokens} tokens{told}, {limit.longest} are read"
     hint = "shorten it: what is beyond is cut off"
-    return Problem("caption-too-long", Severity.WARNING, place, message, hint)
+    return CAPTION_TOO_LONG.problem(place, message, hint)

@@ -9,14 +9,17 @@ from attrs import frozen
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from cvbundle.dataset.rules import CLIP_UNREADABLE
+from cvbundle.problems import Rule
+
 
 class BadClip(Exception):
-    """A clip can't be used; `rule` says which kind of bad, the text says why.
+    """A clip can't be used; `rule` is the one that it breaks, the text says how.
 
     `lasting` is whether the same bytes will always be bad: not where a disk or network failed.
     """
 
-    def __init__(self, rule: str, reason: str, lasting: bool = True) -> None:
+    def __init__(self, rule: Rule, reason: str, lasting: bool = True) -> None:
         self.rule = rule
         self.reason = reason
         self.lasting = lasting
@@ -67,7 +70,7 @@ def open_clip(
     """
     name = container_format(head)
     if name is None:
-        raise BadClip("clip-unreadable", f"is no video file ({FORMATS})")
+        raise BadClip(CLIP_UNREADABLE, f"is no video file ({FORMATS})")
     try:
         with av.open(
             file,
@@ -80,7 +83,7 @@ def open_clip(
             yield Opened(container, _stream(container))
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadClip("clip-unreadable", f"can't be decoded ({reason})") from None
+        raise BadClip(CLIP_UNREADABLE, f"can't be decoded ({reason})") from None
 
 
 def _stream(container: InputContainer) -> VideoStream:
@@ -90,6 +93,6 @@ def _stream(container: InputContainer) -> VideoStream:
             continue
         # Without a decoder there is no context, whatever PyAV's types say.
         if getattr(stream, "codec_context", None) is None:
-            raise BadClip("clip-unreadable", "is of a codec that nothing here decodes")
+            raise BadClip(CLIP_UNREADABLE, "is of a codec that nothing here decodes")
         return stream
-    raise BadClip("clip-unreadable", "has no video stream")
+    raise BadClip(CLIP_UNREADABLE, "has no video stream")

@@ -15,6 +15,7 @@ from PIL import Image
 from cvbundle.dataset.container import HEAD, BadClip, Opened, open_clip
 from cvbundle.dataset.frames import displayed_size, scaled_box
 from cvbundle.dataset.manifest import Sample
+from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 
 Pixels = NDArray[np.uint8]
 
@@ -48,7 +49,7 @@ def decode(content: bytes | Path, sample: Sample, height: int, width: int) -> Pi
             if found == last:
                 break
     if found < last:
-        raise BadClip("clip-truncated", f"has {found + 1} frames, the manifest wants {last + 1}")
+        raise BadClip(CLIP_TRUNCATED, f"has {found + 1} frames, the manifest wants {last + 1}")
     return frames
 
 
@@ -60,7 +61,7 @@ def _open(content: bytes | Path) -> Iterator[Opened]:
         try:
             file = content.open("rb")
         except OSError as error:
-            raise BadClip("clip-unreadable", f"can't be read ({error.strerror})") from None
+            raise BadClip(CLIP_UNREADABLE, f"can't be read ({error.strerror})") from None
     with file:
         head = file.read(HEAD)
         file.seek(0)
@@ -73,12 +74,12 @@ def _image(
 ) -> Image.Image:
     """A frame turned as it is shown, its pixels not yet made square."""
     if frame.is_corrupt:
-        raise BadClip("clip-unreadable", "has a damaged frame")
+        raise BadClip(CLIP_UNREADABLE, "has a damaged frame")
     aspect = opened.stream.sample_aspect_ratio
     size = displayed_size(frame.height, frame.width, aspect, sample.rotation)
     if size != (sample.height, sample.width):
         stated = f"{sample.height}x{sample.width}"
-        raise BadClip("clip-unreadable", f"is {size[0]}x{size[1]}, the manifest says {stated}")
+        raise BadClip(CLIP_UNREADABLE, f"is {size[0]}x{size[1]}, the manifest says {stated}")
     rgb = reformatter.reformat(frame, format="rgb24", interpolation=_EXACT, threads=1)
     pixels = np.rot90(rgb.to_ndarray(), sample.rotation // 90)
     if sample.mirrored:

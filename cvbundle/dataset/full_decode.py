@@ -7,6 +7,7 @@ import av
 from attrs import frozen
 
 from cvbundle.dataset.container import BadClip, open_clip
+from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.turning import Turn, turn_of
 
 # Clips are judged many at a time, one thread each.
@@ -68,15 +69,15 @@ def _decode(file: BinaryIO, head: bytes, limit: int | None) -> Decoded:
                 picture = picture or seen
                 times.append(frame.pts)
                 if seen != picture:
-                    raise BadClip("clip-unreadable", f"changes its size at frame {len(times)}")
+                    raise BadClip(CLIP_UNREADABLE, f"changes its size at frame {len(times)}")
                 if frame.is_corrupt:
-                    raise BadClip("clip-unreadable", f"is damaged at frame {len(times)}")
+                    raise BadClip(CLIP_UNREADABLE, f"is damaged at frame {len(times)}")
                 if len(times) == limit:
                     break
         except av.error.FFmpegError as error:
             where = f"frame {len(times) + 1} can't be decoded ({error.strerror})"
-            raise BadClip("clip-unreadable", f"is damaged: {where}") from None
+            raise BadClip(CLIP_UNREADABLE, f"is damaged: {where}") from None
     if picture is None:
-        raise BadClip("clip-unreadable", "has no frame that can be decoded")
+        raise BadClip(CLIP_UNREADABLE, "has no frame that can be decoded")
     known = tuple(sorted(time for time in times if time is not None))
     return Decoded(picture, len(times), known if len(known) == len(times) else ())

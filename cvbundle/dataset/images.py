@@ -7,6 +7,7 @@ from attrs import frozen
 from PIL import Image as Pillow
 
 from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.digest import sha256_bytes
 
 
@@ -29,11 +30,11 @@ def probe_image(path: Path) -> ImageFile:
         content = path.read_bytes()
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
-        raise BadClip("clip-unreadable", reason, lasting=False) from None
+        raise BadClip(CLIP_UNREADABLE, reason, lasting=False) from None
     try:
         with Pillow.open(io.BytesIO(content)) as image:
             image.load()
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         # What Pillow raises for broken files (its documentation of `Image.open` and `load`).
-        raise BadClip("clip-unreadable", "is no image that can be decoded") from None
+        raise BadClip(CLIP_UNREADABLE, "is no image that can be decoded") from None
     return ImageFile(sha256_bytes(content), len(content))

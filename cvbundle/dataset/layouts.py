@@ -20,10 +20,11 @@ from cvbundle.dataset.captions import (
 )
 from cvbundle.dataset.entries import Entries, Entry
 from cvbundle.dataset.paths import Finder
+from cvbundle.dataset.rules import CAPTION_COUNT, CLIP_MISSING
 from cvbundle.dataset.shift import shifted
 from cvbundle.dataset.tables import Column, read_lines, read_table
 from cvbundle.dataset.texts import Texts
-from cvbundle.problems import Place, Problem, Severity, UserError
+from cvbundle.problems import Place, Problem, UserError
 from cvbundle.spec.schema import Data
 
 __all__ = ["Entry", "Listing", "list_entries"]
@@ -141,9 +142,7 @@ def _uneven(lists: _Lists) -> Iterator[Problem]:
             continue
         line = min(len(other.texts), len(clips.texts))
         longer: Captions = clips if len(clips.texts) > len(other.texts) else other
-        yield Problem(
-            "caption-count",
-            Severity.ERROR,
+        yield CAPTION_COUNT.problem(
             longer.place(line),
             f"{len(clips.texts)} clips in {clips.name}, {len(other.texts)} {kind} in {other.name}",
             "one line each; a blank line is an empty caption",
@@ -157,4 +156,4 @@ def _missing(finder: Finder, column: Column, row: int, path: str, kind: str) -> 
     place: Place = column.place(row)
     message, hint = trouble
     message = message if path else f"line {place.line} {message}"
-    return [Problem("clip-missing", Severity.ERROR, place, message, hint)]
+    return [CLIP_MISSING.problem(place, message, hint)]

@@ -8,6 +8,7 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile, probe_image
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed, probe
+from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.problems import UserError
 
 Seen = Probed | ImageFile | BadClip
@@ -57,8 +58,8 @@ def _open(file: File, known: Identity, depth: Depth) -> Seen:
     except BadClip as error:
         return error
     except OSError as error:
-        return BadClip("clip-unreadable", f"can't be read ({error.strerror})", lasting=False)
+        return BadClip(CLIP_UNREADABLE, f"can't be read ({error.strerror})", lasting=False)
     # Inodes are left out: two machines may number the files of one share differently.
     if (size, changed) != known[:2]:
-        return BadClip("clip-unreadable", "changed during the scan", lasting=False)
+        return BadClip(CLIP_UNREADABLE, "changed during the scan", lasting=False)
     return seen

@@ -26,6 +26,7 @@ from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_pic
 from cvbundle.dataset.identity import identity_of, same_content
 from cvbundle.dataset.nal import Look
 from cvbundle.dataset.packets import Packets, read_packets
+from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.turning import is_plain
 
 PROBE_VERSION = 1
@@ -85,16 +86,16 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
-                raise BadClip("clip-unreadable", "is not a file")
+                raise BadClip(CLIP_UNREADABLE, "is not a file")
             if not before.st_size:
-                raise BadClip("clip-unreadable", "is empty")
+                raise BadClip(CLIP_UNREADABLE, "is empty")
             probed = _read(file, before.st_size, depth)
             after = path.stat()
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
-        raise BadClip("clip-unreadable", reason, lasting=False) from None
+        raise BadClip(CLIP_UNREADABLE, reason, lasting=False) from None
     if not same_content(identity_of(before), identity_of(after)):
-        raise BadClip("clip-unreadable", "changed while it was read", lasting=False)
+        raise BadClip(CLIP_UNREADABLE, "changed while it was read", lasting=False)
     return probed
 
 
@@ -120,7 +121,7 @@ def _judge(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
     head = file.read(HEAD)
     container = container_format(head)
     if container and (stated := stated_size(file, size, container)) > size:
-        raise BadClip("clip-truncated", f"is cut off: {size} of {stated} bytes are there")
+        raise BadClip(CLIP_TRUNCATED, f"is cut off: {size} of {stated} bytes are there")
     packets = read_packets(file, head)
     if packets.present < packets.claimed:
         raise _lacking(packets.present, packets.claimed)
@@ -141,7 +142,7 @@ _UNNOTICED = "holds bytes that no encoder writes, though its decoder notices not
 
 
 def _lacking(present: int, claimed: int) -> BadClip:
-    return BadClip("clip-truncated", f"has {present} of the {claimed} frames that its index names")
+    return BadClip(CLIP_TRUNCATED, f"has {present} of the {claimed} frames that its index names")
 
 
 def _known_picture(file: BinaryIO, size: int, head: bytes, packets: Packets) -> Picture | None:

@@ -12,7 +12,15 @@ from cvbundle.dataset.frames import Crop, choose_frames, crop_box
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.manifest import Image, Sample, Skipped
 from cvbundle.dataset.probe import Facts, Probed
-from cvbundle.problems import Problem, Severity
+from cvbundle.dataset.rules import (
+    CLIP_ASPECT,
+    CLIP_DAMAGED,
+    CLIP_DUPLICATE,
+    CLIP_FPS,
+    CLIP_SHORT,
+    CLIP_UPSCALED,
+)
+from cvbundle.problems import Problem, Rule
 from cvbundle.spec.schema import Data
 
 Row = Sample | Skipped | Problem
@@ -47,7 +55,7 @@ class Sampler:
             return [_bad(entry, entry.image or "", image, data)]
         facts = seen.facts
         if facts.frames < size.frames and data.short_clips != "repeat_last":
-            short = BadClip("clip-short", f"has {facts.frames} frames, {size.frames} are wanted")
+            short = BadClip(CLIP_SHORT, f"has {facts.frames} frames, {size.frames} are wanted")
             return [_bad(entry, entry.clip, short, data)]
         crop = _crop(facts.height, facts.width, size.height, size.width, data.fit)
         sample = Sample(
@@ -75,17 +83,17 @@ class Sampler:
         if first != index:
             other = self.entries[first]
             where = f"is the same file as {other.clip}, entry {other.number}"
-            yield _warning("clip-duplicate", entry, where, "leave one out")
+            yield _warning(CLIP_DUPLICATE, entry, where, "leave one out")
         yield from _about_size(entry, seen.facts, crop, self.data)
         if seen.facts.suspicion:
             hint = "make it again, or look at it"
-            yield _warning("clip-damaged", entry, seen.facts.suspicion, hint)
+            yield _warning(CLIP_DAMAGED, entry, seen.facts.suspicion, hint)
         fps = seen.facts.fps
         self._fps = self._fps or fps
         if fps != self._fps and not self._is_mixed:
             self._is_mixed = True
             what = f"has {fps} frames a second, those before it {self._fps}"
-            yield _warning("clip-fps", entry, what, "bring all clips to one rate")
+            yield _warning(CLIP_FPS, entry, what, "bring all clips to one rate")
 
 
 def _about_size(entry: Entry, facts: Facts, crop: Crop, data: Data) -> Iterator[Problem]:
@@ -93,12 +101,12 @@ def _about_size(entry: Entry, facts: Facts, crop: Crop, data: Data) -> Iterator[
     shown, wanted = f"is {facts.height}x{facts.width}", f"{height}x{width}"
     if crop.height < height or crop.width < width:
         what = f"{shown}: {crop.height}x{crop.width} of it is enlarged to {wanted}"
-        yield _warning("clip-upscaled", entry, what, "use larger clips or less resolution")
+        yield _warning(CLIP_UPSCALED, entry, what, "use larger clips or less resolution")
     ours, theirs = facts.width * height, width * facts.height
     if ours >= _EXTREME * theirs or theirs >= _EXTREME * ours:
         done = "cut away" if data.fit == "crop" else "distorted"
         what = f"{shown}: half of it or more is {done} for {wanted}"
-        yield _warning("clip-aspect", entry, what, "leave it out, or cut it yourself")
+        yield _warning(CLIP_ASPECT, entry, what, "leave it out, or cut it yourself")
 
 
 def _image(entry: Entry, file: ImageFile | None) -> Image | None:
@@ -107,9 +115,9 @@ def _image(entry: Entry, file: ImageFile | None) -> Image | None:
     return Image(path=entry.image, digest=file.digest, size=file.size)
 
 
-def _warning(rule: str, entry: Entry, what: str, hint: str) -> Problem:
+def _warning(rule: Rule, entry: Entry, what: str, hint: str) -> Problem:
     message = f"{entry.clip} {what}"
-    return Problem(rule, Severity.WARNING, entry.place, message, f"{hint}, or allow: [{rule}]")
+    return rule.problem(entry.place, message, f"{hint}, or allow: [{rule.id}]")
 
 
 def _bad(entry: Entry, name: str, error: BadClip, data: Data) -> Skipped | Problem:
@@ -118,11 +126,11 @@ def _bad(entry: Entry, name: str, error: BadClip, data: Data) -> Skipped | Probl
     if not error.lasting:
         # What failed only now must not decide what is trained on.
         hint = "see that the file can be read and stays as it is, then run again"
-        return Problem(error.rule, Severity.ERROR, entry.place, message, hint)
-    short = error.rule == "clip-short"
+        return error.rule.problem(entry.place, message, hint)
+    short = error.rule == CLIP_SHORT
     if (data.short_clips if short else data.bad_samples) == "skip":
         reason = error.reason if name == entry.clip else f"its image {message}"
-        return Skipped(number=entry.number, clip=entry.clip, rule=error.rule, reason=reason)
+        return Skipped(number=entry.number, clip=entry.clip, rule=error.rule.id, reason=reason)
     field = "short_clips" if short else "bad_samples"
     hint = f"mend or remove it, or write data.{field}: skip"
-    return Problem(error.rule, Severity.ERROR, entry.place, message, hint)
+    return error.rule.problem(entry.place, message, hint)

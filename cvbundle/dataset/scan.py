@@ -18,6 +18,7 @@ from cvbundle.dataset.opening import File, Seen, Work, open_files
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
 from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import Progress, Silence
+from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
 from cvbundle.problems import UserError
@@ -169,7 +170,7 @@ class _Opener:
                 known[path] = identity_of(os.stat(path))  # noqa: PTH116 (a Path takes longer)
             except OSError as error:
                 reason = f"can't be read ({error.strerror})"
-                group.seen[path] = BadClip("clip-unreadable", reason, lasting=False)
+                group.seen[path] = BadClip(CLIP_UNREADABLE, reason, lasting=False)
         if self.note is not None:
             for path, identity in known.items():
                 self.note(path, identity)

@@ -22,6 +22,7 @@ from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.opening import Seen
 from cvbundle.dataset.probe import Facts, Probed
+from cvbundle.problems import declared
 
 _TABLE = """CREATE TABLE IF NOT EXISTS seen (
     path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, status INT, digest TEXT,
@@ -81,7 +82,7 @@ def _columns(seen: Seen) -> tuple[str, str]:
     """Digest and facts of a clip; facts that aren't an object say what else it is."""
     match seen:
         case BadClip():
-            return "", json.dumps([seen.rule, seen.reason])
+            return "", json.dumps([seen.rule.id, seen.reason])
         case ImageFile():
             return seen.digest, "null"
         case _:
@@ -101,7 +102,7 @@ def _read_facts(text: str) -> Facts | BadClip | None:
     data = json.loads(text)
     if data is None:
         return None
-    return BadClip(*data) if isinstance(data, list) else Facts(**data)
+    return BadClip(declared()[data[0]], data[1]) if isinstance(data, list) else Facts(**data)
 
 
 @contextlib.contextmanager

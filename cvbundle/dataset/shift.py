@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from cvbundle.dataset.rules import NAMES_SHIFTED
 from cvbundle.dataset.tables import Column
-from cvbundle.problems import Problem, Severity
+from cvbundle.problems import Problem
 
 
 def shifted(clips: Column, images: Column) -> Iterator[Problem]:
@@ -25,9 +26,7 @@ def shifted(clips: Column, images: Column) -> Iterator[Problem]:
         assert found is not None
         clip, image = clips.texts[row], images.texts[row] if row < len(stems) else "nothing"
         more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
-        yield Problem(
-            "names-shifted",
-            Severity.WARNING,
+        yield NAMES_SHIFTED.problem(
             clips.place(row),
             f"{clip} goes with {image}, but {images.texts[found]} is in line "
             f"{images.lines[found]}{more}",

@@ -9,6 +9,7 @@ from av.sidedata.sidedata import SideData
 
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.ending import boxes
+from cvbundle.dataset.rules import CLIP_UNREADABLE
 
 
 @frozen
@@ -45,7 +46,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     right = (_sign(a), _sign(b))
     # Turned, the way down is a quarter clockwise of the way to the right.
     if right not in _ROTATIONS or (_sign(c), _sign(d)) != (-right[1], right[0]):
-        raise BadClip("clip-unreadable", "is shown turned by less than a quarter, or sheared")
+        raise BadClip(CLIP_UNREADABLE, "is shown turned by less than a quarter, or sheared")
     return Turn(_ROTATIONS[right], mirrored)
 
 

@@ -10,8 +10,10 @@ from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.layouts import Listing, list_entries
 from cvbundle.dataset.tables import NoColumn
 from cvbundle.problems import Problem, UserError
-from cvbundle.rules.document import LISTS, NOT_THERE, Checked, leads_out, list_fields
+from cvbundle.rules.document import Checked
+from cvbundle.rules.lists import LISTS, leads_out, list_fields
 from cvbundle.spec.placed import problem_at
+from cvbundle.spec.rules import VALUE_RANGE
 
 
 @frozen
@@ -38,7 +40,7 @@ def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
         limit = _token_limit(checked) if open_clips else None
     except UserError as error:
         at = ("model", "path")
-        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, str(error)),))
+        return DatasetCheck((problem_at(checked.document, VALUE_RANGE, at, str(error)),))
     try:
         listing = list_entries(checked.spec.data, root, limit=limit)
         opened = (
@@ -49,7 +51,7 @@ def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
     except (UserError, OSError) as error:
         text = str(error) if isinstance(error, UserError) else error.strerror or str(error)
         at = ("data", "root" if checked.spec.data.metadata is None else "metadata")
-        return DatasetCheck((problem_at(checked.document, NOT_THERE, at, text),))
+        return DatasetCheck((problem_at(checked.document, VALUE_RANGE, at, text),))
     problems = (*listing.problems, *opened.problems)
     wrong = any(problem.blocks for problem in problems)
     return DatasetCheck(problems, None if wrong else opened.samples)
@@ -64,14 +66,14 @@ def _no_lists(checked: Checked) -> Iterator[Problem]:
             raise NotADirectoryError
     except (OSError, ValueError, RuntimeError):  # a long name, a zero byte, the home of nobody
         message, hint = f"{data.root} is not a folder", "write where the dataset is"
-        yield problem_at(document, NOT_THERE, ("data", "root"), message, hint)
+        yield problem_at(document, VALUE_RANGE, ("data", "root"), message, hint)
         return
     for field in list_fields(checked.spec):
         name = getattr(data, field)
         why = _no_list(root / name)
         if why is not None:
             hint = f"name a {_KIND.get(field, 'text file')} below data.root ({data.root})"
-            yield problem_at(document, NOT_THERE, ("data", field), f"{name} {why}", hint)
+            yield problem_at(document, VALUE_RANGE, ("data", field), f"{name} {why}", hint)
 
 
 def _no_column(checked: Checked, error: NoColumn) -> Problem:
@@ -79,7 +81,7 @@ def _no_column(checked: Checked, error: NoColumn) -> Problem:
     columns = [field for field in LISTS if field != "metadata"]
     field = next(name for name in columns if getattr(checked.spec.data, name) == error.column)
     hint = f"name the column in data.{field}"
-    return problem_at(checked.document, NOT_THERE, ("data", field), str(error), hint)
+    return problem_at(checked.document, VALUE_RANGE, ("data", field), str(error), hint)
 
 
 _KIND = {"metadata": "table"}
@@ -141,4 +143,4 @@ def undecodable_images(checked: Checked) -> Iterator[Problem]:
             probe_image(path)
         except BadClip as error:
             at, hint = ("validation", "images", index), "name an image"
-            yield problem_at(checked.document, NOT_THERE, at, f"{image} {error.reason}", hint)
+            yield problem_at(checked.document, VALUE_RANGE, at, f"{image} {error.reason}", hint)

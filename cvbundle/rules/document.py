@@ -1,29 +1,24 @@
 """Check a spec that is read: every problem in it, but for those of its dataset."""
 
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
-from pathlib import PurePosixPath
 
 from attrs import frozen
 
 from cvbundle.model.catalog import hub_id_like
 from cvbundle.model.hub import is_hub_id
 from cvbundle.model.identify import BaseModel, identify, named
-from cvbundle.problems import Path, Problem, Severity, UserError
-from cvbundle.rules.every import all_rules
-from cvbundle.rules.rule import Finding, Rule, Subject
+from cvbundle.problems import Path, Problem, Rule, Severity, UserError
+from cvbundle.rules.every import all_checks
+from cvbundle.rules.rule import Check, Finding, Subject
 from cvbundle.spec.flow import flow
-from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.resolve import BY_MODEL, canonical, with_defaults, with_listed
+from cvbundle.spec.rules import VALUE_RANGE
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.soundness import is_known, is_sound
 from cvbundle.spec.source import Document
-from cvbundle.spec.structure import Structured, structure
-
-NOT_THERE = "value-range"
-"""The rule that a path breaks which leads nowhere."""
+from cvbundle.spec.structure import structure
 
 
 @frozen
@@ -58,8 +53,6 @@ def check_document(document: Document, base: FilePath) -> Checked:
     model, trouble = _model(document, base)
     data = document.data
     unknown: set[Path] = set()
-    if model is not None and not model.is_on_hub:
-        problems.extend(_revision_of_folder(document))
     if trouble is not None:
         problems.append(trouble)
         unknown.add(trouble.path)
@@ -69,7 +62,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
         except UserError as error:
             path = ("validation", name)
             hint, meant = _listed(name, document.at(path))
-            problems.append(problem_at(document, NOT_THERE, path, str(error), hint, meant))
+            problems.append(problem_at(document, VALUE_RANGE, path, str(error), hint, meant))
             unknown.add(path)
     by_model = _defaults(model)
     data = with_defaults(data, by_model)
@@ -77,12 +70,10 @@ def check_document(document: Document, base: FilePath) -> Checked:
     structured = structure(document, data, unknown=frozenset(unknown))
     problems.extend(structured.problems)
     if () not in document.unsound:
-        subject = _subject(structured.spec, model, document)
-        problems.extend(_broken(all_rules().values(), subject, structured.unsound))
-        problems.extend(_misallowed(structured, document))
-        problems.extend(_twice(structured, document))
-        problems.extend(_lists_outside(structured, document))
-        problems.extend(_missing_images(structured, document, base))
+        subject = _subject(structured.spec, model, document, base)
+        problems.extend(
+            _broken(all_checks(), subject, structured.unsound, with_model=model is not None)
+        )
     accepted = frozenset(structured.spec.allow)
     if not document.complete and not structured.sound(("allow",)):
         # Whether these are accepted stands in what could not be read.
@@ -115,9 +106,11 @@ def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:
     by_epochs = training.steps is None and training.epochs is not None
     if not (by_epochs and document.complete and all(map(checked.sound, _STEP_SIZE))):
         return ()
-    subject = _subject(checked.spec, checked.model, document, samples)
-    rules = [rule for rule in all_rules().values() if rule.by_length]
-    return accept(_broken(rules, subject, checked.unsound), checked.spec)
+    subject = _subject(checked.spec, checked.model, document, checked.base, samples)
+    checks = [check for check in all_checks() if check.by_length]
+    with_model = checked.model is not None
+    broken = _broken(checks, subject, checked.unsound, with_model=with_model)
+    return accept(broken, checked.spec)
 
 
 _STEP_SIZE = (
@@ -131,10 +124,14 @@ _STEP_SIZE = (
 
 
 def _subject(
-    spec: Spec, model: BaseModel | None, document: Document, samples: int | None = None
+    spec: Spec,
+    model: BaseModel | None,
+    document: Document,
+    base: FilePath,
+    samples: int | None = None,
 ) -> Subject:
     # Rules that need no model don't look at it.
-    return Subject(spec, model, document, samples)  # type: ignore[arg-type]
+    return Subject(spec, model, document, base, samples)  # type: ignore[arg-type]
 
 
 def accept(problems: Iterable[Problem], spec: Spec) -> tuple[Problem, ...]:
@@ -176,16 +173,7 @@ def _model(document: Document, base: FilePath) -> tuple[BaseModel | None, Proble
         near = hub_id_like(path)
         hint = "" if is_hub_id(path) else "write a hub id, or a folder in diffusers layout"
         hint = f"write {near}" if near else hint
-        return None, problem_at(document, NOT_THERE, at, str(error), hint, near)
-
-
-def _revision_of_folder(document: Document) -> Iterator[Problem]:
-    at = ("model", "revision")
-    section = document.data.get("model")
-    if isinstance(section, Mapping) and section.get("revision") is not None:
-        message = "model.revision means nothing for a folder: its files are pinned by their digests"
-        place = document.section(at)
-        yield Problem("revision-of-folder", Severity.ERROR, place, message, "remove it", at)
+        return None, problem_at(document, VALUE_RANGE, at, str(error), hint, near)
 
 
 def _defaults(model: BaseModel | None) -> dict[Path, object]:
@@ -205,15 +193,17 @@ def _absent(data: Mapping[str, object], path: Path) -> bool:
     return isinstance(section, Mapping) and section.get(str(path[1])) is None
 
 
-def _broken(rules: Iterable[Rule], subject: Subject, unsound: frozenset[Path]) -> Iterator[Problem]:
-    for rule in rules:
-        if rule.check is None or (rule.needs_model and subject.model is None):
+def _broken(
+    checks: Iterable[Check], subject: Subject, unsound: frozenset[Path], *, with_model: bool
+) -> Iterator[Problem]:
+    for check in checks:
+        if check.needs_model and not with_model:
             continue
-        if not all(_known(name, unsound) for name in rule.reads):
+        if not all(_known(name, unsound) for name in check.reads):
             continue
-        for finding in rule.check(subject):
+        for finding in check.find(subject):
             if is_known(finding.path, unsound):
-                yield _from_finding(rule, finding, subject.document)
+                yield _from_finding(check.rule, finding, subject.document)
 
 
 def _known(reads: str, unsound: frozenset[Path]) -> bool:
@@ -239,99 +229,8 @@ def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:
         replacement = None
     if rule.severity is Severity.WAIVABLE:
         hint = f"{hint}, or allow: [{rule.id}]" if hint else f"or write allow: [{rule.id}]"
-    return Problem(rule.id, rule.severity, place, finding.message, hint, path, replacement)
+    return rule.problem(place, finding.message, hint, path, replacement)
 
 
 def _path(dotted: str) -> Path:
     return tuple(dotted.split("."))
-
-
-def _misallowed(structured: Structured, document: Document) -> Iterator[Problem]:
-    """Entries of `allow` that are no rule, or one that can't be accepted."""
-    rules = all_rules()
-    acceptable = [id for id, rule in rules.items() if rule.severity is not Severity.ERROR]
-    for index, name in enumerate(structured.spec.allow):
-        path: Path = ("allow", index)
-        if not is_known(path, structured.unsound):
-            continue
-        if name not in rules:
-            message, near = f"{name} is not a rule", nearest(name, acceptable)
-            hint = f"write {near}" if near else "cvbundle explain lists all rules"
-            yield problem_at(document, "value-choice", path, message, hint, near)
-        elif rules[name].severity is Severity.ERROR:
-            message = f"{name} is an error that can't be accepted"
-            yield problem_at(document, "value-choice", path, message, rules[name].why)
-
-
-_SETS = (("tracking", "report_to"), ("lora", "target_modules"))
-"""Lists whose items are each said once."""
-
-
-def _twice(structured: Structured, document: Document) -> Iterator[Problem]:
-    """Items that stand in a list for the second time."""
-    spec = structured.spec
-    lists = (spec.tracking.report_to, spec.lora.target_modules if spec.lora else ())
-    for field, items in zip(_SETS, lists, strict=True):
-        for index, item in enumerate(items):
-            path: Path = (*field, index)
-            if item in items[:index] and is_known(path, structured.unsound):
-                message = f"{item} stands in {'.'.join(field)} twice"
-                yield problem_at(document, "value-range", path, message, "remove one of them")
-
-
-LISTS = ("metadata", "caption_column", "video_column", "image_column")
-"""The fields of `data` that name the lists of a dataset, or columns of a table."""
-
-
-def list_fields(spec: Spec) -> tuple[str, ...]:
-    """The fields of `data` that name a file, and not a column or a pattern."""
-    if spec.data.metadata is not None:
-        return ("metadata",)
-    named = ((field, getattr(spec.data, field)) for field in LISTS)
-    return tuple(field for field, name in named if name is not None and "*" not in name)
-
-
-def leads_out(name: str) -> bool:
-    """Whether a path is none below the folder it is to be taken from."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
-
-
-def _lists_outside(structured: Structured, document: Document) -> Iterator[Problem]:
-    """Lists that lie outside the dataset: their names would differ from machine to machine."""
-    for field in list_fields(structured.spec):
-        path: Path = ("data", field)
-        name = getattr(structured.spec.data, field)
-        if is_known(path, structured.unsound) and leads_out(name):
-            message = f"{name} leads out of the dataset"
-            yield problem_at(document, NOT_THERE, path, message, "write a path below data.root")
-
-
-def _missing_images(
-    structured: Structured, document: Document, base: FilePath
-) -> Iterator[Problem]:
-    """Validation images that are no files; whether they show something is seen with the clips."""
-    validation = structured.spec.validation
-    if validation is None or structured.spec.model.type != "i2v":
-        return
-    for index, image in enumerate(validation.images):
-        path: Path = ("validation", "images", index)
-        why = _no_file(base, image) if is_known(path, structured.unsound) else None
-        if why is not None:
-            hint = "name an image by its path from the spec's folder"
-            yield problem_at(document, NOT_THERE, path, f"{image} {why}", hint)
-
-
-def _no_file(base: FilePath, name: str) -> str | None:
-    """Why a path is no file; None where it is one."""
-    try:
-        mode = (base / FilePath(name).expanduser()).stat().st_mode
-    except OSError as error:
-        return "is not there" if isinstance(error, FileNotFoundError) else _said(error)
-    except (ValueError, RuntimeError):  # a zero byte, the home of nobody
-        return "is not a path"
-    return None if stat.S_ISREG(mode) else "is not a file"
-
-
-def _said(error: OSError) -> str:
-    return f"can't be read ({error.strerror})"

@@ -1,26 +1,34 @@
-"""All rules: a module's rules are registered when it is imported."""
+"""All rules: a module's rules are declared when it is imported."""
 
 from collections.abc import Mapping
 
-from cvbundle.problems import Severity
+import cvbundle.dataset.rules
+import cvbundle.spec.rules  # noqa: F401
+from cvbundle.problems import Rule, Severity, declared
 from cvbundle.rules import (  # noqa: F401
     adapter,
-    dataset,
     frames,
     inputs,
     launch,
+    lists,
     optimizer,
     precision,
-    reading,
     resolution,
     schedule,
+    validation,
+    waivers,
 )
-from cvbundle.rules.rule import Rule, registered
+from cvbundle.rules.rule import Check, checks
 
 
 def all_rules() -> Mapping[str, Rule]:
     """Every rule by its id."""
-    return registered()
+    return declared()
+
+
+def all_checks() -> tuple[Check, ...]:
+    """Every function that finds where a spec breaks a rule."""
+    return checks()
 
 
 def acceptable_rules() -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from cvbundle.model.architecture import has_traits_of
 from cvbundle.model.catalog import card, card_like, task_of
-from cvbundle.problems import Severity
-from cvbundle.rules.rule import Finding, Subject, describe, rule
+from cvbundle.problems import Rule, Severity, declare
+from cvbundle.rules.rule import Finding, Subject, also, rule
 from cvbundle.spec.schema import ImageNoise
 
 
@@ -14,7 +14,7 @@ from cvbundle.spec.schema import ImageNoise
     Severity.ERROR,
     why="The name decides what the model was trained for; one of another model misleads every "
     "check.",
-    source="design, section 3: what the folder's own config files say",
+    source="the model's own config files",
     reads=("model.name",),
     needs_model=True,
     good={"model.path": "THUDM/CogVideoX-5b", "model.name": "cogvideox-5b"},
@@ -58,19 +58,30 @@ def task_matches_model(subject: Subject) -> Iterator[Finding]:
         )
 
 
-REVISION_OF_FOLDER = describe(
-    "revision-of-folder",
-    Severity.ERROR,
-    why="A revision names a state of a hub's repository; of a folder it would be ignored.",
-    source="promise 5 of the design: nothing is silently something else",
+REVISION_OF_FOLDER = declare(
+    Rule(
+        id="revision-of-folder",
+        severity=Severity.ERROR,
+        why="A revision names a state of a hub's repository; of a folder it would be ignored.",
+        source="huggingface_hub snapshot_download: a revision is a repository's branch, tag or "
+        "commit",
+    )
 )
+
+
+@also(REVISION_OF_FOLDER, reads=("model.path", "model.revision"), needs_model=True)
+def revision_of_folder(subject: Subject) -> Iterator[Finding]:
+    """A folder has no revision: its files are pinned by their digests."""
+    if not subject.model.is_on_hub and subject.spec.model.revision is not None:
+        message = "model.revision means nothing for a folder: its files are pinned by their digests"
+        yield Finding("model.revision", message, "remove it", at_key=True)
 
 
 @rule(
     "image-column-with-t2v",
     Severity.ERROR,
     why="Text to video takes no image: the settings would be ignored.",
-    source="promise 5 of the design: nothing is silently something else",
+    source="diffusers pipeline_cogvideox.py: the text pipeline takes no image",
     reads=(
         "model.type",
         "data.image_column",
@@ -96,36 +107,3 @@ def image_column_with_t2v(subject: Subject) -> Iterator[Finding]:
     for at, given in told.items():
         if given:
             yield Finding(at, f"{at} means nothing with model.type: t2v", "remove it")
-
-
-@rule(
-    "validation-images",
-    Severity.ERROR,
-    why="Image to video starts each sample from an image.",
-    source="diffusers pipeline_cogvideox_image2video.py: image is required",
-    reads=("model.type", "validation.prompts[]", "validation.images[]"),
-    good={
-        "model.path": "THUDM/CogVideoX-5b-I2V",
-        "validation.steps": 200,
-        "validation.prompts": ["A cat walks.", "A dog runs."],
-        "validation.images": ["cat.png", "dog.png"],
-    },
-    bad={
-        "model.path": "THUDM/CogVideoX-5b-I2V",
-        "validation.steps": 200,
-        "validation.prompts": ["A cat walks.", "A dog runs."],
-        "validation.images": ["cat.png"],
-    },
-)
-def validation_images(subject: Subject) -> Iterator[Finding]:
-    """Image to video has one validation image a prompt."""
-    validation = subject.spec.validation
-    if validation is None or subject.spec.model.type != "i2v":
-        return
-    prompts, images = len(validation.prompts), len(validation.images)
-    if prompts != images:
-        yield Finding(
-            "validation.images",
-            f"{images} validation images for {prompts} prompts",
-            f"name {prompts}, one a prompt",
-        )

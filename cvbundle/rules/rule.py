@@ -1,11 +1,12 @@
-"""What a rule is, and the list of all of them."""
+"""A rule about what a spec says: a function, and what it looks at."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path as FilePath
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cvbundle.model.identify import BaseModel
-from cvbundle.problems import Path, Severity
+from cvbundle.problems import Path, Rule, Severity, declare
 from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document
@@ -28,6 +29,8 @@ class Subject:
     spec: Spec
     model: BaseModel
     document: Document
+    base: FilePath
+    """The folder that the spec's paths are relative to."""
     samples: int | None = None
     """Of the dataset, at most; None while its lists are not read."""
 
@@ -99,20 +102,28 @@ class Finding:
         return path if self.index is None else (*path, self.index)
 
 
-Check = Callable[[Subject], Iterator[Finding]]
+Find = Callable[[Subject], Iterator[Finding]]
 Example = Mapping[str, object]
 """Fields to values, over a small sound spec."""
 
 
 @frozen(kw_only=True)
-class Rule:
-    """A constraint, why it stands and how it is broken."""
+class Constraint(Rule):
+    """A rule about what a spec says, with a spec that keeps to it and one that breaks it."""
 
-    id: str
-    severity: Severity
-    why: str
-    source: str
-    reads: tuple[str, ...] = ()
+    what: str
+    """What it asks for, in one sentence."""
+    good: Example
+    bad: Example
+
+
+@frozen(kw_only=True)
+class Check:
+    """A function that finds where a spec breaks a rule."""
+
+    rule: Rule
+    find: Find
+    reads: tuple[str, ...]
     """The fields it looks at: it is left out where one of them is not known.
 
     `field[]` is a list or section of which the parts are looked at by themselves, or not at all:
@@ -121,13 +132,9 @@ class Rule:
     needs_model: bool = False
     by_length: bool = False
     """It looks at the run's length: by epochs, it is checked once the samples are counted."""
-    good: Example = field(factory=dict)
-    bad: Example = field(factory=dict)
-    check: Check | None = None
-    """None for what is found while clips are listed and opened."""
 
 
-_rules: dict[str, Rule] = {}
+_checks: list[Check] = []
 
 
 def rule(
@@ -141,40 +148,38 @@ def rule(
     bad: Example,
     needs_model: bool = False,
     by_length: bool = False,
-) -> Callable[[Check], Check]:
-    """Register a function that finds where a spec breaks a rule."""
+) -> Callable[[Find], Find]:
+    """Declare a rule and the function that finds where a spec breaks it.
 
-    def register(check: Check) -> Check:
-        _add(
-            Rule(
-                id=id,
-                severity=severity,
-                why=why,
-                source=source,
-                reads=reads,
-                needs_model=needs_model,
-                by_length=by_length,
-                good=good,
-                bad=bad,
-                check=check,
+    The function's docstring says what the rule asks for.
+    """
+
+    def register(find: Find) -> Find:
+        what = " ".join((find.__doc__ or "").split())
+        declared_rule = declare(
+            Constraint(
+                id=id, severity=severity, why=why, source=source, what=what, good=good, bad=bad
             )
         )
-        return check
+        return also(declared_rule, reads=reads, needs_model=needs_model, by_length=by_length)(find)
 
     return register
 
 
-def describe(id: str, severity: Severity, *, why: str, source: str) -> Rule:
-    """Register a rule that is checked while the dataset is read."""
-    return _add(Rule(id=id, severity=severity, why=why, source=source))
+def also(
+    rule: Rule, *, reads: tuple[str, ...], needs_model: bool = False, by_length: bool = False
+) -> Callable[[Find], Find]:
+    """Register a function that finds where a spec breaks a rule that is declared already."""
+
+    def register(find: Find) -> Find:
+        _checks.append(
+            Check(rule=rule, find=find, reads=reads, needs_model=needs_model, by_length=by_length)
+        )
+        return find
+
+    return register
 
 
-def _add(rule: Rule) -> Rule:
-    assert rule.id not in _rules, rule.id
-    _rules[rule.id] = rule
-    return rule
-
-
-def registered() -> Mapping[str, Rule]:
-    """The rules of the modules that have been imported; `rules.every` imports all."""
-    return _rules
+def checks() -> tuple[Check, ...]:
+    """The checks of the modules that have been imported; `rules.every` imports all."""
+    return tuple(_checks)

@@ -12,7 +12,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.problems import Path, Place, Problem, dotted
 from cvbundle.spec.about import About, about_field, is_section, section_class
 from cvbundle.spec.converter import (
     LIST,
@@ -30,6 +30,7 @@ from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
+from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_MISSING, VALUE_RANGE, VALUE_TYPE
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.soundness import is_known
 from cvbundle.spec.source import Document, read_scalar
@@ -75,7 +76,7 @@ def problems_of(
         return
     elif isinstance(cause, KeyError):
         yield problem_at(
-            document, "value-missing", path, f"{dotted(path)} is missing", _missing(document, path)
+            document, VALUE_MISSING, path, f"{dotted(path)} is missing", _missing(document, path)
         )
     elif isinstance(cause, WrongChoice):
         only = cause.choices[0] if len(cause.choices) == 1 else None
@@ -84,7 +85,7 @@ def problems_of(
         message = f"{dotted(path)} can't be {shown(cause.value)}"
         if near and not only:
             message += f": {', '.join(cause.choices)}"
-        yield problem_at(document, "value-choice", path, message, hint, near)
+        yield problem_at(document, VALUE_CHOICE, path, message, hint, near)
     elif isinstance(cause, WrongType):
         message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
         better = _right_type(cause, path)
@@ -93,7 +94,7 @@ def problems_of(
             hint = 'a text with ": " in it needs quotes around it'
         elif better is None and not cause.expected.choices:
             hint += _such_as(path)
-        yield problem_at(document, "value-type", path, message, hint, better)
+        yield problem_at(document, VALUE_TYPE, path, message, hint, better)
     else:
         message = f"{dotted(path)}: {cause}"
         about = about_at(path)
@@ -101,7 +102,7 @@ def problems_of(
         better = _slug(document.at(path)) if path == ("name",) else None
         if better:
             hint = f"write {better}: {hint}"
-        yield problem_at(document, "value-range", path, message, hint, better)
+        yield problem_at(document, VALUE_RANGE, path, message, hint, better)
 
 
 def _missing(document: Document, path: Path) -> str:
@@ -155,9 +156,7 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     place = document.keys.get(path) or document.section(path)
     message = f"{where} has no field {shown(key)}"
     at_key = path in document.keys and place.whole
-    return Problem(
-        "key-unknown", Severity.ERROR, place, message, hint, path, near if at_key else None
-    )
+    return KEY_UNKNOWN.problem(place, message, hint, path, near if at_key else None)
 
 
 def _near_key(document: Document, path: Path, known: list[str]) -> str | None:

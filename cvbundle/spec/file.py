@@ -7,7 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.problems import Place, Problem, Severity
+from cvbundle.problems import Place
+from cvbundle.spec.rules import SPEC_UNREADABLE
 from cvbundle.spec.source import MAX_BYTES, Document, read
 
 STDIN = Path("-")
@@ -58,6 +59,6 @@ def _content(path: Path) -> tuple[bytes, bool]:
 
 def _unreadable(name: str, why: str, hint: str) -> SpecFile:
     message = why[:1].lower() + why[1:]
-    problem = Problem("spec-unreadable", Severity.ERROR, Place(name, 1, 1), message, hint)
+    problem = SPEC_UNREADABLE.problem(Place(name, 1, 1), message, hint)
     document = Document(name, {}, {}, {}, (problem,), frozenset({()}), complete=False)
     return SpecFile(b"", document, Path())

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from cvbundle.problems import Path, Place, Problem, Severity
+from cvbundle.problems import Path, Place
+from cvbundle.spec.rules import YAML_SYNTAX
 from cvbundle.spec.source import Document, read
 
 
@@ -38,7 +39,7 @@ def _set(document: Document, setting: str) -> Document:
 
     problems = given.problems
     if not problems and (set(given.data) != {"value"} or not given.complete):
-        problems = (Problem("yaml-syntax", Severity.ERROR, value_place, "not one value"),)
+        problems = (YAML_SYNTAX.problem(value_place, "not one value"),)
     if problems:
         placed = (evolve(problem, place=value_place, path=path) for problem in problems)
         return evolve(
@@ -78,7 +79,7 @@ def with_value(
 
 
 def _refused(document: Document, place: Place, message: str, hint: str) -> Document:
-    problem = Problem("yaml-syntax", Severity.ERROR, place, message, hint)
+    problem = YAML_SYNTAX.problem(place, message, hint)
     return evolve(document, problems=(*document.problems, problem))
 
 

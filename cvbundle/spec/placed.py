@@ -1,12 +1,12 @@
 """A problem at the place of a field."""
 
-from cvbundle.problems import Path, Problem, Severity
+from cvbundle.problems import Path, Problem, Rule
 from cvbundle.spec.source import Document
 
 
 def problem_at(
     document: Document,
-    rule: str,
+    rule: Rule,
     path: Path,
     message: str,
     hint: str = "",
@@ -19,4 +19,4 @@ def problem_at(
     place = document.place(path)
     if not document.has(path) or not place.whole:
         replacement = None
-    return Problem(rule, Severity.ERROR, place, message, hint, path, replacement)
+    return rule.problem(place, message, hint, path, replacement)

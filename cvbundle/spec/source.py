@@ -12,7 +12,15 @@ from typing import Any
 import yaml
 from attrs import Factory, define, evolve, frozen
 
-from cvbundle.problems import Path, Place, Problem, Severity
+from cvbundle.problems import Path, Place, Problem, Rule
+from cvbundle.spec.rules import (
+    KEY_DUPLICATE,
+    VALUE_RANGE,
+    VALUE_TYPE,
+    YAML_AMBIGUOUS,
+    YAML_SYNTAX,
+    YAML_UNSAFE,
+)
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -127,7 +135,7 @@ def _decoded(content: bytes, file: str) -> tuple[str, Problem | None]:
 
 
 def _unreadable(place: Place, message: str, hint: str) -> Problem:
-    return Problem("yaml-unsafe", Severity.ERROR, place, message, hint)
+    return YAML_UNSAFE.problem(place, message, hint)
 
 
 class _Stop(Exception):
@@ -184,12 +192,12 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
-            self._problem("yaml-syntax", place, message, self._advice(place, error))
+            self._problem(YAML_SYNTAX, place, message, self._advice(place, error))
             self._broken_off()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
             message = f"{_character(error.character)} is not allowed in YAML"
-            self._problem("yaml-syntax", place, message, "remove it")
+            self._problem(YAML_SYNTAX, place, message, "remove it")
             self._broken_off()
 
     def _advice(self, place: Place, error: yaml.MarkedYAMLError) -> str:
@@ -266,10 +274,10 @@ class _Reader:
         if reading := _ambiguity(text):
             short = text if len(text) <= _MAX_NUMBER else f"{text[:_MAX_NUMBER]}…"
             hint = f'write {_plain_digits(short)}, or "{short}" for text'
-            self._problem("yaml-ambiguous", place, f"{short} is {reading}", hint, path)
+            self._problem(YAML_AMBIGUOUS, place, f"{short} is {reading}", hint, path)
             self.unsound.add(path)
         elif message := _no_number(text):
-            self._problem("value-range", place, message, "write a finite number", path)
+            self._problem(VALUE_RANGE, place, message, "write a finite number", path)
             self.unsound.add(path)
         else:
             return _core(text)
@@ -283,7 +291,7 @@ class _Reader:
         if top.key_kept and path in self.keys:
             first = self.keys[path].line
             message = f"{event.value} stands twice in this section (first in line {first})"
-            self._problem("key-duplicate", place, message, "remove one of them", path)
+            self._problem(KEY_DUPLICATE, place, message, "remove one of them", path)
             top.key_kept = False
         elif top.key_kept:
             self.keys[path] = place
@@ -370,15 +378,13 @@ class _Reader:
         self.unsound.add(path)
 
     def _unsafe(self, place: Place, message: str, hint: str, path: Path = ()) -> None:
-        self._problem("yaml-unsafe", place, message, hint, path)
+        self._problem(YAML_UNSAFE, place, message, hint, path)
 
-    def _problem(self, rule: str, place: Place, message: str, hint: str, path: Path = ()) -> None:
-        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path))
+    def _problem(self, rule: Rule, place: Place, message: str, hint: str, path: Path = ()) -> None:
+        self.problems.append(rule.problem(place, message, hint, path))
 
     def _no_sections(self, place: Place, message: str) -> None:
-        self._problem(
-            "value-type", place, message, "write sections: cvbundle, name, model, data, …"
-        )
+        self._problem(VALUE_TYPE, place, message, "write sections: cvbundle, name, model, data, …")
         self.unsound.add(())
 
     def _place(self, start: Any, end: Any) -> Place:

@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from attrs import define, evolve, field, frozen
 
-from cvbundle.problems import Path, Place, Problem, Severity, dotted
+from cvbundle.problems import Path, Place, Problem, Rule, dotted
 from cvbundle.spec.about import About
 from cvbundle.spec.fields import Field, Sweep, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
+from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_RANGE, VALUE_TYPE
 from cvbundle.spec.source import Document
 
 FIELD = Field(
@@ -112,12 +113,12 @@ class _Reading:
         elif isinstance(section, list):
             found = self._chosen(section)
         elif _AT not in self.document.unsound:
-            self._problem("value-type", _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
+            self._problem(VALUE_TYPE, _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
         return found or [()]
 
     def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
         if not section and _AT not in self.document.unsound:
-            self._problem("value-range", _AT, "the sweep is empty", "name a field, or remove sweep")
+            self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a field, or remove sweep")
         axes = []
         for key, values in section.items():
             at: Path = (*_AT, key)
@@ -130,10 +131,10 @@ class _Reading:
             if not isinstance(values, list):
                 message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
                 one = None if isinstance(values, Mapping) else f"[{flow(values)}]"
-                self._problem("value-type", at, message, f"write {one or 'a list'}", one)
+                self._problem(VALUE_TYPE, at, message, f"write {one or 'a list'}", one)
             elif not values:
                 hint = "write the values to try, or remove the field"
-                self._problem("value-range", at, f"{dotted(at)} has no values", hint)
+                self._problem(VALUE_RANGE, at, f"{dotted(at)} has no values", hint)
             else:
                 axes.append(self._axis(path, at, values))
                 continue
@@ -154,7 +155,7 @@ class _Reading:
 
     def _chosen(self, section: list[object]) -> list[tuple[_Setting, ...]]:
         if not section and _AT not in self.document.unsound:
-            self._problem("value-range", _AT, "the sweep is empty", "name a point, or remove sweep")
+            self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a point, or remove sweep")
         if len(section) > MAX_POINTS:
             self._too_many(len(section))
             return []
@@ -166,7 +167,7 @@ class _Reading:
             if not isinstance(point, Mapping) or not point:
                 message = f"{dotted(at)}: expected fields and their values, not {flow(point)}"
                 hint = "in a list, each entry is a point like {lora.rank: 64}"
-                self._problem("value-type", at, message, hint)
+                self._problem(VALUE_TYPE, at, message, hint)
                 continue
             settings = tuple(self._point(point, at))
             if any(_equal(settings, other) for other in found):
@@ -190,7 +191,7 @@ class _Reading:
             if place is None or place.file == self.document.file:
                 return path
             message = f"{key} is set here and swept in the spec"
-            self._problem("value-choice", path, message, "remove one of the two")
+            self._problem(VALUE_CHOICE, path, message, "remove one of the two")
             return None
         hint, near = "cvbundle explain lists all fields", None
         if isinstance(value, Mapping) and value:
@@ -200,26 +201,26 @@ class _Reading:
             hint = f"write {near}"
         place = self.document.keys.get(at) or self.document.place(at)
         message = f"{key} is not a field that can be swept"
-        self.problems.append(Problem("key-unknown", Severity.ERROR, place, message, hint, at, near))
+        self.problems.append(KEY_UNKNOWN.problem(place, message, hint, at, near))
         return None
 
     def _twice(self, at: Path, message: str) -> None:
         hint = "remove one: both would be the same bundle"
-        self._problem("value-range", at, message, hint)
+        self._problem(VALUE_RANGE, at, message, hint)
 
     def _too_many(self, size: int) -> None:
         message = f"{size:,} points, more than {MAX_POINTS:,}"
-        self._problem("value-range", _AT, message, "sweep over fewer values, or choose points")
+        self._problem(VALUE_RANGE, _AT, message, "sweep over fewer values, or choose points")
 
     def _problem(
-        self, rule: str, path: Path, message: str, hint: str, replacement: str | None = None
+        self, rule: Rule, path: Path, message: str, hint: str, replacement: str | None = None
     ) -> None:
         place = self.document.place(path)
         if path == _AT:
             place = self.document.section(path)
         if not place.whole:
             replacement = None
-        self.problems.append(Problem(rule, Severity.ERROR, place, message, hint, path, replacement))
+        self.problems.append(rule.problem(place, message, hint, path, replacement))
 
 
 _FORM = "fields to lists of values, or a list of points"

@@ -11,6 +11,7 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.opening import Seen
 from cvbundle.dataset.probe import Facts, Probed
+from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.scan_cache import scan_cache
 
 FACTS = Facts(
@@ -31,7 +32,7 @@ WAS = (12, 1_700_000_000_123_456_789, 2**63 - 1, 1_700_000_000_234_567_890)
 
 @pytest.mark.parametrize(
     "seen",
-    [CLIP, ImageFile("cd" * 32, 12), BadClip("clip-truncated", "is cut off")],
+    [CLIP, ImageFile("cd" * 32, 12), BadClip(CLIP_TRUNCATED, "is cut off")],
     ids=["clip", "image", "bad"],
 )
 def test_what_is_kept_is_found_again(tmp_path: Path, seen: Seen) -> None:
@@ -59,7 +60,7 @@ def test_other_code_trusts_nothing_that_was_kept(tmp_path: Path) -> None:
 
 def test_a_failure_of_the_disk_is_not_remembered(tmp_path: Path) -> None:
     with scan_cache(1, tmp_path) as cache:
-        cache.keep([("/a.mp4", WAS, BadClip("clip-unreadable", "can't be read", lasting=False))])
+        cache.keep([("/a.mp4", WAS, BadClip(CLIP_UNREADABLE, "can't be read", lasting=False))])
         assert not cache.lookup({"/a.mp4": WAS})
 
 

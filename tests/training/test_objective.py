@@ -69,6 +69,7 @@ def test_the_rotary_embedding_is_the_pipelines(name: str, size: str) -> None:
     architecture = ARCHITECTURES[name]
     card = next(card for card in CATALOG if card.name == name)
     resolution = card.resolution if size == "trained" else Resolution.parse(size)
+    assert resolution is not None
     made = objective.rotary_embedding(architecture, resolution, CPU)
     if not architecture.transformer.use_rotary_positional_embeddings:
         assert made is None
