@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     from cvbundle.training.train import train
 
     try:
-        train(options.bundle, options.choice, device, world_size, stop)  # type: ignore[arg-type]
+        train(options.bundle, options.choice, device, world_size, stop)
     except Stopped as reason:
         return _say(f"stopped {reason}: run it again to go on", INTERRUPTED)
     except FailedAlone as error:

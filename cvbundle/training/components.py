@@ -1,6 +1,5 @@
 """The parts of the base model, each loaded when its phase begins and in the training dtype."""
 
-import ctypes
 import logging
 from pathlib import Path
 from typing import Any
@@ -90,13 +89,3 @@ def load_scheduler(folder: Path) -> Any:
     }
     named = schedulers.get(str(config.get("_class_name")), diffusers.CogVideoXDDIMScheduler)
     return named.from_config(config)
-
-
-def free(device: torch.device) -> None:
-    """Give the memory of what was just let go back to the device, and to the machine."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    # glibc keeps what is below something still in use; other C libraries have no such call.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -9,7 +9,7 @@ from cvbundle.bundle.encodings import note_use
 from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.manifest import Sample
 from cvbundle.model.pin import verify_files
-from cvbundle.training import components
+from cvbundle.training.device import free
 from cvbundle.training.job import Job
 from cvbundle.training.session import Session, Stopped
 
@@ -62,7 +62,7 @@ def _each(
                     bar.advance()
                 if session.stop.is_set():
                     raise Stopped(f"while {name} were encoded")
-    components.free(session.device)
+    free(session.device)
 
 
 def _verify(session: Session) -> None:

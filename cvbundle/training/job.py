@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -16,8 +16,6 @@ from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
-
-Device = Literal["cpu", "cuda"]
 
 
 @frozen(kw_only=True)
@@ -34,7 +32,8 @@ class Job:
     hub_commit: str | None
     data_root: Path
     run: Path
-    device: Device
+    device: str
+    """Its type: `cpu`, `cuda` or another one that torch knows."""
     world_size: int
     """Processes that train, on all machines."""
 
@@ -49,7 +48,7 @@ class Job:
         return self.spec.total_steps(len(self.samples))
 
 
-def read_job(bundle: Path, run: Path, device: Device, world_size: int) -> Job:
+def read_job(bundle: Path, run: Path, device: str, world_size: int) -> Job:
     """Read a bundle, and where its model and data are: `local/paths.json`, or the environment.
 
     Raises:

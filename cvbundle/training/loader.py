@@ -40,7 +40,7 @@ def batches(
         UserError: a sample can't be read.
     """
     data = source.spec.data
-    pinned = data.pin_memory and device.type == "cuda"
+    pinned = data.pin_memory and device.type != "cpu"
 
     def batch(samples: range) -> Batch:
         made = joined([source[number] for number in samples])
@@ -66,7 +66,7 @@ def _worker(device: torch.device) -> Callable[[], None]:
 
     def prepare() -> None:
         torch.set_num_threads(1)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
+        if device.type != "cpu":
+            torch.get_device_module(device).set_device(device)
 
     return prepare

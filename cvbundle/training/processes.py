@@ -1,5 +1,6 @@
 """The processes of a run: as many as planned, on the devices planned, in one folder."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import distributed
 from cvbundle.bundle.places import local_paths
 from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
 from cvbundle.problems import UserError
+from cvbundle.training.device import process_device
 from cvbundle.training.job import Job
 from cvbundle.training.sharding import is_sharded
 
@@ -27,6 +29,8 @@ def start_processes(job: Job) -> Any:
     sharded = is_sharded(job.spec.launch.strategy)
     if job.device == "cpu" and precision == "fp16":
         raise UserError("fp16 needs a GPU: set training.mixed_precision to bf16 or no")
+    # Of its own accord accelerate takes a device without an index where it is alone.
+    os.environ["ACCELERATE_TORCH_DEVICE"] = str(process_device(job.device))
     handlers = []
     if job.world_size > 1:
         timeout = timedelta(seconds=job.spec.launch.timeout_s)
@@ -39,8 +43,8 @@ def start_processes(job: Job) -> Any:
         project_dir=job.run,
         kwargs_handlers=handlers,
     )
-    several = {"cpu": DistributedType.MULTI_CPU, "cuda": DistributedType.MULTI_GPU}[job.device]
-    if sharded and job.device == "cuda":
+    several = DistributedType.MULTI_CPU if job.device == "cpu" else DistributedType.MULTI_GPU
+    if sharded and job.device != "cpu":
         several = DistributedType.FSDP
     expected = {several} if job.world_size > 1 else {DistributedType.NO}
     if sharded:

@@ -13,8 +13,9 @@ from cvbundle.model.catalog import card
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Validation
 from cvbundle.training import components
+from cvbundle.training.device import free, process_device
 from cvbundle.training.encode import encode_caption
-from cvbundle.training.job import Device, Job, read_job
+from cvbundle.training.job import Job, read_job
 from cvbundle.training.preview import Sampler, write_sample
 
 _FAILED = 3
@@ -32,9 +33,8 @@ def main() -> int:
     parser.add_argument("--guidance-scale", type=float)
     options = parser.parse_args()
     components.quiet()
-    told = os.environ.get("CVBUNDLE_DEVICE")
-    on_gpu = told != "cpu" if told else torch.cuda.is_available()
-    device: Device = "cuda" if on_gpu else "cpu"
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = os.environ.get("CVBUNDLE_DEVICE") or found
     try:
         make(read_job(options.bundle, options.run, device, 1), options)
     except UserError as error:
@@ -49,7 +49,7 @@ def main() -> int:
 
 def make(job: Job, options: Any) -> None:
     """Embed the prompt, let the text encoder go, then denoise; as in a run, one after another."""
-    device = torch.device(job.device)
+    device = process_device(job.device)
     dtype = components.DTYPES[job.spec.training.mixed_precision]
     known = card(job.spec.model.name)
     # What validation takes where the spec has none.
@@ -62,7 +62,7 @@ def make(job: Job, options: Any) -> None:
         encode_caption(text, tokenizer, encoder, length) for text in (options.prompt, "")
     )
     del encoder
-    components.free(device)
+    free(device)
     sampler = Sampler(
         transformer=_transformer(job, dtype).to(device),
         vae=components.load_vae(

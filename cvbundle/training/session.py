@@ -16,7 +16,7 @@ from cvbundle.problems import UserError
 from cvbundle.training import components
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
-from cvbundle.training.job import Device, Job, read_job
+from cvbundle.training.job import Job, read_job
 from cvbundle.training.metrics import trackers_folder
 from cvbundle.training.processes import Agreement, start_processes, take_run_folder
 from cvbundle.training.progress import Reporter
@@ -107,7 +107,7 @@ class Session:
 
 @contextmanager
 def open_session(
-    bundle: Path, choice: Choice, device: Device, world_size: int, stop: threading.Event
+    bundle: Path, choice: Choice, device: str, world_size: int, stop: threading.Event
 ) -> Iterator[Session]:
     """This process's part of a bundle's run, whose folder it holds while the block runs.
 

@@ -58,7 +58,7 @@ def shard(
     # What the model returns is never worked on in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
     plan = _PLANS[strategy]
-    on_gpu = device.type == "cuda"
+    on_gpu = device.type != "cpu"
     options: dict[str, Any] = {
         "mesh": init_device_mesh(device.type, (distributed.get_world_size(),)),
         "reshard_after_forward": plan.reshard_after_forward,

@@ -4,7 +4,6 @@ Nothing is held longer than its phase needs: captions are encoded and the text e
 clips are encoded and the VAE is let go, then the transformer is loaded.
 """
 
-import os
 import threading
 import traceback
 from collections.abc import Generator, Iterator
@@ -20,11 +19,11 @@ from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
 from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
-from cvbundle.training import checkpoint, components, loader
+from cvbundle.training import checkpoint, loader
 from cvbundle.training.card import model_card
+from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
-from cvbundle.training.job import Device
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics, read_metrics, start_trackers
@@ -38,7 +37,7 @@ T = TypeVar("T")
 
 
 def train(
-    bundle: Path, choice: Choice, device: Device, world_size: int, stop: threading.Event
+    bundle: Path, choice: Choice, device: str, world_size: int, stop: threading.Event
 ) -> Path:
     """Train a bundle, or go on with it; the run's folder.
 
@@ -61,7 +60,8 @@ def _attempt(session: Session) -> None:
         locked = read_requirements(job.bundle)
         session.record.start(
             device=str(session.device),
-            device_name=_device_name(session.device),
+            device_name=device_name(session.device),
+            driver=driver_version(session.device),
             threads=torch.get_num_threads(),
             world_size=job.world_size,
             torch=version("torch"),
@@ -198,7 +198,7 @@ def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
     job = session.job
     # The steps are done, and what only they need is as large as all the rest.
     trainer.optimizer.state.clear()
-    components.free(session.device)
+    free(session.device)
     with session.record.phase("export"), averaged(trainer):
         weights = gathered(trainer.trained, keep=session.leads)
         if not session.leads:
@@ -228,9 +228,3 @@ def _timed(steps: Iterator[T], record: Record, phase: str) -> Iterator[T]:
             except StopIteration:
                 return
         yield item
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {os.cpu_count()} cores"

@@ -13,6 +13,7 @@ import torch
 
 from cvbundle.bundle.layout import RUN_EVALUATION, RUN_SAMPLES
 from cvbundle.training import components, preview
+from cvbundle.training.device import free
 from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics
 from cvbundle.training.samples import SampleSource
@@ -161,7 +162,7 @@ def _sample(session: Session, trainer: Trainer) -> None:
                         step=trainer.step,
                     )
             del sampler, vae
-            components.free(session.device)
+            free(session.device)
     if session.leads:
         for number in missing:
             path = preview.sample_path(folder, trainer.step, number)

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from cvbundle.demo import write_demo
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.tiny import write_tiny_model
 from cvbundle.training.train import train
+from tests.training.simgpu import installed
 
 Train = Callable[..., Path]
 CompileDemo = Callable[..., Path]
@@ -47,10 +48,27 @@ class StopAfter(threading.Event):
 def train_here() -> Train:
     """Train a bundle to its end, or until `stop` is set; the run's folder."""
 
+    return _trains_on("cpu")
+
+
+@pytest.fixture
+def simgpu() -> Iterator[None]:
+    """The simulated device, while the test runs."""
+    with installed():
+        yield
+
+
+@pytest.fixture
+def train_on_simgpu(simgpu: None) -> Train:
+    """The same on the simulated device."""
+    return _trains_on("simgpu")
+
+
+def _trains_on(device: str) -> Train:
     def run(bundle: Path, choice: Choice = "auto", stop: threading.Event | None = None) -> Path:
         for state in (AcceleratorState, GradientState, PartialState):
             state._reset_state()
-        return train(bundle, choice, "cpu", 1, stop or threading.Event())
+        return train(bundle, choice, device, 1, stop or threading.Event())
 
     return run
 
