@@ -1,6 +1,6 @@
 """The simulated device refuses, counts and orders what a GPU would."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tests.training import simgpu as device
-from tests.training.simgpu import MEMORY, TRAFFIC, MissingWait
+from tests.training.simgpu import MEMORY, TRAFFIC, MissingWait, installed
 
-pytestmark = pytest.mark.usefixtures("simgpu")
+
+@pytest.fixture(autouse=True)
+def _device() -> Iterator[None]:
+    with installed():
+        yield
 
 
 def _gpu() -> Any:
@@ -279,7 +282,7 @@ def test_a_copy_to_pinned_memory_is_not_there_before_it_is_waited_for() -> None:
     assert host.tolist() == [1.0, 1.0]
 
 
-def test_nothing_is_left_of_it_after_the_test() -> None:
-    assert device.NAME == "simgpu"
-    assert _gpu().is_available()
-    assert torch.__future__.get_swap_module_params_on_conversion()
+def test_afterwards_torch_says_that_there_is_no_accelerator() -> None:
+    with installed():
+        assert torch.accelerator.current_accelerator() == torch.device("simgpu")
+    assert torch.accelerator.current_accelerator() is None

@@ -66,12 +66,31 @@ __all__ = [
 ]
 
 
+def _register() -> None:
+    """Tell torch of the device; once in a process, which can't take it back.
+
+    Where it isn't installed, torch has to say that there is no accelerator: a group of processes
+    chooses how to talk by that, when nobody chooses for it.
+    """
+    _setup_privateuseone_for_python_backend(NAME, MODULE)
+    kernels.register()
+    found, found_or_none = torch._C._get_accelerator, torch._C._accelerator_getAccelerator
+
+    def accelerator(check: bool = False) -> torch.device:
+        return found(check) if MODULE.installed else torch.device("cpu")
+
+    def accelerator_or_none() -> Any:
+        return found_or_none() if MODULE.installed else None
+
+    torch._C._get_accelerator = accelerator
+    torch._C._accelerator_getAccelerator = accelerator_or_none
+
+
 @contextmanager
 def installed() -> Iterator[None]:
     """The device is there while the block runs; it begins with nothing counted."""
     if not hasattr(torch, NAME):
-        _setup_privateuseone_for_python_backend(NAME, MODULE)
-        kernels.register()
+        _register()
     for record in (MEMORY, TRAFFIC, TIMELINE):
         record.restart()
     GENERATORS.clear()
