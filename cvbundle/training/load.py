@@ -8,7 +8,12 @@ from cvbundle.bundle.layout import RUN_CHECKPOINTS
 from cvbundle.problems import UserError
 from cvbundle.training import checkpoint, components
 from cvbundle.training.loop import Model, Trainer
-from cvbundle.training.objective import Velocity, ofs_embedding, rotary_embedding
+from cvbundle.training.objective import (
+    Velocity,
+    keep_positions,
+    ofs_embedding,
+    rotary_embedding,
+)
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Session
 from cvbundle.training.sharding import is_sharded, shard
@@ -27,6 +32,7 @@ def load_trainer(session: Session) -> Trainer:
     dtype = components.DTYPES[spec.training.mixed_precision]
     frozen_dtype = dtype if spec.lora is not None else torch.float32
     transformer = components.load_transformer(job.model_folder, frozen_dtype)
+    keep_positions(transformer, job.architecture, spec.data.resolution, dtype)
     trained = make_trainable(transformer, spec)
     if spec.training.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()

@@ -102,6 +102,27 @@ def _crop_region(
     return (top, left), (top + resized_height, left + resized_width)
 
 
+def keep_positions(
+    transformer: Any, architecture: Architecture, resolution: Resolution, dtype: torch.dtype
+) -> None:
+    """Compute the table of a run's positions once, where the model would at every forward pass.
+
+    It keeps only the table of the size in its config: embeddings.py, `CogVideoXPatchEmbed.forward`.
+    """
+    embedding, config = transformer.patch_embed, architecture.transformer
+    if config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings:
+        return
+    factor = architecture.vae.spatial_compression_ratio
+    frames = architecture.padded_latent_frames(resolution.frames)
+    embedding.sample_frames = (frames - 1) * config.temporal_compression_ratio + 1
+    embedding.sample_height = resolution.height // factor
+    embedding.sample_width = resolution.width // factor
+    table = embedding._get_positional_embeddings(
+        embedding.sample_height, embedding.sample_width, embedding.sample_frames
+    )
+    embedding.register_buffer("pos_embedding", table.to(dtype), persistent=False)
+
+
 def ofs_embedding(
     architecture: Architecture, device: torch.device, dtype: torch.dtype
 ) -> Tensor | None:

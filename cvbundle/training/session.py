@@ -115,6 +115,7 @@ def open_session(
         UserError: something on this machine is not as the bundle needs it.
     """
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     components.quiet()
     job = read_job(bundle, bundle, device, world_size)
     accelerator = start_processes(job)

@@ -22,10 +22,39 @@ def make_trainable(transformer: Any, spec: Spec) -> dict[str, nn.Parameter]:
         transformer.add_adapter(lora_config(spec.lora), adapter_name=ADAPTER_NAME)
     else:
         transformer.requires_grad_(True)
+    cast_once(transformer)
     trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     for parameter in trained.values():
         parameter.data = parameter.data.to(torch.float32)
     return trained
+
+
+def cast_once(transformer: Any) -> None:
+    """Cast what attention is given to autocast's type once, not once for each matrix product.
+
+    CUDA's autocast computes layer norms in fp32, and each product of `to_q`, `to_k`, `to_v` and of
+    their adapters would make a bf16 copy of its own. And peft casts an adapter's input to the
+    adapter's fp32 (tuners/tuners_utils.py, `_cast_input_dtype`), which autocast casts back.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for module in transformer.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+    for block in transformer.transformer_blocks:
+        block.attn1.register_forward_pre_hook(_in_autocast_type, with_kwargs=True)
+
+
+def _in_autocast_type(
+    _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    states: Tensor = named["hidden_states"]
+    device = states.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return arguments, named
+    dtype = torch.get_autocast_dtype(device)
+    cast = {name: named[name].to(dtype) for name in ("hidden_states", "encoder_hidden_states")}
+    return arguments, {**named, **cast}
 
 
 def lora_config(lora: Lora) -> Any:

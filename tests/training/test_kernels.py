@@ -1,0 +1,177 @@
+"""A step launches the kernels that its arithmetic needs, and no fill or cast beside them."""
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+from cvbundle.spec.schema import TrainingType
+from cvbundle.training import weights
+from cvbundle.training.fill import fill_cache
+from cvbundle.training.load import load_trainer
+from cvbundle.training.loop import Trainer
+from cvbundle.training.samples import Batch, joined, sample_source
+from cvbundle.training.session import open_session
+from tests.training.conftest import CompileModel, Train, result
+
+_CLEARS_ITS_RESULT = ("aten::sum", "aten::native_layer_norm_backward")
+"""What clears the memory of its result on a CPU, where a GPU's kernel needs no fill."""
+
+_ATTENTION_CLEARS = 3
+"""The gradients of query, key and value, which the CPU's kernel adds up in memory it clears."""
+
+_QUICK = (
+    "training.steps=4",
+    "checkpointing.steps=4",
+    "validation=null",
+    "training.image_noise=null",
+    "training.batch_size=1",
+)
+
+
+@contextmanager
+def loaded(bundle: Path, steps: int) -> Iterator[tuple[Trainer, Iterator[Batch]]]:
+    """What a bundle trains, and the batches of its first steps, which are made already."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    with open_session(bundle, "fresh", "cpu", 1, threading.Event()) as session:
+        session.record.start()
+        fill_cache(session)
+        source = sample_source(session.job, session.cache, session.encoder)
+        spec = session.job.spec
+        size = spec.training.batch_size
+        starts = range(0, steps * spec.global_batch, size)
+        batches = [joined([source[start + n] for n in range(size)]) for start in starts]
+        yield load_trainer(session), iter(batches)
+
+
+def _launched(trainer: Trainer, batches: Iterator[Batch]) -> Counter[str]:
+    """Fills and casts of more than one number in the third step: by then nothing is new."""
+    steps = trainer.steps(batches)
+    next(steps)
+    next(steps)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+    ) as profiler:
+        next(steps)
+    found: Counter[str] = Counter()
+    for event in profiler.events() or ():
+        shape = (event.input_shapes or [[]])[0]
+        parent = event.cpu_parent.name if event.cpu_parent is not None else ""
+        if math.prod(shape) == 1 or parent in _CLEARS_ITS_RESULT:
+            continue
+        if event.name == "aten::zero_" or (event.name == "aten::fill_" and parent != "aten::zero_"):
+            found["fills"] += 1
+        elif event.name == "aten::_to_copy":
+            found["casts"] += 1
+    return found
+
+
+def _needed(trainer: Trainer) -> dict[str, int]:
+    """What the arithmetic of a step consists of, block by block, for one sample at a time."""
+    spec, architecture = trainer.job.spec, trainer.job.architecture.transformer
+    blocks = architecture.num_layers
+    rotary = architecture.use_rotary_positional_embeddings
+    # A slice's gradient is zero around it. Text and video are cut out of what the feed-forward
+    # returns, but nobody asks for the last block's text. Of query and key the video is cut out,
+    # and the rotated one put in its place.
+    fills = blocks * (2 + (4 if rotary else 0) + _ATTENTION_CLEARS) - 1
+    if spec.lora is None:
+        # Text and video are cut out of the embedding; the last block's text has no gradient.
+        fills += 2 + 1
+    casts = 0
+    if spec.training.mixed_precision == "bf16":
+        # The matrices of an adapter, and their gradients; query and key are rotated in fp32.
+        matrices = 2 * len(spec.lora.target_modules) if spec.lora is not None else 0
+        rotations = 6 if rotary else 0
+        forwards = 2 if spec.training.gradient_checkpointing else 1
+        casts += blocks * (forwards + 1) * (matrices + rotations)
+        # Latents, image and embeddings on the way in; the velocity on the way out, its gradient.
+        image, ofs = spec.model.type == "i2v", architecture.ofs_embed_dim is not None
+        casts += 2 + image + ofs + 2
+    micro_steps = trainer.job.accumulation
+    return {"fills": micro_steps * fills, "casts": micro_steps * casts}
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("model", "kind", "settings"),
+    [
+        ("cogvideox-2b", "lora", ("training.mixed_precision=no",)),
+        ("cogvideox-2b", "sft", ("training.mixed_precision=no",)),
+        ("cogvideox-2b", "lora", ("training.mixed_precision=bf16",)),
+        ("cogvideox-5b", "lora", ("training.mixed_precision=bf16",)),
+        (
+            "cogvideox-5b",
+            "lora",
+            ("training.mixed_precision=bf16", "training.gradient_checkpointing=true"),
+        ),
+        (
+            "cogvideox1.5-5b-i2v",
+            "lora",
+            ("training.mixed_precision=bf16", "training.gradient_accumulation_steps=3"),
+        ),
+    ],
+)
+def test_a_step_fills_and_casts_no_more_than_its_arithmetic_needs(
+    model: str, kind: TrainingType, settings: tuple[str, ...], compile_model: CompileModel
+) -> None:
+    with loaded(compile_model(model, kind, *_QUICK, *settings), 3) as (trainer, batches):
+        assert _launched(trainer, batches) == {n: c for n, c in _needed(trainer).items() if c}
+
+
+@pytest.mark.train
+def test_casting_once_changes_no_bit(
+    compile_model: CompileModel, train_here: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = compile_model("cogvideox-5b", "lora", *_QUICK, "training.mixed_precision=bf16")
+    once = train_here(bundle)
+    monkeypatch.setattr(weights, "cast_once", lambda _: None)
+    assert result(train_here(bundle, "fresh")) == result(once)
+
+
+@pytest.mark.train
+def test_attention_casts_its_input_before_it_is_used_thrice(
+    compile_model: CompileModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As CUDA's autocast has it, and the CPU's has not.
+    def in_fp32(states: torch.Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
+        return layer_norm(states.float(), shape, weight.float(), bias.float(), eps)
+
+    layer_norm = torch.nn.functional.layer_norm
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", in_fp32)
+    bundle = compile_model("cogvideox-5b", "lora", *_QUICK, "training.mixed_precision=bf16")
+    given = []
+    with loaded(bundle, 1) as (trainer, batches):
+        for block in trainer.model.transformer.transformer_blocks:
+            for layer in (block.attn1.to_q, block.attn1.to_k, block.attn1.to_v):
+                layer.register_forward_pre_hook(lambda _, states: given.append(states[0]))
+        next(trainer.steps(batches))
+    assert {tensor.dtype for tensor in given} == {torch.bfloat16}
+    assert len(given) == 6
+    assert len({tensor.data_ptr() for tensor in given}) == 2
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("size", ["9x64x96", "13x96x64"])
+def test_positions_are_computed_once_a_run(
+    size: str, compile_model: CompileModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow = 'allow=["frames-8n-plus-1","resolution-untrained","clip-aspect","clip-upscaled"]'
+    settings = (*_QUICK, f"data.resolution={size}", "training.mixed_precision=bf16", allow)
+    bundle = compile_model("cogvideox-2b", "lora", *settings)
+    with loaded(bundle, 1) as (trainer, batches):
+        embedding = trainer.model.transformer.patch_embed
+        batch = next(batches)
+        _, frames, _, height, width = batch.latents.shape
+        table = embedding._get_positional_embeddings(height, width, (frames - 1) * 4 + 1)
+        assert torch.equal(embedding.pos_embedding, table.to(torch.bfloat16))
+        monkeypatch.setattr(embedding, "_get_positional_embeddings", None)
+        next(trainer.steps(iter([batch])))
