@@ -6,11 +6,13 @@ from typing import get_args
 from attrs import frozen
 
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import ModelName, Strategy, TrainingType
+from cvbundle.spec.schema import ModelName, TrainingType
+from cvbundle.spec.strategies import STRATEGIES
 from cvbundle.templates import render
 
-_FITS_ONE_GPU: tuple[Strategy, ...] = ("single", "ddp")
-_SHARED: tuple[Strategy, ...] = ("zero2", "zero2-offload", "zero3", "zero3-offload", "fsdp")
+_FITS_ONE_GPU = tuple(kind.name for kind in STRATEGIES.values() if not kind.shards)
+_SHARED = ("zero2", "zero2-offload", "zero3", "zero3-offload", "fsdp")
+"""The usual one first."""
 DEFAULT = "cogvideox-2b-lora"
 
 
@@ -20,7 +22,7 @@ class Starter:
 
     model: ModelName
     type: TrainingType
-    strategy: Strategy
+    strategy: str
     is_default: bool
     """Whether the strategy may be left out of the name."""
 
@@ -77,7 +79,7 @@ def starter_text(starter: Starter) -> str:
     return render(f"{starter.source}.yaml", name=starter.name, strategy=starter.strategy)
 
 
-def _strategies(model: str, type_: str) -> tuple[Strategy, ...]:
+def _strategies(model: str, type_: str) -> tuple[str, ...]:
     """The strategies worth starting from, the default first.
 
     The AdamW state of all weights of a 5B model is 83 GiB in fp32: no single GPU holds it with the

@@ -13,13 +13,6 @@ from cvbundle.spec.schema import Spec
 _DISTRIBUTIONS = {"PIL": "pillow", "attr": "attrs", "yaml": "pyyaml"}
 """Where a package's name isn't that of what is installed."""
 
-_OPTIMIZERS = {
-    "adamw8bit": ("bitsandbytes", "bitsandbytes"),
-    "prodigy": ("prodigyopt", "prodigyopt"),
-    "came": ("came_pytorch", "came-pytorch"),
-}
-"""Optimizer to the package it is in and the distribution that brings it."""
-
 _TRACKERS = {"comet_ml": "comet-ml"}
 
 _BEHIND = ("huggingface_hub", "safetensors", "sentencepiece", "tokenizers")
@@ -40,14 +33,11 @@ class Drift:
 
 def needed_distributions(packages: Iterable[str], spec: Spec) -> tuple[str, ...]:
     """The distributions to lock for a spec, given the packages that the code may import."""
-    optional = {package for package, _ in _OPTIMIZERS.values()}
-    names = {
-        _DISTRIBUTIONS.get(package, package) for package in packages if package not in optional
-    }
+    names = {_DISTRIBUTIONS.get(package, package) for package in packages}
     names.update(_BEHIND)
     names.update(_TRACKERS.get(tracker, tracker) for tracker in spec.tracking.report_to)
-    if spec.optimizer.name in _OPTIMIZERS:
-        names.add(_OPTIMIZERS[spec.optimizer.name][1])
+    if spec.optimizer.kind.distribution is not None:
+        names.add(spec.optimizer.kind.distribution)
     return tuple(sorted(names))
 
 

@@ -24,7 +24,7 @@ from cvbundle.model.architecture import (
     total_parameters,
 )
 from cvbundle.model.identify import BaseModel
-from cvbundle.spec.schema import OptimizerName, Spec, Strategy
+from cvbundle.spec.schema import Spec
 
 GIB = 2**30
 
@@ -41,14 +41,7 @@ _ZERO_BUCKET = 4 * 500_000_000
 """DeepSpeed's reduce bucket, 5e8 fp32 elements."""
 _ZERO3_LIVE = 2 * 1_500_000_000
 """DeepSpeed's gathered and prefetched parameters, 1e9 + 5e8 of two bytes."""
-_MOMENT_BYTES: dict[OptimizerName, int] = {
-    "adamw": 8,  # two fp32 moments
-    "adam": 8,
-    "adamw8bit": 2,  # two moments of a byte each
-    "prodigy": 16,  # two moments, the first weights, the running s
-    "came": 4,  # one full moment; the others are factored
-}
-_SHARDED: frozenset[Strategy] = frozenset(("zero2", "zero2-offload", "zero3", "zero3-offload"))
+_SHARDED: frozenset[str] = frozenset(("zero2", "zero2-offload", "zero3", "zero3-offload"))
 
 
 @frozen
@@ -132,7 +125,7 @@ class TrainingLoad:
     """Bytes of optimizer state for each trained parameter."""
     ema: bool = False
     checkpointing: bool = True
-    strategy: Strategy = "single"
+    strategy: str = "single"
     processes: int = 1
     foreach: bool = True
     """Whether the optimizer's step makes a temporary copy of all parameters."""
@@ -166,12 +159,12 @@ def _load(spec: Spec, architecture: Architecture) -> TrainingLoad:
         tokens=architecture.tokens(size.frames, size.height, size.width),
         batch=training.batch_size,
         weight_bytes=4 if training.mixed_precision == "no" else 2,
-        moment_bytes=_MOMENT_BYTES[spec.optimizer.name],
+        moment_bytes=spec.optimizer.kind.state_bytes,
         ema=training.ema_decay is not None,
         checkpointing=training.gradient_checkpointing,
         strategy=spec.launch.strategy,
         processes=spec.launch.num_processes,
-        foreach=spec.optimizer.name in ("adamw", "adam"),
+        foreach=spec.optimizer.kind.fused,
     )
 
 

@@ -8,9 +8,8 @@ from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import GIB, estimate, in_gib
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
-from cvbundle.spec.schema import Lora, Resolution, Spec, Strategy
-
-_SHARDED: tuple[Strategy, ...] = ("fsdp", "zero2", "zero2-offload", "zero3", "zero3-offload")
+from cvbundle.spec.schema import Lora, Resolution, Spec
+from cvbundle.spec.strategies import STRATEGIES
 
 
 @rule(
@@ -49,10 +48,10 @@ def batch_not_divisible(subject: Subject) -> Iterator[Finding]:
 def strategy_single(subject: Subject) -> Iterator[Finding]:
     """Several processes have a strategy."""
     launch = subject.spec.launch
-    if launch.strategy == "single" and launch.num_processes > 1:
+    if not launch.kind.several and launch.num_processes > 1:
         yield Finding.write(
             "launch.strategy",
-            f"single is one process, not {launch.num_processes}",
+            f"{launch.strategy} is one process, not {launch.num_processes}",
             "ddp",
             otherwise="launch.num_processes",
         )
@@ -76,7 +75,7 @@ def strategy_single(subject: Subject) -> Iterator[Finding]:
 def strategy_optimizer(subject: Subject) -> Iterator[Finding]:
     """A sharded model's optimizer works on parts of a weight."""
     spec = subject.spec
-    if spec.launch.strategy in _SHARDED and spec.optimizer.name not in ("adamw", "adam"):
+    if spec.launch.kind.shards and not spec.optimizer.kind.shardable:
         yield Finding.write(
             "optimizer.name",
             f"{spec.optimizer.name} can't be used with {spec.launch.strategy}",
@@ -178,9 +177,10 @@ def _savings(spec: Spec, model: BaseModel) -> Iterator[tuple[str, Spec]]:
         changed_lora = evolve(spec.lora, rank=rank)
         yield f"lora.rank: {rank}", evolve(spec, lora=changed_lora)
     if spec.lora is None:
-        if spec.optimizer.name in ("adamw", "adam", "prodigy"):
-            eight = evolve(spec.optimizer, name="adamw8bit")
-            yield "optimizer.name: adamw8bit", evolve(spec, optimizer=eight)
+        lighter = spec.optimizer.kind.lighter
+        if lighter is not None:
+            small = evolve(spec.optimizer, name=lighter)
+            yield f"optimizer.name: {lighter}", evolve(spec, optimizer=small)
         changed = evolve(training, type="lora")
         yield "training.type: lora", evolve(spec, training=changed, lora=Lora())
     size = spec.data.resolution
@@ -191,10 +191,14 @@ def _savings(spec: Spec, model: BaseModel) -> Iterator[tuple[str, Spec]]:
         yield f"data.resolution: {half}", evolve(spec, data=evolve(spec.data, resolution=half))
 
 
-def _strategies(spec: Spec) -> tuple[Strategy, ...]:
-    current = spec.launch.strategy
-    if current == "single" or current.endswith("-offload"):
-        options: tuple[Strategy, ...] = ("zero2-offload", "zero3-offload")
-    else:
-        options = ("zero3", "zero3-offload")
-    return tuple(option for option in options if option != current)
+def _strategies(spec: Spec) -> tuple[str, ...]:
+    """Those that leave less on the device, where the optimizer works on parts of a weight."""
+    current = spec.launch.kind
+    return tuple(
+        kind.name
+        for kind in STRATEGIES.values()
+        if kind.shards
+        and kind.name != current.name
+        # One process has nobody to share with.
+        and (kind.offloads if not current.several or current.offloads else kind.reshards)
+    )

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.optimizers import OPTIMIZERS
 from cvbundle.spec.schema import Optimizer
-
-_PACKAGES = {"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt", "came": "came-pytorch"}
-"""Optimizers that torch doesn't have, and the package of each."""
 
 
 @rule(
@@ -21,12 +19,12 @@ _PACKAGES = {"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt", "came": "came
 )
 def optimizer_missing(subject: Subject) -> Iterator[Finding]:
     """The optimizer's package is installed."""
-    name = subject.spec.optimizer.name
-    package = _PACKAGES.get(name)
+    kind = subject.spec.optimizer.kind
+    package = kind.distribution
     if package is not None and not is_installed(package):
         yield Finding(
             "optimizer.name",
-            f"{name} needs the package {package}, which is not installed",
+            f"{kind.name} needs the package {package}, which is not installed",
             f"pip install {package}, or write adamw",
         )
 
@@ -64,10 +62,7 @@ def optimizer_betas(subject: Subject) -> Iterator[Finding]:
         )
 
 
-_THREE_RATES = ("prodigy", "came")
-"""The optimizers that have a third decay rate."""
-_OWN_EPSILON = ("came",)
-"""The optimizers that take no epsilon: came has two of its own, 1e-30 and 1e-16."""
+_WITH_THIRD_BETA = [kind.name for kind in OPTIMIZERS.values() if kind.third_beta]
 
 
 @rule(
@@ -82,13 +77,13 @@ _OWN_EPSILON = ("came",)
 def optimizer_unused(subject: Subject) -> Iterator[Finding]:
     """No setting but the default for what the optimizer doesn't have."""
     optimizer = subject.spec.optimizer
-    if optimizer.beta3 is not None and optimizer.name not in _THREE_RATES:
+    if optimizer.beta3 is not None and optimizer.kind.third_beta is None:
         yield Finding(
             "optimizer.beta3",
             f"{optimizer.name} has no third decay rate: it is ignored",
-            f"remove it: only {' and '.join(_THREE_RATES)} have one",
+            f"remove it: only {' and '.join(_WITH_THIRD_BETA)} have one",
         )
-    if optimizer.epsilon != Optimizer().epsilon and optimizer.name in _OWN_EPSILON:
+    if optimizer.epsilon != Optimizer().epsilon and not optimizer.kind.takes_epsilon:
         yield Finding(
             "optimizer.epsilon",
             f"{optimizer.name} has its own constants instead of an epsilon: it is ignored",
@@ -110,7 +105,7 @@ def optimizer_unused(subject: Subject) -> Iterator[Finding]:
 def prodigy_learning_rate(subject: Subject) -> Iterator[Finding]:
     """prodigy gets a learning rate near 1."""
     rate = subject.spec.training.learning_rate
-    if subject.spec.optimizer.name == "prodigy" and rate <= _LEAST_FOR_PRODIGY:
+    if subject.spec.optimizer.kind.finds_rate and rate <= _LEAST_FOR_PRODIGY:
         yield Finding.write(
             "training.learning_rate",
             f"prodigy multiplies the rate that it finds by {rate:g}",

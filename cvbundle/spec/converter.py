@@ -15,7 +15,7 @@ from cattrs.errors import BaseValidationError, IterableValidationError, Iterable
 from cattrs.gen import make_dict_structure_fn, override
 
 from cvbundle.spec.about import is_section
-from cvbundle.spec.limits import Items
+from cvbundle.spec.limits import Choice, Items, WrongChoice
 from cvbundle.spec.schema import Resolution, Spec
 
 
@@ -48,15 +48,6 @@ class WrongType(TypeError):
         self.expected = expected
         self.value = value
         super().__init__(expected)
-
-
-class WrongChoice(ValueError):
-    """A value that is none of the allowed ones."""
-
-    def __init__(self, choices: tuple[str, ...], value: object) -> None:
-        self.choices = choices
-        self.value = value
-        super().__init__(choices)
 
 
 def plain(spec: Spec) -> dict[str, object]:
@@ -92,12 +83,15 @@ def _float(value: Any, _: Any) -> float:
     return float(value) + 0.0
 
 
+def _one_of(choices: tuple[str, ...]) -> Expected:
+    return Expected(f"one of {', '.join(choices)}", choices=choices)
+
+
 def _literal(value: Any, type_: Any) -> Any:
     choices = get_args(type_)
     kinds = {type(choice) for choice in choices}
     if type(value) not in kinds:
-        named = Expected(f"one of {', '.join(map(str, choices))}", choices=choices)
-        raise WrongType(WHOLE_NUMBER if kinds == {int} else named, value)
+        raise WrongType(WHOLE_NUMBER if kinds == {int} else _one_of(choices), value)
     if value not in choices:
         raise WrongChoice(tuple(str(choice) for choice in choices), value)
     return value
@@ -146,8 +140,10 @@ def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
     """Structure a field's value and run its validators at once, so that each failure is its own."""
 
     def hook(value: Any, type_: Any) -> Any:
-        result = converter.get_structure_hook(type_)(value, type_)
         limit = attribute.validator
+        if isinstance(limit, Choice) and not isinstance(value, str):
+            raise WrongType(_one_of(limit.names), value)
+        result = converter.get_structure_hook(type_)(value, type_)
         if isinstance(limit, Items):
             _raise_together([_at_item(e, i, type_) for i, e in limit.broken(result or ())])
         if limit is not None:

@@ -22,12 +22,12 @@ from cvbundle.spec.converter import (
     SWITCH,
     TEXT,
     WHOLE_NUMBER,
-    WrongChoice,
     WrongType,
 )
 from cvbundle.spec.elsewhere import field_called, is_part
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
+from cvbundle.spec.limits import WrongChoice
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_MISSING, VALUE_RANGE, VALUE_TYPE

@@ -11,7 +11,7 @@ from attrs import Attribute, frozen
 from cvbundle.problems import dotted
 from cvbundle.spec.about import About, about_field, is_section
 from cvbundle.spec.flow import flow
-from cvbundle.spec.limits import Items, Length, Limit, Pattern, Range, bound_text
+from cvbundle.spec.limits import Choice, Items, Length, Limit, Pattern, Range, bound_text
 from cvbundle.spec.schema import Resolution, Spec
 
 FieldPath = tuple[str, ...]
@@ -39,7 +39,7 @@ class Field:
     about: About
     default: object
     """`attrs.NOTHING` where there is none, or where it is not a constant."""
-    limit: Limit | None = None
+    limit: Limit | Choice | None = None
     """Of the value; of how many items there are, for a list."""
     item_limit: Limit | None = None
 
@@ -61,6 +61,8 @@ class Field:
     @property
     def choices(self) -> tuple[object, ...]:
         """The values of an enumeration; of a list's items, for a list of them."""
+        if isinstance(self.limit, Choice):
+            return self.limit.names
         for type_ in (self.type, self.item):
             if _origin(type_) is Literal:
                 return get_args(type_)
@@ -127,7 +129,7 @@ def _field(attribute: "Attribute[Any]", above: FieldPath) -> Field:
     )
 
 
-def _limits(validator: Any) -> tuple[Limit | None, Limit | None]:
+def _limits(validator: Any) -> tuple[Limit | Choice | None, Limit | None]:
     """The limit of a field's value, and that of its items.
 
     Raises:
@@ -135,18 +137,20 @@ def _limits(validator: Any) -> tuple[Limit | None, Limit | None]:
     """
     if isinstance(validator, Items):
         return validator.length, validator.each
-    if validator is None or isinstance(validator, Range | Length | Pattern):
+    if validator is None or isinstance(validator, Range | Length | Pattern | Choice):
         return validator, None
     raise TypeError(f"{validator!r} is no limit of cvbundle.spec.limits")
 
 
-def _kind(type_: Any, limit: Limit | None, item_limit: Limit | None) -> str:
+def _kind(type_: Any, limit: Limit | Choice | None, item_limit: Limit | None) -> str:
     if is_section(type_):
         return "section"
     if type_ is Sweep:
         return "section of lists, or list of sections"
     if type_ is Resolution:
         return "`FxHxW` or `[F, H, W]`"
+    if isinstance(limit, Choice):
+        return " | ".join(map(flow, limit.names))
     if _origin(type_) is Literal:
         return " | ".join(flow(choice) for choice in get_args(type_))
     if _origin(type_) is tuple:
@@ -168,7 +172,7 @@ def _bounds(limit: Range) -> list[str]:
     return [f"{sign} {bound_text(bound)}" for sign, bound in signs.items() if bound is not None]
 
 
-def _size(limit: Limit | None) -> str:
+def _size(limit: Limit | Choice | None) -> str:
     """How many items a list has."""
     if not isinstance(limit, Length):
         return ""

@@ -12,7 +12,7 @@ import attrs
 
 from cvbundle.spec import sweep
 from cvbundle.spec.fields import LISTED_IN_FILES, Field, all_fields
-from cvbundle.spec.limits import Length, Limit, Pattern, Range
+from cvbundle.spec.limits import Choice, Length, Limit, Pattern, Range
 from cvbundle.spec.schema import Resolution
 
 _Schema = dict[str, Any]
@@ -80,7 +80,7 @@ def _described(field: Field) -> _Schema:
     return described
 
 
-def _value(type_: Any, limit: Limit | None, item_limit: Limit | None) -> _Schema:
+def _value(type_: Any, limit: Limit | Choice | None, item_limit: Limit | None) -> _Schema:
     if type_ is Resolution:
         return {
             "anyOf": [
@@ -93,6 +93,8 @@ def _value(type_: Any, limit: Limit | None, item_limit: Limit | None) -> _Schema
                 },
             ]
         }
+    if isinstance(limit, Choice):
+        return {"enum": list(limit.names)}
     origin: Any = get_origin(type_)
     if origin is Literal:
         return {"enum": list(get_args(type_))}

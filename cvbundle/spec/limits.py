@@ -26,6 +26,27 @@ class OutOfLimits(ValueError):
         return self.limit.refusal(self.value)
 
 
+class WrongChoice(ValueError):
+    """A value that is none of the allowed ones."""
+
+    def __init__(self, choices: tuple[str, ...], value: object) -> None:
+        self.choices = choices
+        self.value = value
+        super().__init__(choices, value)
+
+
+@frozen
+class Choice:
+    """One of a few names, where they are the rows of a table."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
+        """Raise `WrongChoice` for another name; null is none."""
+        if value is not None and value not in self.names:
+            raise WrongChoice(self.names, value)
+
+
 @frozen(kw_only=True)
 class Range:
     """Bounds of a number."""

@@ -16,7 +16,7 @@ from cvbundle.training.objective import (
 )
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Session
-from cvbundle.training.sharding import is_sharded, shard
+from cvbundle.training.sharding import shard
 from cvbundle.training.weights import Average, make_trainable
 
 
@@ -43,8 +43,8 @@ def load_trainer(session: Session) -> Trainer:
     state = _last_state(session)
     if state is not None:
         _put_weights(trained, state)
-    if is_sharded(spec.launch.strategy):
-        shard(transformer, spec.launch.strategy, dtype=dtype, device=device)
+    if spec.launch.kind.shards:
+        shard(transformer, spec.launch.kind, dtype=dtype, device=device)
         trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     else:
         transformer.to(device)
@@ -60,7 +60,7 @@ def load_trainer(session: Session) -> Trainer:
             average.restore(state.average)
         session.reporter.say(f"goes on after step {step}")
     transformer.train()
-    if is_sharded(spec.launch.strategy):
+    if spec.launch.kind.shards:
         if session.accelerator.scaler is not None:
             # accelerate 1.15.0 takes FSDP1's, which can't add to DTensors (executed).
             session.accelerator.scaler = torch.amp.GradScaler(device.type)

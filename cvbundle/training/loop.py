@@ -15,7 +15,7 @@ from cvbundle.training.metrics import Row
 from cvbundle.training.objective import Rotary, Velocity, place_image, predict, scale_image_latents
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
-from cvbundle.training.sharding import is_sharded, set_gradient_exchange, whole
+from cvbundle.training.sharding import set_gradient_exchange, whole
 from cvbundle.training.weights import Average
 
 _HELD = 10
@@ -101,7 +101,7 @@ class Trainer:
     def _exchange(self, wanted: bool) -> AbstractContextManager[None]:
         """Whether the backward in the block sums gradients over the processes."""
         transformer = self.model.transformer
-        if is_sharded(self.job.spec.launch.strategy):
+        if self.job.spec.launch.kind.shards:
             set_gradient_exchange(transformer, wanted=wanted)
             return nullcontext()
         if wanted:
@@ -114,7 +114,7 @@ class Trainer:
         limit = self.job.spec.training.max_grad_norm
         parameters = list(self.trained.values())
         largest = float("inf") if limit is None else limit
-        if is_sharded(self.job.spec.launch.strategy):
+        if self.job.spec.launch.kind.shards:
             self.accelerator.unscale_gradients()
             return whole(nn.utils.clip_grad_norm_(parameters, largest))
         norm: Tensor = self.accelerator.clip_grad_norm_(parameters, largest)

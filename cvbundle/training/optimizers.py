@@ -1,6 +1,7 @@
 """The optimizer that the spec names, never another one, and its learning rate schedule."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
-_QUANTISED = 4096
+_FUSED_ON = ("cpu", "cuda")
+"""Devices for which torch has fused steps."""
+_QUANTIZED = 4096
 """Elements from which on bitsandbytes keeps the state of a parameter in 8 bits."""
 
 
@@ -21,51 +24,70 @@ def make_optimizer(
     Raises:
         UserError: its package is not installed.
     """
-    optimizer = spec.optimizer
-    common: dict[str, Any] = {
-        "lr": spec.training.learning_rate,
-        "weight_decay": optimizer.weight_decay,
-    }
-    adam = {**common, "betas": tuple(optimizer.betas[:2]), "eps": optimizer.epsilon}
-    trained = list(parameters)
+    kind, trained = spec.optimizer.kind, list(parameters)
+    settings = _settings(spec)
+    if kind.fused and device.type in _FUSED_ON:
+        settings["fused"] = True
+    module, _, name = kind.constructor.partition(":")
     try:
-        match optimizer.name:
-            case "adamw":
-                return torch.optim.AdamW(trained, fused=device.type in ("cpu", "cuda"), **adam)
-            case "adam":
-                return torch.optim.Adam(trained, fused=device.type in ("cpu", "cuda"), **adam)
-            case "adamw8bit":
-                return _eight_bit(trained, device, **adam)
-            case "prodigy":
-                from prodigyopt import Prodigy
-
-                return Prodigy(trained, beta3=optimizer.beta3, **adam)  # type: ignore[no-any-return]
-            case "came":
-                from came_pytorch import CAME
-
-                third = 0.9999 if optimizer.beta3 is None else optimizer.beta3
-                betas = (*optimizer.betas[:2], third)
-                return CAME(trained, betas=betas, **common)  # type: ignore[no-any-return]
+        constructor = getattr(import_module(module), name)
     except ImportError as error:
         raise UserError(
-            f"optimizer {optimizer.name} needs a package that is not installed ({error.name}): "
+            f"optimizer {kind.name} needs a package that is not installed ({error.name}): "
             "pip install -r requirements.txt"
+        ) from None
+    if kind.quantized:
+        _require_code(constructor, device, settings)
+        constructor = _with_flat_state(constructor)
+    optimizer: torch.optim.Optimizer = constructor(trained, **settings)
+    return optimizer
+
+
+def _settings(spec: Spec) -> dict[str, Any]:
+    """The spec's settings as the optimizer takes them."""
+    kind, optimizer = spec.optimizer.kind, spec.optimizer
+    settings: dict[str, Any] = {
+        "lr": spec.training.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "betas": tuple(optimizer.betas[:2]),
+    }
+    if kind.takes_epsilon:
+        settings["eps"] = optimizer.epsilon
+    third = kind.third_beta_default if optimizer.beta3 is None else optimizer.beta3
+    if kind.third_beta == "beta3":
+        settings["beta3"] = third
+    elif kind.third_beta == "betas":
+        settings["betas"] = (*settings["betas"], third)
+    return settings
+
+
+def _require_code(constructor: Any, device: torch.device, settings: Mapping[str, Any]) -> None:
+    """Take a step with one parameter.
+
+    A build for another CUDA is imported without a word, and fails where it is used.
+
+    Raises:
+        UserError: this build of the optimizer's package has no code for the device.
+    """
+    tried = nn.Parameter(torch.ones(_QUANTIZED, device=device))
+    tried.grad = torch.ones_like(tried)
+    try:
+        constructor([tried], **settings).step()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"optimizer adamw8bit can't take a step on {device.type} ({reason}): "
+            "install a bitsandbytes that was built for this CUDA, or use adamw"
         ) from None
 
 
-def _eight_bit(
-    trained: list[nn.Parameter], device: torch.device, **settings: Any
-) -> torch.optim.Optimizer:
-    """bitsandbytes' AdamW, whose state a checkpoint can hold.
+def _with_flat_state(constructor: Any) -> Any:
+    """bitsandbytes' optimizer with a state that a checkpoint can hold.
 
-    Raises:
-        UserError: this build of bitsandbytes has no code for the device.
+    Its own `state_dict` hides the quantized state in a dict of its own (0.50.2).
     """
-    from bitsandbytes.optim import AdamW8bit
 
-    class FlatAdamW8bit(AdamW8bit):  # type: ignore[misc]
-        """Its own `state_dict` hides the quantised state in a dict of its own (0.50.2)."""
-
+    class Flat(constructor):  # type: ignore[misc]
         def state_dict(self) -> dict[str, Any]:
             """Every tensor of a parameter under its name, with memory of its own."""
             found = torch.optim.Optimizer.state_dict(self)
@@ -76,19 +98,7 @@ def _eight_bit(
             }
             return {**found, "state": state}
 
-    # A build for another CUDA is imported without a word, and fails where it is used.
-    tried = nn.Parameter(torch.ones(_QUANTISED, device=device))
-    tried.grad = torch.ones_like(tried)
-    try:
-        AdamW8bit([tried], **settings).step()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"optimizer adamw8bit can't take a step on {device.type} ({reason}): "
-            "install a bitsandbytes that was built for this CUDA, or use adamw"
-        ) from None
-    optimizer: torch.optim.Optimizer = FlatAdamW8bit(trained, **settings)
-    return optimizer
+    return Flat
 
 
 def make_schedule(

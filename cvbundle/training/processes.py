@@ -13,7 +13,6 @@ from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
 from cvbundle.problems import UserError
 from cvbundle.training.device import process_device
 from cvbundle.training.job import Job
-from cvbundle.training.sharding import is_sharded
 
 
 def start_processes(job: Job) -> Any:
@@ -26,7 +25,7 @@ def start_processes(job: Job) -> Any:
     from accelerate.utils import DistributedType
 
     precision = job.spec.training.mixed_precision
-    sharded = is_sharded(job.spec.launch.strategy)
+    sharded = job.spec.launch.kind.shards
     if job.device == "cpu" and precision == "fp16":
         raise UserError("fp16 needs a GPU: set training.mixed_precision to bf16 or no")
     # Of its own accord accelerate takes a device without an index where it is alone.

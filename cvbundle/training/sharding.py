@@ -12,36 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from attrs import frozen
 from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
-from cvbundle.spec.schema import Strategy
-
-
-@frozen(kw_only=True)
-class _Plan:
-    reshard_after_forward: bool
-    offload: bool
-    """Whether what a process holds is in host memory between its uses, where the optimizer is."""
-
-
-_PLANS: dict[Strategy, _Plan] = {
-    "fsdp": _Plan(reshard_after_forward=True, offload=False),
-    "zero2": _Plan(reshard_after_forward=False, offload=False),
-    "zero2-offload": _Plan(reshard_after_forward=False, offload=True),
-    "zero3": _Plan(reshard_after_forward=True, offload=False),
-    "zero3-offload": _Plan(reshard_after_forward=True, offload=True),
-}
-
-
-def is_sharded(strategy: Strategy) -> bool:
-    """Whether no process holds the whole model."""
-    return strategy in _PLANS
+from cvbundle.spec.strategies import StrategyKind
 
 
 def shard(
-    transformer: Any, strategy: Strategy, *, dtype: torch.dtype, device: torch.device
+    transformer: Any, strategy: StrategyKind, *, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Leave this process its share of every weight; what it computes with is in `dtype`.
 
@@ -57,12 +35,12 @@ def shard(
 
     # What the model returns is never worked on in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
-    plan = _PLANS[strategy]
     on_gpu = device.type != "cpu"
+    offload = CPUOffloadPolicy(pin_memory=on_gpu) if strategy.offloads else OffloadPolicy()
     options: dict[str, Any] = {
         "mesh": init_device_mesh(device.type, (distributed.get_world_size(),)),
-        "reshard_after_forward": plan.reshard_after_forward,
-        "offload_policy": CPUOffloadPolicy(pin_memory=on_gpu) if plan.offload else OffloadPolicy(),
+        "reshard_after_forward": strategy.reshards,
+        "offload_policy": offload,
         # Inputs as they are: the rotary embedding, which every block is given, stays in fp32.
         "mp_policy": MixedPrecisionPolicy(
             param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False

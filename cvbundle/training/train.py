@@ -30,7 +30,7 @@ from cvbundle.training.metrics import Metrics, read_metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
 from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
-from cvbundle.training.sharding import gathered, is_sharded
+from cvbundle.training.sharding import gathered
 from cvbundle.training.validate import averaged, validate
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ def _save(session: Session, trainer: Trainer) -> None:
     if session.leads:
         folder = session.job.run / RUN_CHECKPOINTS
         checkpoint.save(folder, state, limit=session.job.spec.checkpointing.limit)
-    elif is_sharded(session.job.spec.launch.strategy):
+    elif session.job.spec.launch.kind.shards:
         checkpoint.lend(state)
 
 

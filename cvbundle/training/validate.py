@@ -18,7 +18,6 @@ from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics
 from cvbundle.training.samples import SampleSource
 from cvbundle.training.session import Session
-from cvbundle.training.sharding import is_sharded
 
 EVALUATED = 4
 """Samples of the dataset, its first, that the evaluation looks at."""
@@ -110,7 +109,7 @@ def evaluation_losses(
 
 def _shared(session: Session, items: Sequence[int]) -> Sequence[int]:
     """What is left to this process: a sharded model says nothing unless all processes ask it."""
-    return items if is_sharded(session.job.spec.launch.strategy) else session.share(items)
+    return items if session.job.spec.launch.kind.shards else session.share(items)
 
 
 def _sample(session: Session, trainer: Trainer) -> None:
@@ -124,7 +123,7 @@ def _sample(session: Session, trainer: Trainer) -> None:
     if session.job.world_size > 1:
         # All look before one of them writes.
         session.accelerator.wait_for_everyone()
-    sharded = is_sharded(job.spec.launch.strategy)
+    sharded = job.spec.launch.kind.shards
     with session.together():
         if mine := _shared(session, missing):
             vae = components.load_vae(

@@ -7,7 +7,6 @@ Source: src/cogkit/finetune/base/base_args.py, base_trainer.py and utils/lora.py
 from collections.abc import Mapping
 
 from cvbundle.problems import ProblemsFound, UserError
-from cvbundle.spec.schema import Strategy
 from cvbundle.spec.source import Document
 from cvbundle.upstream.draft import Draft, slug
 from cvbundle.upstream.trainer import draft_cogkit_data, draft_upstream_frames
@@ -18,7 +17,7 @@ _TASKS = {
     "cogvideox-i2v": "i2v",
     "cogvideox1.5-i2v": "i2v",
 }
-_STRATEGIES: Mapping[object, Strategy] = {
+_STRATEGIES: Mapping[object, str] = {
     "DDP": "single",
     "FULL_SHARD": "fsdp",
     "HYBRID_SHARD": "fsdp",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.spec.schema import Strategy
 from cvbundle.spec.source import MAX_BYTES, read
 from cvbundle.upstream.draft import Draft
 from cvbundle.upstream.shell import Word, known_texts
@@ -16,7 +15,7 @@ from cvbundle.upstream.shell import Word, known_texts
 class Processes:
     """What the launch command decides."""
 
-    strategy: Strategy = "single"
+    strategy: str = "single"
     num_processes: int = 1
     num_machines: int = 1
     by_deepspeed: bool = False
@@ -54,7 +53,7 @@ def read_launcher(words: Sequence[Word], folder: Path, draft: Draft) -> Processe
             "N GPUs write strategy: ddp (or what your accelerate config says) and num_processes: N"
         )
         return Processes()
-    strategy: Strategy = "ddp" if processes > 1 else "single"
+    strategy: str = "ddp" if processes > 1 else "single"
     return Processes(strategy=strategy, num_processes=processes, num_machines=machines)
 
 
@@ -75,7 +74,7 @@ def _config(path: Path, name: str, draft: Draft) -> Processes | None:
     processes = _whole(data.get("num_processes")) or 1
     machines = _whole(data.get("num_machines")) or 1
     kind = str(data.get("distributed_type", "NO")).upper()
-    strategy: Strategy = "single"
+    strategy: str = "single"
     by_deepspeed = False
     if kind == "FSDP":
         strategy = "fsdp"
@@ -93,7 +92,7 @@ def _config(path: Path, name: str, draft: Draft) -> Processes | None:
     )
 
 
-def _deepspeed(config: object, folder: Path, draft: Draft) -> tuple[Strategy, bool]:
+def _deepspeed(config: object, folder: Path, draft: Draft) -> tuple[str, bool]:
     inline = config if isinstance(config, Mapping) else {}
     stage: object = inline.get("zero_stage")
     offloads = any(inline.get(f"offload_{what}_device") == "cpu" for what in ("optimizer", "param"))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cvbundle.problems import UserError
+from cvbundle.spec.optimizers import OPTIMIZERS
 from cvbundle.upstream.draft import Draft
 from cvbundle.upstream.launcher import Processes
 from cvbundle.upstream.shell import Word, known_texts
@@ -246,7 +247,7 @@ class _Reading:
         draft.put("optimizer.betas", betas)
         draft.put("optimizer.epsilon", self.get("epsilon", 1e-8))
         draft.put("optimizer.weight_decay", self.get("weight_decay", 1e-4))
-        if name in ("prodigy", "came"):
+        if OPTIMIZERS[name].third_beta:
             draft.put("optimizer.beta3", self.get("beta3", 0.98))
         draft.put("lr_scheduler.name", schedule)
         draft.put("lr_scheduler.warmup_steps", warmup)

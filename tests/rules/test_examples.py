@@ -141,6 +141,10 @@ class _Recorder:
     def __getattr__(self, name: str) -> Any:
         if name in self._changes:
             return self._changes[name]
+        derived = getattr(type(self._of), name, None)
+        if isinstance(derived, property) and derived.fget is not None:
+            # What it is derived from is what is read.
+            return derived.fget(self)
         value = getattr(self._of, name)
         path = f"{self._name}.{name}".lstrip(".")
         if attrs.has(type(value)) and is_section(type(value)):

@@ -12,7 +12,6 @@ from cvbundle.spec.schema.run import (
     Checkpointing,
     Launch,
     Output,
-    Strategy,
     Tracker,
     Tracking,
     Validation,
@@ -26,7 +25,7 @@ from cvbundle.spec.schema.training import (
     Training,
     TrainingType,
 )
-from cvbundle.spec.schema.update import Lora, LrScheduler, Optimizer, OptimizerName, SchedulerName
+from cvbundle.spec.schema.update import Lora, LrScheduler, Optimizer, SchedulerName
 
 __all__ = [
     "BadSamples",
@@ -42,14 +41,12 @@ __all__ = [
     "Model",
     "ModelName",
     "Optimizer",
-    "OptimizerName",
     "Output",
     "Precision",
     "Resolution",
     "SchedulerName",
     "ShortClips",
     "Spec",
-    "Strategy",
     "Task",
     "TimestepSampling",
     "Tracker",

@@ -5,10 +5,18 @@ from typing import Literal, cast
 from attrs import field, frozen
 
 from cvbundle.spec.about import about
-from cvbundle.spec.limits import AT_LEAST_ONE, NOT_EMPTY, NOT_NEGATIVE, POSITIVE, Items, Range
+from cvbundle.spec.limits import (
+    AT_LEAST_ONE,
+    NOT_EMPTY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Choice,
+    Items,
+    Range,
+)
 from cvbundle.spec.schema.training import MAX_SEED
+from cvbundle.spec.strategies import STRATEGIES, StrategyKind
 
-Strategy = Literal["single", "ddp", "fsdp", "zero2", "zero2-offload", "zero3", "zero3-offload"]
 Tracker = Literal[
     "tensorboard", "wandb", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab", "trackio"
 ]
@@ -108,8 +116,9 @@ class Tracking:
 class Launch:
     """How many processes train, and how they share the work."""
 
-    strategy: Strategy = field(
+    strategy: str = field(
         default="single",
+        validator=Choice(tuple(STRATEGIES)),
         metadata=about(
             "How the model is spread over processes; fsdp and the stages of ZeRO by FSDP2.",
             "single",
@@ -143,6 +152,11 @@ class Launch:
             elsewhere=("nccl_timeout",),
         ),
     )
+
+    @property
+    def kind(self) -> StrategyKind:
+        """What each process holds, and where."""
+        return STRATEGIES[self.strategy]
 
 
 @frozen(kw_only=True)

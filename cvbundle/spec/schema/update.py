@@ -10,14 +10,15 @@ from cvbundle.spec.limits import (
     NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
+    Choice,
     Items,
     Length,
     Range,
 )
+from cvbundle.spec.optimizers import OPTIMIZERS, OptimizerKind
 
 _DECAY = Range(at_least=0.0, less_than=1.0)
 
-OptimizerName = Literal["adamw", "adam", "adamw8bit", "prodigy", "came"]
 SchedulerName = Literal[
     "linear",
     "cosine",
@@ -70,8 +71,10 @@ class Lora:
 class Optimizer:
     """The optimizer; never another one than named."""
 
-    name: OptimizerName = field(
-        default="adamw", metadata=about("Which optimizer.", "adamw", elsewhere=("optimizer_type",))
+    name: str = field(
+        default="adamw",
+        validator=Choice(tuple(OPTIMIZERS)),
+        metadata=about("Which optimizer.", "adamw", elsewhere=("optimizer_type",)),
     )
     betas: tuple[float, ...] = field(
         default=(0.9, 0.95),
@@ -101,6 +104,11 @@ class Optimizer:
             elsewhere=("prodigy_beta3",),
         ),
     )
+
+    @property
+    def kind(self) -> OptimizerKind:
+        """What it keeps and what it takes."""
+        return OPTIMIZERS[self.name]
 
 
 @frozen(kw_only=True)
