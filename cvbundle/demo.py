@@ -1,7 +1,6 @@
 """A small experiment to try everything on: a tiny model, a few clips and a spec."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from cvbundle.dataset.video import write_clip
 from cvbundle.durable import temporary_folder, write_bytes
+from cvbundle.interpreters import module_command, safe_environment
 from cvbundle.model.catalog import card, task_of
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import TrainingType
@@ -114,8 +114,13 @@ def _write_image(path: Path) -> None:
 
 def _write_model(folder: Path, name: str) -> None:
     """In a process of its own: only the trainer imports torch."""
-    command = [sys.executable, "-m", "cvbundle.training.tiny", str(folder), name]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        module_command("cvbundle.training.tiny", str(folder), name),
+        env=safe_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"the demo's model could not be written ({last})")

@@ -19,13 +19,14 @@ from typing import Literal
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.attestation import CRATE, STATEMENT, run_crate, statement
+from cvbundle.bundle.attestation import CRATE, run_crate, statement
+from cvbundle.bundle.layout import LOCAL_DATA, LOCAL_MODEL, SIGNATURE, STATEMENT
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, clips_folder, named_clips, named_weights, weights
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.remote import is_remote, upload
 from cvbundle.bundle.runs import Run, held_still, list_runs
-from cvbundle.bundle.signing import SIGNATURE, sign
+from cvbundle.bundle.signing import sign
 from cvbundle.bundle.tar_stream import Member, TarWriter
 from cvbundle.bundle.verify import bundle_digest, read_sums, require_verified
 from cvbundle.digest import canonical_json, json_file
@@ -38,8 +39,6 @@ Part = Literal["runs", "data", "model"]
 HEADER = "cvbundle-archive.json"
 FORMAT = 1
 SUFFIX = ".tar.zst"
-DATA, MODEL = f"{layout.LOCAL}/data", f"{layout.LOCAL}/model"
-"""Where the clips and the model lie in an archive, and in what is unpacked from it."""
 
 _AT_ONCE = 1 << 20
 
@@ -195,7 +194,7 @@ def _data_files(bundle: Path) -> Iterator[_Source]:
     folder = clips_folder(bundle)
     if folder is None:
         raise UserError("where the clips are is not known: set CVBUNDLE_DATA_ROOT")
-    yield from _named(folder, named_clips(bundle), DATA)
+    yield from _named(folder, named_clips(bundle), LOCAL_DATA)
 
 
 def _model_files(bundle: Path) -> Iterator[_Source]:
@@ -205,7 +204,7 @@ def _model_files(bundle: Path) -> Iterator[_Source]:
         raise UserError("the base model is the hub's, which keeps it: leave out `model`")
     if found is None:
         raise UserError("where the base model is is not known: set CVBUNDLE_MODEL_PATH")
-    yield from _named(found[0], files, MODEL)
+    yield from _named(found[0], files, LOCAL_MODEL)
 
 
 def _named(folder: Path, files: Iterable[Named], below: str) -> Iterator[_Source]:

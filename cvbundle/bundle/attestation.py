@@ -17,7 +17,6 @@ from cvbundle.bundle.runs import Run
 from cvbundle.bundle.verify import bundle_digest, read_sums
 from cvbundle.digest import sha256_file
 
-STATEMENT = f"{layout.LOCAL}/provenance.intoto.json"
 CRATE = "ro-crate-metadata.json"
 
 _CONFORMS = ("https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5")

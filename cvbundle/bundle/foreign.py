@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cvbundle.bundle.code import training_code
 from cvbundle.bundle.environment import needed_distributions
-from cvbundle.bundle.layout import CODE, LAUNCH
-from cvbundle.bundle.rendered import launch_script
+from cvbundle.bundle.layout import ACCELERATE, CODE, LAUNCH, NOT_HASHED, VALIDATION, is_beside
+from cvbundle.bundle.rendered import accelerate_config, launch_script
 from cvbundle.bundle.requirements import read_requirements
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
@@ -24,7 +24,7 @@ class ForeignCode(UserError):
 
 
 def foreign_code(bundle: Path, spec: Spec) -> list[str]:
-    """The files of `launch.sh` and `code/` that this installation would write otherwise."""
+    """The files that decide what is executed, as far as this installation would write others."""
     own, there = _own(spec), _there(bundle)
     return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
 
@@ -47,6 +47,33 @@ def require_own_code(bundle: Path, spec: Spec) -> None:
     more = len(lines) - _EXCERPT_LINES
     tail = [f"… and {more} more lines"] if more > 0 else []
     raise ForeignCode(message, tuple(lines[:_EXCERPT_LINES] + tail))
+
+
+def require_own_files(bundle: Path, spec: Spec) -> None:
+    """Raise if a folder of a bundle holds what none does, beside what its digest covers or in it.
+
+    Nothing there is executed; but whoever put it there may know a way.
+
+    Raises:
+        UserError: it does.
+    """
+    strays = [
+        name for folder in NOT_HASHED for name in _inside(bundle, folder) if not is_beside(name)
+    ]
+    images = {*(spec.validation.images or ())} if spec.validation else set()
+    strays += sorted({*_inside(bundle, VALIDATION)} - images)
+    if strays:
+        raise UserError(
+            f"{bundle.name} holds what no bundle does ({', '.join(strays[:5])}"
+            f"{', …' if len(strays) > 5 else ''}): remove that, or run with --trust"
+        )
+
+
+def _inside(bundle: Path, folder: str) -> list[str]:
+    """The paths in a bundle of what lies in one of its folders."""
+    if not (bundle / folder).is_dir():
+        return []
+    return sorted(f"{folder}/{path.name}" for path in (bundle / folder).iterdir())
 
 
 def require_own_packages(bundle: Path, spec: Spec) -> None:
@@ -74,13 +101,13 @@ def require_own_packages(bundle: Path, spec: Spec) -> None:
 
 def _own(spec: Spec) -> dict[str, bytes]:
     code = {f"{CODE}/{name}": source for name, source in training_code().files.items()}
-    return code | {LAUNCH: launch_script(spec)}
+    return code | {LAUNCH: launch_script(spec), ACCELERATE: accelerate_config(spec)}
 
 
 def _there(bundle: Path) -> dict[str, bytes]:
     files = (path for path in (bundle / CODE).rglob("*") if path.is_file())
     code = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in files}
-    return code | {LAUNCH: (bundle / LAUNCH).read_bytes()}
+    return code | {name: (bundle / name).read_bytes() for name in (LAUNCH, ACCELERATE)}
 
 
 def _unified(

@@ -15,13 +15,14 @@ from cvbundle.bundle import layout
 from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
-from cvbundle.bundle.foreign import require_own_code, require_own_packages
+from cvbundle.bundle.foreign import require_own_code, require_own_files, require_own_packages
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.readiness import require_files, require_places
 from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.runs import Choice, Run, list_runs, require_run
 from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
+from cvbundle.interpreters import safe_environment
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_sound
 from cvbundle.spec.schema import Spec
@@ -80,6 +81,7 @@ def plan_launch(
     spec = read_spec(bundle)
     if not trust:
         require_own_code(bundle, spec)
+        require_own_files(bundle, spec)
         require_own_packages(bundle, spec)
     flags = () if choice == "auto" else (f"--{choice}",)
     command = (str(bundle / layout.LAUNCH), *flags)
@@ -130,7 +132,7 @@ def execute(launch: Launch) -> Outcome:
     """
     process = subprocess.Popen(
         ["bash", *launch.command],
-        env={**os.environ, **launch.environment},
+        env=safe_environment() | dict(launch.environment),
         preexec_fn=die_with_parent,
     )
 

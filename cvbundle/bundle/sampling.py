@@ -1,8 +1,6 @@
 """Make a video with what a run has trained."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 from attrs import frozen
@@ -12,6 +10,7 @@ from cvbundle.bundle.layout import SUMS
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.runs import Run, list_runs, read_run
 from cvbundle.bundle.store import find_bundle
+from cvbundle.interpreters import module_command, safe_environment
 from cvbundle.problems import UserError
 
 
@@ -74,6 +73,6 @@ def make_sample(text: str, wish: Wish) -> int:
         "--guidance-scale": wish.guidance_scale,
     }
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    command = [sys.executable, "-m", "cvbundle.training.sample", *given]
-    code = subprocess.run(command, env=os.environ, check=False).returncode
+    command = module_command("cvbundle.training.sample", *given)
+    code = subprocess.run(command, env=safe_environment(), check=False).returncode
     return code if code in (0, 130) else 3

@@ -7,10 +7,9 @@ ALLOWED SIGNERS (ssh-keygen(1)), a line each: `name@example.com ssh-ed25519 AAAA
 import subprocess
 from pathlib import Path
 
-from cvbundle.bundle.layout import LOCAL, SUMS
+from cvbundle.bundle.layout import SIGNATURE, SUMS
 from cvbundle.problems import UserError
 
-SIGNATURE = f"{LOCAL}/{SUMS}.sig"
 """Where a bundle's signature is: it is about the digest, so the digest can't cover it."""
 
 _NAMESPACE = "cvbundle"

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, TypeGuard
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.archive import DATA, FORMAT, HEADER, MODEL
-from cvbundle.bundle.attestation import STATEMENT
+from cvbundle.bundle.archive import FORMAT, HEADER
+from cvbundle.bundle.layout import LOCAL_DATA, LOCAL_MODEL, SIGNATURE, STATEMENT
 from cvbundle.bundle.member_names import MemberNames
 from cvbundle.bundle.outside import Named, named_clips, named_weights, wrong_files
 from cvbundle.bundle.remote import open_archive
 from cvbundle.bundle.sharing import SharedFiles
-from cvbundle.bundle.signing import SIGNATURE, signer
+from cvbundle.bundle.signing import signer
 from cvbundle.bundle.store import staging
 from cvbundle.bundle.tar_stream import Member, Refused, TarReader
 from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, read_sums
@@ -34,7 +34,6 @@ from cvbundle.problems import UserError
 
 _HEADER_LIMIT = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_RUN = re.compile(r"[0-9]{4,9}")
 _PARTS = ("data", "model", "provenance", "runs", "signature")
 _ALONE = {SIGNATURE: "signature", STATEMENT: "provenance"}
 """Parts that are a file."""
@@ -123,8 +122,8 @@ def _unpack(
         SharedFiles(out).share(bundle, read_sums(bundle))
         _make_read_only(bundle)
         paths = {
-            "data.root": str((final / DATA).absolute()) if "data" in contents.parts else None,
-            "model.path": str((final / MODEL).absolute()) if "model" in contents.parts else None,
+            "data.root": _below(final, LOCAL_DATA) if "data" in contents.parts else None,
+            "model.path": _below(final, LOCAL_MODEL) if "model" in contents.parts else None,
             "output.dir": None,
         }
         if data_root is not None:
@@ -138,6 +137,10 @@ def _unpack(
         if not settle(bundle, final):
             return _there_already(final, contents)
     return Unpacked(final, contents.digest, True, contents.parts)
+
+
+def _below(final: Path, name: str) -> str:
+    return str((final / name).absolute())
 
 
 def _there_already(final: Path, contents: Contents) -> Unpacked:
@@ -213,7 +216,7 @@ def _placed(name: str, contents: Contents) -> str:
         raise Refused(f"holds {name!r}, which is not in the bundle's folder")
     parts = inner.split("/")
     if parts[0] == layout.RUNS:
-        is_of_run = len(parts) > 2 and _RUN.fullmatch(parts[1]) is not None
+        is_of_run = len(parts) > 2 and layout.is_run_name(parts[1])
         allowed = is_of_run and "runs" in contents.parts
     elif inner in _ALONE:
         allowed = _ALONE[inner] in contents.parts
@@ -240,18 +243,11 @@ def _verify(bundle: Path, contents: Contents) -> None:
     wrong = next(differences(bundle), None)
     if wrong is not None:
         raise Refused(f"holds a bundle that is not what was compiled: {wrong}")
-    missing = [
-        name
-        for name in (layout.CONFIG, layout.DATASET, layout.LAUNCH, layout.MODEL)
-        if not (bundle / name).is_file()
-    ]
-    if missing:
-        raise Refused(f"holds no bundle: {', '.join(missing)} is missing")
     try:
         if "data" in contents.parts:
-            _verify_named(bundle / DATA, named_clips(bundle))
+            _verify_named(bundle / LOCAL_DATA, named_clips(bundle))
         if "model" in contents.parts:
-            _verify_named(bundle / MODEL, iter(named_weights(bundle)))
+            _verify_named(bundle / LOCAL_MODEL, iter(named_weights(bundle)))
     except (ValueError, TypeError, LookupError, AttributeError):
         raise Refused("holds a manifest that can't be read") from None
 

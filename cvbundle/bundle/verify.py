@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, SUMS
+from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, REQUIRED, SUMS, is_hashed_file
 from cvbundle.digest import sha256_bytes, sha256_file
 from cvbundle.problems import UserError
 
@@ -99,9 +99,13 @@ def _against(bundle: Path, sums: dict[str, str]) -> Iterator[str]:
     present = dict(_covered(bundle))
     present.pop(SUMS, None)
     folders = {str(above) for name in sums for above in PurePosixPath(name).parents}
-    for name in sorted({*present, *sums}):
+    for name in sorted({*present, *sums, *REQUIRED}):
         path = bundle / name
-        if name not in present:
+        if name not in sums and name in REQUIRED:
+            yield f"{SUMS} does not list {name}"
+        elif name in sums and not is_hashed_file(name):
+            yield f"{name} is no file of a bundle"
+        elif name not in present:
             yield f"{name} is missing"
         elif present[name] and name not in sums:
             if name not in folders:

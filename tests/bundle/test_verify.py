@@ -10,10 +10,11 @@ import pytest
 
 from cvbundle.bundle.build import Compiled
 from cvbundle.bundle.launch import plan_launch
-from cvbundle.bundle.layout import SUMS
+from cvbundle.bundle.layout import REQUIRED, SUMS
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.bundle.verify import differences, hashed_files
 from cvbundle.problems import UserError
+from tests.bundle.reseal import plant, sealed
 
 FLIPS = 2000
 
@@ -147,3 +148,46 @@ def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -
     assert found.clips is None
     assert len(found.unknown) == 2
     assert "CVBUNDLE_DATA_ROOT" in found.unknown[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "venv.py",
+        "sitecustomize.py",
+        "torch/__init__.py",
+        "pyvenv.cfg",
+        "evil.pth",
+        "launch",
+        "bin/python",
+        "uv.toml",
+        ".git/config",
+        "code/evil.pth",
+        "code/evil.so",
+        "code/cvbundle/evil.pyc",
+        "code/cvbundle/.hidden.py",
+        "validation/evil.py",
+        "validation/00/evil.png",
+        "runs.py",
+        "locals/paths.json",
+        "README.MD",
+    ],
+)
+def test_a_file_that_bundles_do_not_have_is_named_though_the_sums_list_it(
+    name: str, compiled: Compiled
+) -> None:
+    plant(compiled.bundle, name)
+    bundle = sealed(compiled.bundle)
+    assert list(differences(bundle)) == [f"{name} is no file of a bundle"]
+    with pytest.raises(UserError, match="is no file of a bundle"):
+        plan_launch(bundle, trust=True)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_file_that_every_bundle_has_is_missed_though_the_sums_leave_it_out(
+    name: str, compiled: Compiled
+) -> None:
+    compiled.bundle.chmod(0o755)
+    (compiled.bundle / name).unlink()
+    bundle = sealed(compiled.bundle)
+    assert list(differences(bundle)) == [f"SHA256SUMS does not list {name}"]
