@@ -117,7 +117,7 @@ def median_seconds(steps: Iterator[None], number: int) -> float:
 def _bare_steps(session: Session, trainer: Trainer) -> Iterator[None]:
     """What anyone would write by hand, over batches that are there already."""
     job = session.job
-    transformer = components.load_transformer(job.model_folder, torch.float32)
+    transformer = components.load_transformer(job.model_folder, torch.float32, torch.device("cpu"))
     trained = list(make_trainable(transformer, job.spec).values())
     transformer.train()
     optimizer = torch.optim.AdamW(trained, lr=job.spec.training.learning_rate, fused=True)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from cvbundle.spec.schema import Precision
+from cvbundle.training.pretrained import empty_model, load_weights, stored_weights
 
 DTYPES: dict[Precision, torch.dtype] = {
     "no": torch.float32,
@@ -35,13 +36,28 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_text_encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """The frozen T5 encoder."""
-    from transformers import T5EncoderModel
+    """The frozen T5 encoder.
 
-    encoder: Any = T5EncoderModel.from_pretrained(
-        folder / "text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
+    In fp16 some of its weights stay in fp32, as in the pipeline: the sum that they feed exceeds
+    what fp16 holds (huggingface/transformers#20287; transformers 5.23.0, modeling_t5.py,
+    `_keep_in_fp32_modules`). bf16 holds it.
+
+    Raises:
+        UserError: its files are not those of such an encoder.
+    """
+    from transformers import T5Config, T5EncoderModel
+
+    path = folder / "text_encoder"
+    with torch.device("meta"):
+        encoder: Any = T5EncoderModel(T5Config.from_pretrained(path, local_files_only=True))
+    # The embedding of tokens has two names.
+    encoder.tie_weights()
+    stored = stored_weights(
+        encoder, path, unused=T5EncoderModel._keys_to_ignore_on_load_unexpected or ()
     )
-    return encoder.eval().requires_grad_(False).to(device)
+    fp32 = T5EncoderModel._keep_in_fp32_modules or () if dtype == torch.float16 else ()
+    load_weights(encoder, stored, dtype, device, fp32=fp32)
+    return encoder.eval()
 
 
 def load_vae(
@@ -53,29 +69,61 @@ def load_vae(
     slicing: bool,
     decoder: bool,
 ) -> Any:
-    """The frozen VAE; without its decoder where only encoding is wanted."""
+    """The frozen VAE; without its decoder where only encoding is wanted.
+
+    Raises:
+        UserError: its files are not those of such a VAE.
+    """
     from diffusers import AutoencoderKLCogVideoX
 
-    vae = AutoencoderKLCogVideoX.from_pretrained(
-        folder / "vae", torch_dtype=dtype, local_files_only=True, use_safetensors=True
-    )
+    path = folder / "vae"
+    vae = empty_model(AutoencoderKLCogVideoX, path)
     if not decoder:
         del vae.decoder
+    stored = stored_weights(vae, path, unused=() if decoder else (r"^decoder\.",))
+    load_weights(vae, stored, dtype, device)
     if tiling:
         vae.enable_tiling()
     if slicing:
         vae.enable_slicing()
-    return vae.eval().requires_grad_(False).to(device)
+    return vae.eval()
 
 
-def load_transformer(folder: Path, dtype: torch.dtype) -> Any:
-    """The transformer, on the CPU and frozen."""
+def load_transformer(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """The frozen transformer, for samples of the size in its config.
+
+    Raises:
+        UserError: its files are not those of such a transformer.
+    """
+    transformer = empty_transformer(folder)
+    patch = transformer.patch_embed
+    if "pos_embedding" in patch._non_persistent_buffers_set:
+        size = patch.sample_height, patch.sample_width, patch.sample_frames
+        # diffusers keeps it in fp64, and casts it to the activations' type in every forward
+        # (0.42.1, embeddings.py, `CogVideoXPatchEmbed.forward`).
+        patch.pos_embedding = patch._get_positional_embeddings(*size).to(dtype).to(device)
+    fill_transformer(transformer, folder, dtype, device)
+    return transformer
+
+
+def empty_transformer(folder: Path) -> Any:
+    """The transformer on the meta device, also the table of positions that it may compute."""
     from diffusers import CogVideoXTransformer3DModel
 
-    transformer = CogVideoXTransformer3DModel.from_pretrained(
-        folder / "transformer", torch_dtype=dtype, local_files_only=True, use_safetensors=True
-    )
-    return transformer.requires_grad_(False)
+    return empty_model(CogVideoXTransformer3DModel, folder / "transformer")
+
+
+def fill_transformer(
+    transformer: Any, folder: Path, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Load the weights of an empty transformer, and freeze them.
+
+    Raises:
+        UserError: its files are not those of such a transformer.
+    """
+    path = folder / "transformer"
+    load_weights(transformer, stored_weights(transformer, path), dtype, device)
+    transformer.eval()
 
 
 def load_scheduler(folder: Path) -> Any:

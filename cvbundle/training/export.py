@@ -54,7 +54,7 @@ def export_transformer(job: Job, trained: Mapping[str, Tensor], card: str) -> Pa
 
     def write(folder: Path) -> None:
         # A copy of the base model, whose buffers are not trained.
-        transformer = components.load_transformer(job.model_folder, dtype)
+        transformer = components.load_transformer(job.model_folder, dtype, torch.device("cpu"))
         with torch.no_grad():
             for name, parameter in transformer.named_parameters():
                 parameter.copy_(trained[name])

@@ -31,8 +31,10 @@ def load_trainer(session: Session) -> Trainer:
     device = session.device
     dtype = components.DTYPES[spec.training.mixed_precision]
     frozen_dtype = dtype if spec.lora is not None else torch.float32
-    transformer = components.load_transformer(job.model_folder, frozen_dtype)
-    keep_positions(transformer, job.architecture, spec.data.resolution, dtype)
+    transformer = components.empty_transformer(job.model_folder)
+    where = torch.device("cpu") if spec.launch.kind.shards else device
+    keep_positions(transformer, job.architecture, spec.data.resolution, dtype, where)
+    components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
     trained = make_trainable(transformer, spec)
     if spec.training.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
@@ -46,8 +48,6 @@ def load_trainer(session: Session) -> Trainer:
     if spec.launch.kind.shards:
         shard(transformer, spec.launch.kind, dtype=dtype, device=device)
         trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    else:
-        transformer.to(device)
     optimizer = make_optimizer(trained.values(), spec, device)
     step = 0 if state is None else state.step
     schedule = make_schedule(optimizer, spec, job.total_steps, step)

@@ -103,7 +103,11 @@ def _crop_region(
 
 
 def keep_positions(
-    transformer: Any, architecture: Architecture, resolution: Resolution, dtype: torch.dtype
+    transformer: Any,
+    architecture: Architecture,
+    resolution: Resolution,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> None:
     """Compute the table of a run's positions once, where the model would at every forward pass.
 
@@ -120,7 +124,7 @@ def keep_positions(
     table = embedding._get_positional_embeddings(
         embedding.sample_height, embedding.sample_width, embedding.sample_frames
     )
-    embedding.register_buffer("pos_embedding", table.to(dtype), persistent=False)
+    embedding.register_buffer("pos_embedding", table.to(dtype).to(device), persistent=False)
 
 
 def ofs_embedding(

@@ -64,7 +64,7 @@ def make(job: Job, options: Any) -> None:
     del encoder
     free(device)
     sampler = Sampler(
-        transformer=_transformer(job, dtype).to(device),
+        transformer=_transformer(job, dtype, device),
         vae=components.load_vae(
             job.model_folder, dtype, device, tiling=True, slicing=True, decoder=True
         ),
@@ -84,12 +84,12 @@ def make(job: Job, options: Any) -> None:
     )
 
 
-def _transformer(job: Job, dtype: torch.dtype) -> Any:
+def _transformer(job: Job, dtype: torch.dtype, device: torch.device) -> Any:
     """The base model's with the adapter on it, or the fine-tuned one."""
     tuned = job.run / RUN_TRANSFORMER
     if tuned.is_dir():
-        return components.load_transformer(job.run, dtype)
-    transformer = components.load_transformer(job.model_folder, dtype)
+        return components.load_transformer(job.run, dtype, device)
+    transformer = components.load_transformer(job.model_folder, dtype, device)
     transformer.load_lora_adapter(
         str(job.run / RUN_ADAPTER), weight_name=ADAPTER_WEIGHTS, prefix="transformer"
     )

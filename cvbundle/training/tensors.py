@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cvbundle.training.sharding import whole
 
-_LENGTH = 8
+LENGTH = 8
 """Bytes that say how long the header is; the header is padded to a multiple of as many."""
 
 DTYPES = {
@@ -54,8 +54,8 @@ def safetensors_pieces(
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _LENGTH)
-    yield len(text).to_bytes(_LENGTH, "little") + text
+    text += b" " * (-len(text) % LENGTH)
+    yield len(text).to_bytes(LENGTH, "little") + text
     for name in names:
         yield tensor_bytes(whole(tensors[name].detach()))
 
