@@ -90,7 +90,7 @@ def topic_data(topic: Topic) -> dict[str, object]:
             "required": topic.required,
             "default": topic.default_text,
             "example": topic.about.example,
-            "local": topic.about.local,
+            "local": bool(topic.about.local),
             "fields": [field.name for field in inner_fields(topic)],
         }
     good, bad = examples(topic)
@@ -171,7 +171,9 @@ def _field_text(field: Field) -> str:
     if field.about.example is not None:
         told.append(("example", f"{field.name}: {flow(field.about.example)}"))
     if field.about.local:
-        told.append(("local", "says where something is on this machine: not part of the hash"))
+        told.append(
+            ("local", f"about this machine, not part of the hash; {field.about.local} changes it")
+        )
     head = f"{field.name}: required" if field.required else field.name
     return "\n".join([head, *_items(told)])
 

@@ -11,12 +11,22 @@
 #   CVBUNDLE_OUTPUT_DIR     where runs go (default: runs/ in this folder)
 #   CVBUNDLE_CACHE          where encodings are kept (default: ~/.cache/cvbundle)
 #   CVBUNDLE_DEVICE         cuda or cpu (default: cuda where there is an NVIDIA GPU)
-#   CVBUNDLE_NUM_PROCESSES  processes on all machines (default: {{ launch.num_processes }})
-#   MACHINE_RANK, MAIN_PROCESS_IP, MAIN_PROCESS_PORT   on several machines
+#   CVBUNDLE_NUM_PROCESSES  processes on all machines together (default: {{ launch.num_processes }})
 #   PYTHON                  the interpreter (default: python)
 #
-# Exit codes: 0 trained; 3 failed; 130 stopped by a signal, the state is saved.
+# On several machines, start it on each of them, with
+#   CVBUNDLE_NUM_MACHINES   how many there are (default: what the spec said, in local/paths.json)
+#   MACHINE_RANK            which one this is: 0 for the first, then 1, 2, ...
+#   MAIN_PROCESS_IP         address or name of the first one
+#   MAIN_PROCESS_PORT       port of the first one, where they meet (default: 29500)
+#   CVBUNDLE_JOB_ID         what tells two runs of this bundle apart (default: SLURM_JOB_ID)
+#   CVBUNDLE_WAIT_S         seconds that one waits for the others to come (default: 600)
+# They find each other in any order, and each looks whether the others have the same bundle,
+# packages and device. The run's folder has to be on a disk that they share.
+#
+# Exit codes, on every machine: 0 trained; 3 failed; 130 stopped by a signal, the state is saved.
 set -euo pipefail
+trap 'exit 130' INT TERM
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 python="${PYTHON:-python}"
@@ -53,27 +63,12 @@ export TOKENIZERS_PARALLELISM=false
 export HF_HUB_DISABLE_TELEMETRY=1
 
 if [[ "$CVBUNDLE_DEVICE" == cpu ]]; then
-  # Not `accelerate launch --cpu`, which starts one process whatever is asked for.
   export ACCELERATE_USE_CPU=true
 fi
 
-{% if launch.strategy in ("single", "ddp") %}
-if [[ "$CVBUNDLE_NUM_PROCESSES" == 1 ]]; then
-  # One process needs no launcher, whose start would take as long as the trainer's own.
+if [[ "$CVBUNDLE_NUM_PROCESSES" == 1 && "${CVBUNDLE_NUM_MACHINES:-1}" == 1 ]]; then
+  # One process needs no launcher.
   exec "$python" -m cvbundle.training --bundle "$here" "$@"
 fi
 
-{% endif %}
-# rdzv_backend and same_network are ignored in accelerate's YAML: they have to be flags.
-exec "$python" -m cvbundle.training.launcher \
-  --config_file "$here/accelerate.yaml" \
-  --num_processes "$CVBUNDLE_NUM_PROCESSES" \
-  --num_machines {{ launch.num_machines }} \
-  --machine_rank "${MACHINE_RANK:-0}" \
-  --main_process_ip "${MAIN_PROCESS_IP:-127.0.0.1}" \
-  --main_process_port "${MAIN_PROCESS_PORT:-{{ 0 if launch.num_machines == 1 else 29500 }}}" \
-  --rdzv_backend {{ "static" if launch.num_machines == 1 else "c10d" }} \
-{% if launch.num_machines > 1 %}
-  --same_network \
-{% endif %}
-  --module cvbundle.training --bundle "$here" "$@"
+exec "$python" -m cvbundle.training.launcher --bundle "$here" "$@"

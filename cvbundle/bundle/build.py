@@ -16,7 +16,7 @@ from cvbundle.bundle.contents import (
     config_data,
     copy_images,
     hub_blobs,
-    local_paths,
+    local_settings,
     provenance,
 )
 from cvbundle.bundle.environment import lock, needed_distributions
@@ -218,7 +218,7 @@ def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Mater
     _make_read_only(folder)
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()
-    (folder / layout.PATHS).write_bytes(json_file(local_paths(spec, checked.base, model)))
+    (folder / layout.PATHS).write_bytes(json_file(local_settings(spec, checked.base, model)))
     blobs = hub_blobs(revision, model)
     if blobs is not None:
         (folder / layout.BLOBS).write_bytes(json_file(blobs))

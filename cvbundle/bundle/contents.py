@@ -19,17 +19,17 @@ from cvbundle.model.hub import resolve_commit, snapshot
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.pin import blob_names, pin_folder
 from cvbundle.problems import UserError
-from cvbundle.spec.about import local_fields
 from cvbundle.spec.converter import plain
-from cvbundle.spec.schema import Data, Model, Output, Spec
+from cvbundle.spec.fields import local_fields
+from cvbundle.spec.schema import Spec
 
 
 def config_data(spec: Spec) -> dict[str, Any]:
-    """`config.json`: every setting but those that say where something is on this machine."""
+    """`config.json`: every setting but those that are about this machine."""
     data: dict[str, Any] = plain(spec)
-    for section, cls in (("model", Model), ("data", Data), ("output", Output)):
-        for name in local_fields(cls):
-            del data[section][name]
+    for field in local_fields():
+        section, name = field.path
+        del data[section][name]
     return data
 
 
@@ -67,17 +67,16 @@ def _model_record(
     return None, record
 
 
-def local_paths(spec: Spec, base: Path, model: BaseModel) -> dict[str, str | None]:
-    """`local/paths.json`: absolute, but for a hub id; `base` is the spec's folder."""
-
-    def absolute(path: str) -> str:
-        return str((base / expanded(path)).absolute())
-
-    return {
-        "model.path": model.path if model.is_on_hub else absolute(spec.model.path),
-        "data.root": absolute(spec.data.root),
-        "output.dir": absolute(spec.output.dir) if spec.output.dir else None,
-    }
+def local_settings(spec: Spec, base: Path, model: BaseModel) -> dict[str, Any]:
+    """`local/paths.json`: paths are absolute, but for a hub id; `base` is the spec's folder."""
+    data: dict[str, Any] = plain(spec)
+    told = {}
+    for field in local_fields():
+        section, name = field.path
+        value = data[section][name]
+        is_path = field.is_free_text and value is not None
+        told[field.name] = str((base / expanded(value)).absolute()) if is_path else value
+    return told | ({"model.path": model.path} if model.is_on_hub else {})
 
 
 def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -16,10 +17,11 @@ from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.environment import Drift, drift
 from cvbundle.bundle.foreign import foreign_code as foreign_code
 from cvbundle.bundle.foreign import require_own_code, require_own_files, require_own_packages
-from cvbundle.bundle.places import bundle_runs
+from cvbundle.bundle.killed import OomKills, killed_by
+from cvbundle.bundle.places import bundle_runs, with_local_settings
 from cvbundle.bundle.readiness import require_files, require_places
 from cvbundle.bundle.requirements import read_requirements
-from cvbundle.bundle.runs import Choice, Run, list_runs, require_run
+from cvbundle.bundle.runs import Choice, Run, list_runs, record_failure, require_run
 from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
 from cvbundle.interpreters import safe_environment
@@ -43,10 +45,13 @@ class Launch:
 
 @frozen
 class Outcome:
-    """How a run's process ended, and the run that it left."""
+    """How a trainer ended, and the run that it left."""
 
     code: int
     run: Run | None
+    """The run that it trained; None where it ended before it had one."""
+    failure: str | None = None
+    """What it couldn't say itself, as a signal has killed it."""
 
 
 def plan_launch(
@@ -54,6 +59,7 @@ def plan_launch(
     *,
     choice: Choice = "auto",
     num_processes: int | None = None,
+    num_machines: int | None = None,
     allow_drift: bool = False,
     trust: bool = False,
     venv: bool = False,
@@ -66,6 +72,7 @@ def plan_launch(
         bundle: the bundle's folder.
         choice: which run to go on with.
         num_processes: how many processes train; as many as the bundle says if None.
+        num_machines: how many machines they are on; as many as the spec said if None.
         allow_drift: run with other package versions than the bundle's.
         trust: run code that this installation would not write.
         venv: run in an environment of the bundle's own packages, which is made if need be.
@@ -100,6 +107,8 @@ def plan_launch(
         found = _drift(bundle, allowed=allow_drift)
     if num_processes is not None:
         environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
+    if num_machines is not None:
+        environment["CVBUNDLE_NUM_MACHINES"] = str(num_machines)
     return Launch(bundle, command, environment, found, finished)
 
 
@@ -130,6 +139,9 @@ def execute(launch: Launch) -> Outcome:
 
     The code is 0, 3 where the training failed, or 130 where it was interrupted.
     """
+    folder = bundle_runs(launch.bundle)
+    before = {run.folder: _attempts(run) for run in list_runs(folder)}
+    began, kills = datetime.now(UTC), OomKills()
     process = subprocess.Popen(
         ["bash", *launch.command],
         env=safe_environment() | dict(launch.environment),
@@ -151,8 +163,21 @@ def execute(launch: Launch) -> Outcome:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    runs = list_runs(bundle_runs(launch.bundle))
-    return Outcome(code if code in (0, 130) else 3, runs[-1] if runs else None)
+    failure = None
+    killer = -code if code < 0 else code - 128
+    if killer in (signal.SIGTERM, signal.SIGINT):
+        # Also before the trainer listens to it.
+        code = 130
+    elif killer > 0:
+        failure = f"the trainer {killed_by(killer, kills)}"
+        record_failure(folder, failure, since=began)
+    runs = list_runs(folder)
+    trained = runs and (code == 0 or _attempts(runs[-1]) != before.get(runs[-1].folder))
+    return Outcome(code if code in (0, 130) else 3, runs[-1] if trained else None, failure)
+
+
+def _attempts(run: Run) -> int:
+    return len(run.record.get("attempts", ()))
 
 
 def _finished_run(bundle: Path) -> Run | None:
@@ -171,8 +196,8 @@ def result_files(run: Run) -> Iterator[Path]:
 
 
 def read_spec(bundle: Path) -> Spec:
-    """A bundle's settings; where things are on this machine is left open."""
-    config = json.loads((bundle / layout.CONFIG).read_bytes())
+    """A bundle's settings; where model and clips are is left open where nobody has said."""
+    config = with_local_settings(json.loads((bundle / layout.CONFIG).read_bytes()), bundle)
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
     return structure_sound(config)

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cvbundle.bundle.diff import Change
 from cvbundle.bundle.launch import Outcome, execute, plan_launch, read_spec
@@ -105,7 +105,7 @@ def reproduce(
     outcome = execute(launch)
     made = outcome.run
     if outcome.code or made is None or made.folder in before or not made.complete:
-        return Reproduction(Outcome(outcome.code or 3, made), None)
+        return Reproduction(evolve(outcome, code=outcome.code or 3), None)
     return Reproduction(outcome, compare_runs(recorded, made))
 
 

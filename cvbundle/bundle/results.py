@@ -22,6 +22,8 @@ class Result:
     run: str
     """The name of its folder."""
     status: str
+    reason: str | None
+    """Why it was stopped or has failed."""
     steps: int
     """Steps that it has done."""
     final_loss: float | None
@@ -39,6 +41,7 @@ def result_of(run: Run) -> Result:
     return Result(
         run=run.folder.name,
         status=run.status,
+        reason=run.reason,
         steps=rows[-1]["step"] if rows else 0,
         final_loss=losses[-1] if losses else None,
         best_loss=min(losses) if losses else None,

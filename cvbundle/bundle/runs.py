@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +12,12 @@ from attrs import frozen
 
 from cvbundle import locks
 from cvbundle.bundle.layout import RUN_LOCK, RUN_RECORD, RUNS
+from cvbundle.digest import json_file
+from cvbundle.durable import write_bytes
 from cvbundle.expand import expanded
 from cvbundle.problems import UserError
+
+_LOOKS, _LOOK_S = 5, 0.05
 
 Choice = Literal["resume", "fresh", "auto"]
 """Go on with the newest run, begin a new one, or whichever of the two is possible."""
@@ -26,8 +32,22 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`complete`, `running`, `stopped`, `failed`, or `new`."""
-        return str(self.record.get("status", "new"))
+        """`complete`, `running`, `stopped`, `failed`, or `new`.
+
+        What its record calls running has failed where no process holds the run: one that is killed
+        can't write that down.
+        """
+        recorded = str(self.record.get("status", "new"))
+        return "failed" if recorded == "running" and not is_held(self.folder) else recorded
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was stopped or has failed; None where it was not and has not."""
+        status = self.status
+        if status not in ("stopped", "failed"):
+            return None
+        attempts = self.record.get("attempts") or [{}]
+        return str(attempts[-1].get("reason", "its process was killed, or its machine went down"))
 
     @property
     def complete(self) -> bool:
@@ -93,6 +113,52 @@ def choose_run(folder: Path, choice: Choice) -> Run:
             return Run(path, {})
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in a run's folder; also one on another machine, on a shared disk."""
+    try:
+        lock = locks.take(folder / RUN_LOCK, create=False, shared=True)
+    except OSError:
+        return False
+    if lock is None:
+        return True
+    lock.release()
+    return False
+
+
+def record_failure(folder: Path, reason: str, *, since: datetime) -> None:
+    """Record that the newest run has failed, where its process could not.
+
+    Nothing is recorded of a run that was begun before `since`, that has recorded how it ended, or
+    that a process holds.
+    """
+    runs = list_runs(folder)
+    if not runs:
+        return
+    run = runs[-1]
+    attempts = run.record.get("attempts") or [{}]
+    began = attempts[-1].get("started")
+    if began is None:
+        began = _when(datetime.fromtimestamp(run.folder.stat().st_ctime, UTC))
+    unfinished = run.record.get("status", "running") == "running"
+    if not unfinished or began < _when(since):
+        return
+    try:
+        lock = locks.take(run.folder / RUN_LOCK)
+    except OSError:
+        return
+    if lock is None:
+        return
+    attempts[-1] |= {"stopped": _when(datetime.now(UTC)), "reason": reason}
+    facts = {"bundle": folder.parent.name, "phases": {}, **run.record}
+    facts |= {"attempts": attempts, "status": "failed"}
+    write_bytes(run.folder / RUN_RECORD, json_file(facts))
+    lock.release()
+
+
+def _when(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
 class RunLock:
     """Holds a run for this process, so that no other one trains in the same folder.
 
@@ -102,6 +168,12 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         try:
             lock = locks.take(folder / RUN_LOCK)
+            for _ in range(_LOOKS):
+                if lock is not None:
+                    break
+                # Perhaps someone only looks whether it is held, as `is_held` does.
+                time.sleep(_LOOK_S)
+                lock = locks.take(folder / RUN_LOCK)
         except OSError as error:
             raise UserError(f"{folder} can't be locked ({error.strerror})") from None
         if lock is None:

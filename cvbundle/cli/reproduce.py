@@ -45,6 +45,8 @@ def command(
             venv=venv,
             say=partial(click.echo, err=True),
         )
+    if done.outcome.failure is not None:
+        click.echo(f"error: {done.outcome.failure}", err=True)
     if as_json:
         click.echo(json.dumps(_as_data(done)))
     elif done.comparison is not None:

@@ -16,6 +16,11 @@ from cvbundle.cli.where import Text
 @click.command("run")
 @click.argument("bundle", type=Text())
 @click.option("--num-processes", type=click.IntRange(min=1), help="Instead of the bundle's number.")
+@click.option(
+    "--num-machines",
+    type=click.IntRange(min=1),
+    help="Machines that train together; launch.sh says what each of them needs to know.",
+)
 @click.option("--resume", "choice", flag_value="resume", help="Go on with the newest run.")
 @click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and show what would be executed.")
@@ -26,6 +31,7 @@ from cvbundle.cli.where import Text
 def command(
     bundle: str,
     num_processes: int | None,
+    num_machines: int | None,
     choice: Choice | None,
     dry_run: bool,
     allow_drift: bool,
@@ -39,6 +45,7 @@ def command(
             find_bundle(bundle),
             choice=choice or "auto",
             num_processes=num_processes,
+            num_machines=num_machines,
             allow_drift=allow_drift,
             trust=trust,
             venv=venv,
@@ -55,21 +62,24 @@ def command(
     if finished is not None:
         click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)
+    if outcome.failure is not None:
+        click.echo(f"error: {outcome.failure}: run it again to go on", err=True)
     _show(outcome, as_json)
     return outcome.code
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:
-    if outcome.run is None:
-        return
-    files = [str(path) for path in result_files(outcome.run)] if outcome.run.complete else []
+    run = outcome.run
+    is_done = run is not None and run.complete and outcome.code == 0
+    files = [str(path) for path in result_files(run)] if run is not None and is_done else []
     if as_json:
         click.echo(
             json.dumps(
                 {
-                    "run": str(outcome.run.folder),
-                    "status": outcome.run.status,
-                    "final_loss": outcome.run.record.get("final_loss"),
+                    "run": None if run is None else str(run.folder),
+                    "status": "failed" if run is None else run.status,
+                    "reason": outcome.failure or (None if run is None else run.reason),
+                    "final_loss": None if run is None else run.record.get("final_loss"),
                     "files": files,
                 }
             )

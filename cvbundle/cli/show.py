@@ -93,6 +93,9 @@ def _show_runs(out: Console, runs: Sequence[Result], total: int) -> None:
             plain(digest and digest[:16]),
         )
     out.print(Padding(rows, (0, 0, 0, 2)))
+    for run in runs:
+        if run.reason is not None:
+            out.print(plain(f"  {run.run} {run.status}: {run.reason}"))
 
 
 def _part(out: Console, title: str, lines: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ class About:
     """A sound value; stands in for one that is missing or wrong, so that other checks go on."""
     default: str = ""
     """How the default is decided, where it is not a constant."""
-    local: bool = False
-    """Says where something is on this machine: kept out of what is hashed."""
+    local: str = ""
+    """Of a field that is about this machine, and so no part of what is hashed: the environment
+    variable that goes before what the spec said."""
     elsewhere: tuple[str, ...] = ()
     """What other trainers call it."""
     parts: tuple[str, ...] = ()
@@ -27,7 +28,7 @@ def about(
     example: object,
     *,
     default: str = "",
-    local: bool = False,
+    local: str = "",
     elsewhere: tuple[str, ...] = (),
     parts: tuple[str, ...] = (),
 ) -> dict[str, About]:
@@ -50,8 +51,3 @@ def section_class(type_: Any) -> Any:
     """The section behind a field's type, through `| None`; else the type itself."""
     options: list[Any] = [option for option in get_args(type_) if is_section(option)]
     return options[0] if options else type_
-
-
-def local_fields(cls: type) -> tuple[str, ...]:
-    """The fields of a section that say where something is on this machine."""
-    return tuple(a.name for a in fields(cls) if about_field(a).local)

@@ -69,6 +69,11 @@ class Field:
         return ()
 
     @property
+    def is_free_text(self) -> bool:
+        """Whether it is text that is no name from a table: of this machine, a path or a hub id."""
+        return self.type is str and not self.choices
+
+    @property
     def item(self) -> Any:
         """The type of a list's items; None for what is no list."""
         return get_args(self.type)[0] if _origin(self.type) is tuple else None
@@ -97,6 +102,11 @@ class Field:
 def all_fields() -> tuple[Field, ...]:
     """Every section and field, a section before its fields, in the order of the classes."""
     return tuple(_walk(Spec, ()))
+
+
+def local_fields() -> tuple[Field, ...]:
+    """The fields that are about this machine, and so no part of what is hashed."""
+    return tuple(field for field in all_fields() if field.about.local)
 
 
 def _walk(cls: Any, above: FieldPath) -> Iterator[Field]:

@@ -1,40 +1,28 @@
 """`python -m cvbundle.training`: what `launch.sh` starts, once a process."""
 
-import argparse
 import errno
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from pathlib import Path
 from types import FrameType
 
 from cvbundle.bundle.children import die_with_parent
 from cvbundle.problems import UserError
+from cvbundle.training.arguments import parse_arguments
+from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
+from cvbundle.training.workers import LONGEST_REPORT, REPORT
 
-FAILED = 3
-INTERRUPTED = 130
+_ECHO_S = 10.0
+"""How long a process whose group has failed waits for its launcher, which knows why, to end it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; the exit code is 0, 3 where the run failed, or 130 where it was stopped."""
-    parser = argparse.ArgumentParser(prog="launch.sh", description="Train what this bundle says.")
-    parser.add_argument("--bundle", type=Path, required=True, help=argparse.SUPPRESS)
-    runs = parser.add_mutually_exclusive_group()
-    runs.add_argument(
-        "--resume",
-        dest="choice",
-        action="store_const",
-        const="resume",
-        help="go on with the newest run; an error if there is none",
-    )
-    runs.add_argument(
-        "--fresh", dest="choice", action="store_const", const="fresh", help="begin a new run"
-    )
-    parser.set_defaults(choice="auto")
-    options = parser.parse_args(arguments)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    options = parse_arguments(arguments)
+    if "LOCAL_RANK" in os.environ:
         # One of several, which would wait for the others without a launcher to end it.
         die_with_parent()
     stop = threading.Event()
@@ -44,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported once the signals are listened to: torch and diffusers take seconds.
     import torch
 
+    from cvbundle.training.group import is_of_the_group
     from cvbundle.training.session import FailedAlone, Stopped
     from cvbundle.training.train import train
 
@@ -52,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Stopped as reason:
         return _say(f"stopped {reason}: run it again to go on", INTERRUPTED)
     except FailedAlone as error:
-        sys.stderr.write(f"error: {error}\n")
-        return FAILED
+        return _say(f"error: {error}", FAILED, alone=True)
     except UserError as error:
         return _say(f"error: {error}", FAILED)
     except torch.OutOfMemoryError as error:
@@ -62,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"error: the device's memory is full ({asked}): lower training.batch_size, or turn on "
             "training.gradient_checkpointing; run it again to go on from the last checkpoint",
             FAILED,
+            alone=True,
         )
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -70,10 +59,19 @@ def main(arguments: list[str] | None = None) -> int:
             hint = "run it again to go on from the last checkpoint"
         return _say(f"error: {where}{error.strerror or error}: {hint}", FAILED)
     except Exception as error:
+        if is_of_the_group(error):
+            # Another process is gone. The launcher knows which, and ends this one for it.
+            time.sleep(_ECHO_S)
+            return _say(
+                f"error: the processes have lost each other ({str(error).splitlines()[0]}): run it "
+                "again to go on from the last checkpoint",
+                FAILED,
+                alone=True,
+            )
         # A mistake of ours, so where it happened is wanted.
         traceback.print_exc()
         raise SystemExit(FAILED) from error
-    return 0
+    return DONE
 
 
 def _listen(stop: threading.Event) -> None:
@@ -83,14 +81,21 @@ def _listen(stop: threading.Event) -> None:
         if stop.is_set():
             os._exit(INTERRUPTED)
         stop.set()
-        _say(f"{signal.Signals(number).name}: finishing the step, then saving", 0)
+        _say(f"{signal.Signals(number).name}: finishing the step, then saving", DONE)
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
 
 
-def _say(text: str, code: int) -> int:
-    if os.environ.get("RANK", "0") == "0":
+def _say(text: str, code: int, *, alone: bool = False) -> int:
+    """Say something, on each machine once unless it is this process's alone; the code.
+
+    Why a process fails is said by its launcher, if it has one: of several, one says it.
+    """
+    descriptor = os.environ.get(REPORT)
+    if code == FAILED and descriptor is not None:
+        os.write(int(descriptor), text.removeprefix("error: ").encode()[:LONGEST_REPORT])
+    elif alone or os.environ.get("LOCAL_RANK", "0") == "0":
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
     return code

@@ -68,7 +68,7 @@ def _each(
 def _verify(session: Session) -> None:
     """Make sure that the weights which will be loaded are those that the bundle pins."""
     job, encoder = session.job, session.encoder
-    if job.hub_commit is not None or not session.leads:
+    if job.hub_commit is not None or not session.accelerator.is_local_main_process:
         return
     needed = {"transformer", "scheduler"}
     if encoder.missing_captions(_captions(job)):

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
-from cvbundle.bundle.places import local_paths
+from cvbundle.bundle.places import local_paths, with_local_settings
 from cvbundle.dataset.manifest import Sample, read_samples
 from cvbundle.model.architecture import Architecture, architecture_data, read_architecture
 from cvbundle.model.hub import hub_errors, said, snapshot
@@ -62,8 +62,7 @@ def read_job(bundle: Path, run: Path, device: str, world_size: int) -> Job:
             "where the model and the clips are is not known: "
             "set CVBUNDLE_MODEL_PATH and CVBUNDLE_DATA_ROOT"
         )
-    config["model"]["path"], config["data"]["root"] = model_path, data_root
-    spec = structure_sound(config)
+    spec = structure_sound(with_local_settings(config, bundle))
     record = json.loads((bundle / MODEL).read_bytes())
     folder, files, commit = _model(record, model_path)
     architecture = read_architecture(folder)

@@ -16,6 +16,8 @@ from cvbundle.problems import UserError
 from cvbundle.training import components
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
+from cvbundle.training.exchange import exchange, host, introduction
+from cvbundle.training.group import Store, open_store
 from cvbundle.training.job import Job, read_job
 from cvbundle.training.metrics import trackers_folder
 from cvbundle.training.processes import Agreement, start_processes, take_run_folder
@@ -67,8 +69,7 @@ class Session:
 
     def share_on_machine(self, items: Sequence[T]) -> Sequence[T]:
         """Every n-th item, for this process of the n on its machine."""
-        machines = self.job.spec.launch.num_machines
-        count = max(1, self.accelerator.num_processes // machines)
+        count = self.job.world_size // self.job.spec.launch.num_machines
         return items[self.accelerator.local_process_index :: count]
 
     @contextmanager
@@ -93,9 +94,13 @@ class Session:
         """The failure of the first process that has one, as this process raises it."""
         from accelerate.utils import gather_object
 
+        where = f"{host()}: " if self.job.spec.launch.num_machines > 1 else ""
         if isinstance(failure, OSError):
             # Its number says whether a disk is full; its name, which file it was.
-            own: Any = (OSError, failure.errno, failure.strerror, failure.filename)
+            named = f"{where}{failure.filename}" if failure.filename else where[:-2] or None
+            own: Any = (OSError, failure.errno, failure.strerror, named)
+        elif isinstance(failure, UserError):
+            own = (type(failure), f"{where}{failure}")
         else:
             own = None if failure is None else (type(failure), *failure.args)
         told = [each for each in gather_object([own]) if each is not None]
@@ -103,6 +108,23 @@ class Session:
             return None
         kind, *arguments = told[0]
         return kind(*arguments)
+
+
+def _agreed(bundle: Path, device: str, world_size: int) -> tuple[Job, Store | None]:
+    """What is to be trained, once all processes have said that they can, and with the same.
+
+    With it the store through which they find each other; None for a process that is alone.
+    """
+    if world_size == 1:
+        return read_job(bundle, bundle, device, world_size), None
+    store = open_store(world_size)
+    failure = None
+    try:
+        job = read_job(bundle, bundle, device, world_size)
+    except UserError as error:
+        failure = str(error)
+    exchange(store, world_size, introduction(bundle, device, failure))
+    return job, store
 
 
 @contextmanager
@@ -117,8 +139,8 @@ def open_session(
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     components.quiet()
-    job = read_job(bundle, bundle, device, world_size)
-    accelerator = start_processes(job)
+    job, store = _agreed(bundle, device, world_size)
+    accelerator = start_processes(job, store)
     folder, lock = take_run_folder(job, choice, accelerator)
     job = evolve(job, run=folder)
     accelerator.project_configuration.logging_dir = str(trackers_folder(folder))
@@ -133,7 +155,7 @@ def open_session(
             cache=cache,
             encoder=Encoder(job, cache),
             stop=stop,
-            agreement=Agreement(world_size),
+            agreement=Agreement(world_size, job.spec.launch.timeout_s),
         )
     finally:
         reporter.close()

@@ -24,9 +24,10 @@ from cvbundle.training.card import model_card
 from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
+from cvbundle.training.group import is_of_the_group
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.metrics import Metrics, read_metrics, start_trackers
+from cvbundle.training.metrics import Metrics, Row, read_metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
 from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
@@ -81,7 +82,9 @@ def _attempt(session: Session) -> None:
         session.accelerator.wait_for_everyone()
         raise
     except BaseException as error:
-        _put_down(session, error)
+        # Of a process that is gone the launcher knows more.
+        if not is_of_the_group(error):
+            _put_down(session, error)
         raise
     finally:
         # Closes the trackers, and leaves the group of processes.
@@ -138,6 +141,8 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
         for rows in _timed(steps, session.record, "train"):
             if metrics is not None:
                 metrics.write(rows)
+            if rows:
+                session.reporter.note(_told(rows[-1]))
             for row in rows if spec.tracking.report_to else ():
                 points = {key: row[key] for key in ("loss", "grad_norm", "lr")}
                 known = {key: point for key, point in points.items() if point is not None}
@@ -154,6 +159,12 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
             yield
     if trainer.step < job.total_steps:
         raise Stopped(f"after step {trainer.step}")
+
+
+def _told(row: Row) -> str:
+    """A step as the log has it."""
+    norm = "overflowed" if row["grad_norm"] is None else f"{row['grad_norm']:.4g}"
+    return f"step {row['step']}: loss {row['loss']:.6g}, gradient norm {norm}, lr {row['lr']:.4g}"
 
 
 def _batches(session: Session, first_step: int, source: SampleSource) -> Generator[Batch]:

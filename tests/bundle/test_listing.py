@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.described import describe
 from cvbundle.bundle.listing import list_store
+from cvbundle.bundle.runs import RunLock
 from cvbundle.problems import UserError
 
 
@@ -19,15 +21,17 @@ def _cvbundle(*arguments: object) -> str:
 
 
 @pytest.fixture
-def store(compiled: Compiled, demo: Path) -> Path:
-    """Two bundles; one was run, and its metrics are being written."""
+def store(compiled: Compiled, demo: Path) -> Iterator[Path]:
+    """Two bundles; one is being trained, and its metrics are being written."""
     run = compiled.bundle / "runs/0001"
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"status": "running", "phases": {"train": 1.5}}))
     (run / "metrics.jsonl").write_text('{"loss":0.75,"step":1}\n{"loss":0.5,"step":2}\n{"lo')
     settings = ["name=other", "training.learning_rate=1e-4"]
     compile_file(demo / "spec.yaml", compiled.bundle.parent, settings=settings)
-    return compiled.bundle.parent
+    lock = RunLock(run)
+    yield compiled.bundle.parent
+    lock.release()
 
 
 def test_each_bundle_is_a_line(store: Path, compiled: Compiled) -> None:

@@ -23,7 +23,7 @@ class Data:
         metadata=about(
             "Folder of the dataset.",
             "data",
-            local=True,
+            local="CVBUNDLE_DATA_ROOT",
             elsewhere=(
                 "data_dir",
                 "dataset",

@@ -35,7 +35,7 @@ class Model:
         metadata=about(
             "Hub id `org/name`, or a folder in diffusers layout.",
             "THUDM/CogVideoX-2b",
-            local=True,
+            local="CVBUNDLE_MODEL_PATH",
             elsewhere=(
                 "base_model",
                 "model_id",

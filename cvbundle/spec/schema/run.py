@@ -136,12 +136,21 @@ class Launch:
     num_machines: int = field(
         default=1,
         validator=AT_LEAST_ONE,
-        metadata=about("Machines.", 1, elsewhere=("nnodes", "num_nodes")),
+        metadata=about(
+            "Machines; each has as many of the processes as every other one.",
+            1,
+            local="CVBUNDLE_NUM_MACHINES",
+            elsewhere=("nnodes", "num_nodes"),
+        ),
     )
     gpu_memory_gib: float | None = field(
         default=None,
         validator=POSITIVE,
-        metadata=about("What one device has, in GiB; turns the memory estimate into a rule.", 24.0),
+        metadata=about(
+            "What one device has, in GiB; turns the memory estimate into a rule.",
+            24.0,
+            local="CVBUNDLE_GPU_MEMORY_GIB",
+        ),
     )
     timeout_s: int = field(
         default=1800,
@@ -166,5 +175,9 @@ class Output:
     dir: str | None = field(
         default=None,
         validator=NOT_EMPTY,
-        metadata=about("Folder of the runs; null means `runs/` in the bundle.", None, local=True),
+        metadata=about(
+            "Folder of the runs; null means `runs/` in the bundle.",
+            None,
+            local="CVBUNDLE_OUTPUT_DIR",
+        ),
     )

@@ -1,0 +1,5 @@
+"""How a training process, its launcher and `launch.sh` end."""
+
+DONE = 0
+FAILED = 3
+INTERRUPTED = 130

@@ -1,0 +1,51 @@
+"""What a bundle leaves to the machine is no part of its name, and can be changed when it is run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.places import local_settings, num_machines
+from cvbundle.problems import UserError
+from cvbundle.spec.fields import local_fields
+
+_TWO = ["launch.strategy=ddp", "launch.num_processes=2"]
+
+
+def test_the_number_of_machines_does_not_change_the_name(demo: Path, tmp_path: Path) -> None:
+    one = compile_file(demo / "spec.yaml", tmp_path / "one", settings=_TWO).only
+    settings = [*_TWO, "launch.num_machines=2", "launch.gpu_memory_gib=24"]
+    two = compile_file(demo / "spec.yaml", tmp_path / "two", settings=settings).only
+    assert one.digest == two.digest
+    assert (num_machines(one.bundle), num_machines(two.bundle)) == (1, 2)
+    assert read_spec(two.bundle).launch.num_machines == 2
+    assert read_spec(two.bundle).launch.gpu_memory_gib == 24
+
+
+def test_no_field_of_this_machine_is_in_the_config(compiled: Compiled) -> None:
+    config = json.loads((compiled.bundle / "config.json").read_bytes())
+    for field in local_fields():
+        section, name = field.path
+        assert name not in config[section]
+    recorded = json.loads((compiled.bundle / "local/paths.json").read_bytes())
+    assert set(recorded) == {field.name for field in local_fields()}
+
+
+def test_the_environment_goes_before_what_was_compiled(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", "3")
+    monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "/elsewhere")
+    found = local_settings(compiled.bundle)
+    assert (found["launch.num_machines"], found["data.root"]) == (3, "/elsewhere")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_number_of_machines_that_is_none_is_one_sentence(
+    text: str, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", text)
+    with pytest.raises(UserError, match=rf"^CVBUNDLE_NUM_MACHINES is {text}: .*whole number ≥ 1"):
+        num_machines(compiled.bundle)

@@ -1,0 +1,80 @@
+"""What is said of a run that was killed, and so can say nothing itself."""
+
+import json
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cvbundle.bundle import killed
+from cvbundle.bundle.killed import OomKills, killed_by
+from cvbundle.bundle.runs import RunLock, read_run, record_failure
+
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_RUNNING = {"attempts": [{"started": "2026-01-01T00:00:00+00:00"}], "status": "running"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose record says that it is running."""
+    folder = tmp_path / "runs/0001"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(_RUNNING))
+    return folder
+
+
+def test_a_run_is_running_only_where_a_process_holds_it(run: Path) -> None:
+    lock = RunLock(run)
+    assert (read_run(run).status, read_run(run).reason) == ("running", None)
+    lock.release()
+    assert read_run(run).status == "failed"
+    assert read_run(run).reason == "its process was killed, or its machine went down"
+
+
+def test_a_run_that_is_held_is_looked_at_without_disturbing_who_begins_it(run: Path) -> None:
+    for _ in range(3):
+        assert read_run(run).status == "failed"
+        RunLock(run).release()
+
+
+def test_the_failure_of_a_killed_run_is_recorded(run: Path) -> None:
+    record_failure(run.parent, "the trainer was killed", since=_LONG_AGO)
+    assert (read_run(run).status, read_run(run).reason) == ("failed", "the trainer was killed")
+    assert read_run(run).record["attempts"][0]["started"] == "2026-01-01T00:00:00+00:00"
+
+
+def test_a_run_that_has_not_recorded_anything_yet_has_failed_too(run: Path) -> None:
+    (run / "run.json").unlink()
+    record_failure(run.parent, "the trainer was killed", since=_LONG_AGO)
+    assert (read_run(run).status, read_run(run).reason) == ("failed", "the trainer was killed")
+
+
+def test_of_a_run_that_ended_before_or_goes_on_nothing_is_recorded(run: Path) -> None:
+    before = (run / "run.json").read_bytes()
+    record_failure(run.parent, "killed", since=datetime.now(UTC) + timedelta(days=999))
+    lock = RunLock(run)
+    record_failure(run.parent, "killed", since=_LONG_AGO)
+    lock.release()
+    assert (run / "run.json").read_bytes() == before
+    stopped = {**_RUNNING, "status": "stopped"}
+    (run / "run.json").write_text(json.dumps(stopped))
+    record_failure(run.parent, "killed", since=_LONG_AGO)
+    assert read_run(run).record == stopped
+
+
+def test_where_the_kernel_says_that_it_was_out_of_memory_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = tmp_path / "job/memory.events"
+    events.parent.mkdir()
+    events.write_text("low 0\noom 3\noom_kill 2\n")
+    (tmp_path / "cgroup").write_text("0::/job\n")
+    monkeypatch.setattr(killed, "_CGROUP", tmp_path)
+    monkeypatch.setattr(killed, "_GROUPS", tmp_path / "cgroup")
+    kills = OomKills()
+    assert killed_by(signal.SIGKILL, kills) == "was killed by signal 9 (out of memory?)"
+    events.write_text("low 0\noom 4\noom_kill 3\n")
+    said = f"was killed by signal 9: the kernel was out of memory (oom_kill in {events})"
+    assert killed_by(signal.SIGKILL, kills) == said
+    assert killed_by(signal.SIGSEGV, kills) == "was killed by signal 11 (Segmentation fault)"
