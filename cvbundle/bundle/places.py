@@ -13,7 +13,7 @@ from cvbundle.bundle.layout import MODEL, PATHS
 from cvbundle.bundle.runs import runs_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.fields import Field, local_fields
-from cvbundle.spec.limits import Choice
+from cvbundle.spec.limits import Choice, Limit
 
 Value = str | int | float | None
 """Of a field that is about this machine; None where nobody has said."""
@@ -84,13 +84,15 @@ def _value(field: Field, recorded: Mapping[str, Value]) -> Value:
         value: Value = field.type(text)
     except ValueError:
         value = None
-    limit = field.limit
-    within = (
-        value in field.choices if isinstance(limit, Choice) else not limit or limit.holds(value)
-    )
-    if value is None or not within:
+    if value is None or not _holds(field.limit, value):
         raise UserError(f"{field.about.local} is {text}: it has to be {field.kind}")
     return value
+
+
+def _holds(limit: Limit | None, value: str | int | float) -> bool:
+    if isinstance(limit, Choice):
+        return value in limit.names
+    return limit is None or limit.holds(value)
 
 
 def _repository(bundle: Path) -> str | None:
