@@ -58,6 +58,8 @@ export PYTHONDONTWRITEBYTECODE=1
 # The same weights each time: no random hashes, and cuBLAS with a fixed workspace.
 export PYTHONHASHSEED=0
 export CUBLAS_WORKSPACE_CONFIG="${CUBLAS_WORKSPACE_CONFIG:-:4096:8}"
+# Blocks of memory that can grow leave fewer holes between them.
+export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"
 export TOKENIZERS_PARALLELISM=false
 # Unless someone says otherwise, nothing is fetched that the bundle does not name.
 export HF_HUB_DISABLE_TELEMETRY=1

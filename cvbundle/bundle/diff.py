@@ -50,6 +50,8 @@ class Comparison:
     """Digests of other files: validation images, skipped samples."""
     results: tuple[Result | None, Result | None]
     """Of the newest complete run on each side, else of the newest."""
+    unpromised: tuple[str, ...] = ()
+    """The sides, A or B, that don't promise the same bits of two runs."""
 
     @property
     def same(self) -> bool:
@@ -72,6 +74,11 @@ def compare(before: Side, after: Side) -> Comparison:
         code=tuple(_code(one, other)),
         others=_changes(_others(one), _others(other)),
         results=(_result(before), _result(after)),
+        unpromised=tuple(
+            name
+            for name, bundle in (("A", one), ("B", other))
+            if settings(bundle).get("training.deterministic") is False
+        ),
     )
 
 

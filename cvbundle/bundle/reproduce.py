@@ -16,7 +16,15 @@ from cvbundle.bundle.venvs import Say
 from cvbundle.bundle.verification import verify_bundle
 from cvbundle.problems import UserError
 
-_CIRCUMSTANCES = ("device", "device_name", "threads", "world_size", "platform", "torch")
+_CIRCUMSTANCES = (
+    "device",
+    "device_name",
+    "threads",
+    "attention",
+    "world_size",
+    "platform",
+    "torch",
+)
 """What `run.json` says of an attempt that can decide the last bits of a result."""
 
 
@@ -43,6 +51,10 @@ class RunComparison:
     """Files of the result by their digests, as far as they differ."""
     circumstances: tuple[Change, ...]
     """Devices, packages and the like that were not the same."""
+    promised: bool = True
+    """Whether the bundle promises the same bits: not with `training.deterministic: false`."""
+    loss_apart: float = 0.0
+    """The largest difference of a step's loss, as a share of the recorded one."""
 
     @property
     def identical(self) -> bool:
@@ -102,11 +114,14 @@ def reproduce(
         say=say,
     )
     before = {run.folder for run in list_runs(bundle_runs(bundle))}
+    promised = read_spec(bundle).training.deterministic
+    if not promised:
+        say("training.deterministic is false: the same bits are not promised")
     outcome = execute(launch)
     made = outcome.run
     if outcome.code or made is None or made.folder in before or not made.complete:
         return Reproduction(evolve(outcome, code=outcome.code or 3), None)
-    return Reproduction(outcome, compare_runs(recorded, made))
+    return Reproduction(outcome, compare_runs(recorded, made, promised=promised))
 
 
 def recorded_run(bundle: Path, number: int | None) -> Run:
@@ -130,7 +145,7 @@ def recorded_run(bundle: Path, number: int | None) -> Run:
     raise UserError(f"{bundle.name} has no run {number}; there are: {there}")
 
 
-def compare_runs(recorded: Run, reproduced: Run) -> RunComparison:
+def compare_runs(recorded: Run, reproduced: Run, *, promised: bool = True) -> RunComparison:
     """Compare two runs of a bundle step by step, then by the files of their results."""
     steps, first = _first_difference(recorded, reproduced)
     return RunComparison(
@@ -140,7 +155,16 @@ def compare_runs(recorded: Run, reproduced: Run) -> RunComparison:
         first=first,
         files=_changes(recorded.record.get("digests", {}), reproduced.record.get("digests", {})),
         circumstances=_changes(_circumstances(recorded), _circumstances(reproduced)),
+        promised=promised,
+        loss_apart=_loss_apart(recorded, reproduced),
     )
+
+
+def _loss_apart(recorded: Run, reproduced: Run) -> float:
+    """By how much the losses of the same step differ at most, as a share of the recorded one."""
+    pairs = zip(read_rows(recorded.folder), read_rows(reproduced.folder), strict=False)
+    apart = (abs(new["loss"] - old["loss"]) / abs(old["loss"]) for old, new in pairs if old["loss"])
+    return max(apart, default=0.0)
 
 
 def _first_difference(recorded: Run, reproduced: Run) -> tuple[int, StepDifference | None]:

@@ -58,6 +58,12 @@ def _show(found: Comparison) -> None:
     _show_code(out, found.code)
     _show_changes(out, "other files", found.others)
     _show_results(out, found.results)
+    if found.unpromised:
+        out.print()
+        out.print(
+            f"training.deterministic is false in {' and '.join(found.unpromised)}: "
+            "two runs of the same bundle differ too"
+        )
 
 
 def _show_changes(out: Console, title: str, changes: Sequence[Change]) -> None:
@@ -146,6 +152,7 @@ def _as_data(found: Comparison) -> dict[str, object]:
         "packages": [attrs.asdict(change) for change in found.packages],
         "code": [attrs.asdict(change) for change in found.code],
         "others": [attrs.asdict(change) for change in found.others],
+        "unpromised": list(found.unpromised),
         "results": [result and attrs.asdict(result) for result in found.results],
     }
 

@@ -71,13 +71,18 @@ def _show(found: RunComparison) -> None:
         out.print(plain(f"not reproduced: {runs} are the same in all steps, but not in", "red"))
     for change in found.files:
         out.print(plain(f"  {change.name}: {_value(change.after)} instead of {change.before}"))
+    if not found.identical and not found.promised:
+        out.print(
+            "the bundle doesn't promise the same bits (training.deterministic is false): "
+            f"losses of a step are at most {100 * found.loss_apart:.2g} % apart"
+        )
     if found.circumstances:
         out.print(heading("what was not the same"))
         rows = table("", f"run {found.recorded.folder.name}", f"run {found.reproduced.folder.name}")
         for change in found.circumstances:
             rows.add_row(plain(f"  {change.name}"), plain(change.before), plain(change.after))
         out.print(rows)
-    elif not found.identical:
+    elif found.promised and not found.identical:
         out.print("packages and devices are the same: look at the cache of encodings")
 
 
@@ -93,6 +98,8 @@ def _as_data(done: Reproduction) -> dict[str, object]:
         "code": done.outcome.code,
         "recorded": str(found.recorded.folder) if found else None,
         "identical": found.identical if found else None,
+        "promised": found.promised if found else None,
+        "loss_apart": found.loss_apart if found else None,
         "steps": found.steps if found else None,
         "first_difference": attrs.asdict(found.first) if found and found.first else None,
         "files": [attrs.asdict(change) for change in found.files] if found else [],

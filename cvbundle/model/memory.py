@@ -161,7 +161,7 @@ def _load(spec: Spec, architecture: Architecture) -> TrainingLoad:
         weight_bytes=4 if training.mixed_precision == "no" else 2,
         moment_bytes=spec.optimizer.kind.state_bytes,
         ema=training.ema_decay is not None,
-        checkpointing=training.gradient_checkpointing,
+        checkpointing=training.gradient_checkpointing is not False,
         strategy=spec.launch.strategy,
         processes=spec.launch.num_processes,
         foreach=spec.optimizer.kind.fused,

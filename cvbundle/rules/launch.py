@@ -156,7 +156,7 @@ def _fitting(spec: Spec, model: BaseModel, room: float) -> str:
 def _savings(spec: Spec, model: BaseModel) -> Iterator[tuple[str, Spec]]:
     """Single settings that save memory, those that change the result least first."""
     training = spec.training
-    if not training.gradient_checkpointing:
+    if training.gradient_checkpointing is not True:
         changed = evolve(training, gradient_checkpointing=True)
         yield "training.gradient_checkpointing: true", evolve(spec, training=changed)
     if not spec.data.vae_tiling:

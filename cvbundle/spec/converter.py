@@ -90,11 +90,18 @@ def _one_of(choices: tuple[str, ...]) -> Expected:
 def _literal(value: Any, type_: Any) -> Any:
     choices = get_args(type_)
     kinds = {type(choice) for choice in choices}
-    if type(value) not in kinds:
-        raise WrongType(WHOLE_NUMBER if kinds == {int} else _one_of(choices), value)
+    words = tuple(map(_word, choices))
+    # Of a switch with a word beside it, another word may be a switch in quotes.
+    is_switch = bool in kinds
+    if type(value) not in kinds or (is_switch and value not in choices):
+        raise WrongType(WHOLE_NUMBER if kinds == {int} else _one_of(words), value)
     if value not in choices:
-        raise WrongChoice(tuple(str(choice) for choice in choices), value)
+        raise WrongChoice(words, value)
     return value
+
+
+def _word(choice: object) -> str:
+    return str(choice).lower() if isinstance(choice, bool) else str(choice)
 
 
 def _resolution(value: Any, _: Any) -> Resolution:

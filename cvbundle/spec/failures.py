@@ -263,8 +263,9 @@ def _right_type(cause: WrongType, path: Path) -> str | None:
         return flow([part for part in re.split(r"[,\s]+", value) if part])
     if expected is TEXT and isinstance(value, bool | int | float):
         return f'"{shown(value)}"'
-    if expected is SWITCH and isinstance(value, str):
-        return _SWITCHES.get(value.strip().lower())
+    if (expected is SWITCH or "true" in expected.choices) and isinstance(value, str):
+        switch = _SWITCHES.get(value.strip().lower())
+        return switch or nearest(value, expected.choices)
     if expected in (NUMBER, WHOLE_NUMBER) and isinstance(value, str):
         return _number(value.strip(), whole=expected is WHOLE_NUMBER)
     if expected is WHOLE_NUMBER and isinstance(value, float) and value.is_integer():

@@ -15,6 +15,7 @@ from cvbundle.training.objective import (
     rotary_embedding,
 )
 from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.session import Session
 from cvbundle.training.sharding import shard
 from cvbundle.training.weights import Average, make_trainable
@@ -36,8 +37,9 @@ def load_trainer(session: Session) -> Trainer:
     keep_positions(transformer, job.architecture, spec.data.resolution, dtype, where)
     components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
     trained = make_trainable(transformer, spec)
-    if spec.training.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
+    checkpoint_blocks(
+        transformer, spec.training.gradient_checkpointing, compiled=spec.training.compile
+    )
     if spec.training.compile:
         # One by one: equal blocks share what is compiled, so it takes the time of one.
         for block in transformer.transformer_blocks:

@@ -19,6 +19,7 @@ from cvbundle.training.encode import Encoder
 from cvbundle.training.exchange import exchange, host, introduction
 from cvbundle.training.group import Store, open_store
 from cvbundle.training.job import Job, read_job
+from cvbundle.training.kernels import same_bits
 from cvbundle.training.metrics import trackers_folder
 from cvbundle.training.processes import Agreement, start_processes, take_run_folder
 from cvbundle.training.progress import Reporter
@@ -136,8 +137,6 @@ def open_session(
     Raises:
         UserError: something on this machine is not as the bundle needs it.
     """
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     components.quiet()
     job, store = _agreed(bundle, device, world_size)
     accelerator = start_processes(job, store)
@@ -147,16 +146,17 @@ def open_session(
     reporter = Reporter(folder, speaks=accelerator.is_main_process)
     cache = EncodingCache(entries_folder(cache_folder()))
     try:
-        yield Session(
-            job=job,
-            accelerator=accelerator,
-            reporter=reporter,
-            record=Record(folder, bundle=bundle.name),
-            cache=cache,
-            encoder=Encoder(job, cache),
-            stop=stop,
-            agreement=Agreement(world_size, job.spec.launch.timeout_s),
-        )
+        with same_bits():
+            yield Session(
+                job=job,
+                accelerator=accelerator,
+                reporter=reporter,
+                record=Record(folder, bundle=bundle.name),
+                cache=cache,
+                encoder=Encoder(job, cache),
+                stop=stop,
+                agreement=Agreement(world_size, job.spec.launch.timeout_s),
+            )
     finally:
         reporter.close()
         if lock is not None:

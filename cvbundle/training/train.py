@@ -7,7 +7,7 @@ clips are encoded and the VAE is let go, then the transformer is loaded.
 import threading
 import traceback
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.group import is_of_the_group
+from cvbundle.training.kernels import attention_backend, attention_shape, fastest
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics, Row, read_metrics, start_trackers
@@ -64,6 +65,7 @@ def _attempt(session: Session) -> None:
             device_name=device_name(session.device),
             driver=driver_version(session.device),
             threads=torch.get_num_threads(),
+            deterministic=job.spec.training.deterministic,
             world_size=job.world_size,
             torch=version("torch"),
             packages=locked,
@@ -75,7 +77,8 @@ def _attempt(session: Session) -> None:
     )
     try:
         fill_cache(session)
-        result = _train(session)
+        with _kernels(session):
+            result = _train(session)
     except Stopped as reason:
         _put_down(session, reason)
         # The launcher ends the others as soon as one is gone.
@@ -107,6 +110,9 @@ def _train(session: Session) -> dict[str, Any]:
     job, record = session.job, session.record
     with record.phase("load"):
         trainer = load_trainer(session)
+    if session.leads:
+        shape, dtype = attention_shape(job), trainer.model.dtype
+        record.note(attention=attention_backend(shape, dtype, session.device))
     metrics = Metrics(job.run / RUN_METRICS, done=trainer.step) if session.leads else None
     if session.leads and job.spec.validation is not None:
         # What an attempt found out beyond the checkpoint that this one goes on from.
@@ -202,6 +208,12 @@ def _save(session: Session, trainer: Trainer) -> None:
         checkpoint.save(folder, state, limit=session.job.spec.checkpointing.limit)
     elif session.job.spec.launch.kind.shards:
         checkpoint.lend(state)
+
+
+def _kernels(session: Session) -> AbstractContextManager[None]:
+    """The kernels to train with. What is encoded is for all bundles: those are always the same."""
+    deterministic = session.job.spec.training.deterministic
+    return nullcontext() if deterministic else fastest(session.device)
 
 
 def _export(session: Session, trainer: Trainer) -> dict[str, Any]:

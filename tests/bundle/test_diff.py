@@ -148,3 +148,13 @@ def test_a_sweep_is_no_single_bundle(compiled: Compiled, own_demo: Path, tmp_pat
     spec.write_text(spec.read_text() + "\nsweep:\n  training.seed: [1, 2]\n")
     with pytest.raises(UserError, match="a sweep of 2 bundles"):
         _compare(compiled.bundle, spec, tmp_path)
+
+
+def test_a_bundle_that_promises_no_bits_is_named(demo: Path, tmp_path: Path) -> None:
+    fast = compile_file(
+        demo / "spec.yaml", tmp_path / "bundles", settings=["training.deterministic=false"]
+    ).only.bundle
+    found = _compare(demo / "spec.yaml", fast, tmp_path / "sides")
+    assert found.unpromised == ("B",)
+    assert Change("training.deterministic", True, False) in found.settings
+    assert "training.deterministic is false in B" in _diff(demo / "spec.yaml", fast).stdout

@@ -147,3 +147,11 @@ def _change_latents(encodings: Path) -> None:
         if tensor.dim() == 4:
             EncodingCache(encodings).write(path.stem, tensor * 1.5)
             return
+
+
+def test_a_bundle_that_promises_no_bits_says_how_far_the_losses_are_apart(tmp_path: Path) -> None:
+    runs = [_run(tmp_path / "1", [2, 1]), _run(tmp_path / "2", [2, 1.25])]
+    found = compare_runs(*runs, promised=False)
+    assert not found.promised
+    assert found.loss_apart == 0.25
+    assert compare_runs(*runs).promised

@@ -40,6 +40,11 @@ def test_a_spec_as_plain_data_gives_the_same_spec() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "rule", "replacement"),
     [
+        ("training.gradient_checkpointing", "true", "value-type", "true"),
+        ("training.gradient_checkpointing", "off", "value-type", "false"),
+        ("training.gradient_checkpointing", "selectiv", "value-type", "selective"),
+        ("training.gradient_checkpointing", 1, "value-type", None),
+        ("training.gradient_checkpointing", None, "value-type", None),
         ("training.steps", "5", "value-type", "5"),
         ("training.steps", 1.7, "value-type", None),
         ("training.steps", 2.0, "value-type", "2"),

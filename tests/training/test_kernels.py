@@ -1,6 +1,9 @@
 """A step launches the kernels that its arithmetic needs, and no fill or cast beside them."""
 
+import json
 import math
+import os
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch.nn.attention import SDPBackend
 
+from cvbundle.bundle.build import Compiled
 from cvbundle.spec.schema import TrainingType
-from cvbundle.training import weights
+from cvbundle.training import encode, kernels, objective, weights
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
@@ -175,3 +180,79 @@ def test_positions_are_computed_once_a_run(
         assert torch.equal(embedding.pos_embedding, table.to(torch.bfloat16))
         monkeypatch.setattr(embedding, "_get_positional_embeddings", None)
         next(trainer.steps(iter([batch])))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_only_what_is_encoded_takes_the_same_bits_always(
+    deterministic: bool,
+    compile_model: CompileModel,
+    train_here: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, bool] = {}
+
+    def watched(name: str, work: Any) -> Any:
+        def see(*arguments: Any, **named: Any) -> Any:
+            seen[name] = torch.are_deterministic_algorithms_enabled()
+            return work(*arguments, **named)
+
+        return see
+
+    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
+    before = torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setattr(encode, "encode_pixels", watched("encoded", encode.encode_pixels))
+    predict = "cvbundle.training.loop.predict"
+    monkeypatch.setattr(predict, watched("trained", objective.predict))
+    settings = (*_QUICK, f"training.deterministic={json.dumps(deterministic)}")
+    run = train_here(compile_model("cogvideox-2b", "lora", *settings))
+    assert seen == {"encoded": True, "trained": deterministic}
+    assert torch.are_deterministic_algorithms_enabled() == before
+    (attempt,) = json.loads((run / "run.json").read_bytes())["attempts"]
+    assert (attempt["deterministic"], attempt["attention"]) == (deterministic, "flash")
+
+
+@pytest.mark.parametrize(
+    ("capability", "first"), [((9, 0), "CUDNN_ATTENTION"), ((8, 0), "FLASH_ATTENTION")]
+)
+def test_the_fastest_attention_of_a_gpu_comes_first(
+    capability: tuple[int, int], first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
+    def order() -> list[SDPBackend]:
+        return [SDPBackend(each) for each in torch._C._get_sdp_priority_order()]
+
+    before = order()
+    with kernels.fastest(torch.device("cuda:0")):
+        assert order()[0] == getattr(SDPBackend, first)
+        # The order of the rest decides nothing for sequences that the first can take.
+        assert set(order()) == set(before)
+    assert order() == before
+
+
+def test_a_newer_flash_attention_is_taken_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernels, "_is_installed", lambda package: package == "flash_attn_interface")
+    assert kernels._installed_flash(9) == "FA3"
+    # It is written for Hopper alone.
+    assert kernels._installed_flash(8) is None
+    assert kernels._installed_flash(10) is None
+
+
+@pytest.mark.parametrize("given", [None, "max_split_size_mb:128"])
+def test_the_allocators_blocks_can_grow_unless_someone_says_otherwise(
+    given: str | None, compiled: Compiled, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$PYTORCH_CUDA_ALLOC_CONF"\n')
+    python.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(python), "CVBUNDLE_DEVICE": "cpu"}
+    environment.pop("PYTORCH_CUDA_ALLOC_CONF", None)
+    if given is not None:
+        environment["PYTORCH_CUDA_ALLOC_CONF"] = given
+    command = ["bash", str(compiled.bundle / "launch.sh")]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == (given or "expandable_segments:True")

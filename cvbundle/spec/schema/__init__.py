@@ -18,6 +18,7 @@ from cvbundle.spec.schema.run import (
 )
 from cvbundle.spec.schema.spec import Spec
 from cvbundle.spec.schema.training import (
+    GradientCheckpointing,
     ImageNoise,
     Latents,
     Precision,
@@ -33,6 +34,7 @@ __all__ = [
     "Data",
     "Fit",
     "FrameSampling",
+    "GradientCheckpointing",
     "ImageNoise",
     "Latents",
     "Launch",

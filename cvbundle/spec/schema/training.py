@@ -9,6 +9,7 @@ from cvbundle.spec.limits import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Ra
 
 TrainingType = Literal["lora", "sft"]
 Precision = Literal["no", "fp16", "bf16"]
+GradientCheckpointing = Literal[True, False, "selective"]
 Latents = Literal["resample", "fixed"]
 TimestepSampling = Literal["uniform", "logit_normal"]
 
@@ -102,10 +103,20 @@ class Training:
             elsewhere=("grad_clip", "gradient_clipping"),
         ),
     )
-    gradient_checkpointing: bool = field(
+    gradient_checkpointing: GradientCheckpointing = field(
         default=True,
         metadata=about(
-            "Compute activations again in the backward pass: less memory, slower.", True
+            "Compute activations again in the backward pass: less memory, slower; `selective` "
+            "keeps attention's output, which is dear to compute again.",
+            True,
+        ),
+    )
+    deterministic: bool = field(
+        default=True,
+        metadata=about(
+            "Only kernels that give the same bits each time; false takes the fastest, and no run "
+            "is promised to come out the same again.",
+            True,
         ),
     )
     image_noise: ImageNoise | None = field(
