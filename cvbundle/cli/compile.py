@@ -11,7 +11,7 @@ from cvbundle.bundle.build import Compiled, compile_file
 from cvbundle.bundle.manifests import Scanning
 from cvbundle.cli.report import report
 from cvbundle.cli.where import PathType, Text, with_places, with_store
-from cvbundle.dataset.progress import Bar
+from cvbundle.dataset.progress import ProgressBar
 from cvbundle.model.memory import render_estimate
 
 
@@ -48,7 +48,7 @@ def command(
         settings=settings,
         data_root=data_root,
         model_path=model_path,
-        scanning=Scanning(cluster=scan_on, rehash=rehash, progress=Bar()),
+        scanning=Scanning(cluster=scan_on, rehash=rehash, progress=ProgressBar()),
     )
     report(compilation.warnings)
     if as_json:

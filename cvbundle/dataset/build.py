@@ -1,4 +1,4 @@
-"""From a dataset's folder to its manifest, in one call."""
+"""Write the manifest of a dataset's folder in one call."""
 
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,7 +12,7 @@ from cvbundle.dataset.probe import PROBE_VERSION, Depth
 from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.scan import scan
 from cvbundle.dataset.scan_cache import scan_cache
-from cvbundle.dataset.snapshot import Seen, recall, remember, snapshot_key
+from cvbundle.dataset.snapshot import ScannedFiles, recall, remember, snapshot_key
 from cvbundle.dataset.writing import Summary, write_manifest
 from cvbundle.spec.schema import Data
 
@@ -30,25 +30,25 @@ def write_dataset(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Summary:
-    """List and open the clips that `data` names below `root`, and write the manifest.
+    """List and probe the clips that `data` names below `root`, and write the manifest.
 
-    A dataset in which nothing changed since it was last written is only looked over, and clips that
-    didn't change are not opened again. Where the summary is blocked, the files must not be used.
+    Unchanged clips are not opened again; for an unchanged dataset, file stats alone are compared.
+    If the summary is blocked, the written files must not be used.
 
     Args:
-        data: what is trained on.
+        data: the `data` section of the spec.
         root: the dataset's folder.
         dataset: the manifest to write.
-        skipped: the list of what was left out to write, if anything was.
+        skipped: the list of skipped samples to write, if there are any.
         limit: the longest caption.
         executor: where clips are opened; see `scan`.
-        rehash: believe nothing that was seen before.
-        depth: how much of a clip is decoded to judge it.
-        progress: hears how far it is.
-        cache: the folder of what was seen before; None means the user's.
+        rehash: ignore cached results.
+        depth: how much of a clip is decoded.
+        progress: receives progress.
+        cache: the cache folder; None means the user's.
 
     Raises:
-        UserError: a list is missing or isn't what it should be, or a process died.
+        UserError: a list is missing or malformed, or a worker process died.
     """
     folder = cache or cache_folder()
     key = snapshot_key(data, root, limit, depth)
@@ -57,22 +57,22 @@ def write_dataset(
         if recalled is not None:
             return recalled
     listing = list_entries(data, root, limit=limit)
-    seen = Seen()
-    with scan_cache(PROBE_VERSION, folder) as known:
+    files = ScannedFiles()
+    with scan_cache(PROBE_VERSION, folder) as cached:
         rows = scan(
             listing.entries,
             data,
             root,
             executor=executor,
-            cache=known,
+            cache=cached,
             rehash=rehash,
             depth=depth,
             progress=progress,
-            note=seen.note,
+            on_file=files.add,
         )
         summary = write_manifest(rows, dataset, skipped)
     summary = evolve(summary, problems=listing.problems + summary.problems)
-    # A list that changed meanwhile has another key.
+    # A list that changed during the scan has another key.
     if not summary.blocked and key is not None and key == snapshot_key(data, root, limit, depth):
-        remember(folder / "manifests" / key, seen, summary, dataset, skipped)
+        remember(folder / "manifests" / key, files, summary, dataset, skipped)
     return summary

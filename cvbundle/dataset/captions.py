@@ -1,4 +1,4 @@
-"""The captions of a dataset: where they stand, and what is wrong with them by themselves."""
+"""The captions of a dataset, and the problems of each caption on its own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,27 +12,26 @@ from cvbundle.dataset.texts import Texts
 from cvbundle.problems import Place, Problem
 
 TokenCounter = Callable[[Sequence[str]], Sequence[int]]
-"""How many tokens each text becomes, the end mark included."""
+"""The number of tokens of each text, including the end-of-sequence token."""
 
 
 @frozen
 class TokenLimit:
-    """The longest caption that a model takes."""
+    """The longest caption that a model accepts."""
 
-    longest: int
-    """Tokens."""
+    max_tokens: int
     count: TokenCounter
     tokenizer: str = ""
-    """Digest of the model's own tokenizer, if that counts; empty for an estimate."""
+    """Digest of the model's own tokenizer; empty if the count is an estimate."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether the model's own tokenizer counts."""
+        """Whether tokens are counted by the model's own tokenizer."""
         return bool(self.tokenizer)
 
 
 class Captions(Protocol):
-    """The captions of a dataset and where they stand, by row from 0."""
+    """The captions of a dataset and their places, by row from 0."""
 
     @property
     def name(self) -> str: ...
@@ -50,8 +49,8 @@ class CaptionsBeside:
     clips: Texts
     root: Path
     suffix: str
-    unread: dict[int, str]
-    """Rows whose file can't be read, and why."""
+    unreadable: dict[int, str]
+    """The reason, by row, for each file that can't be read."""
 
     def place(self, row: int) -> Place:
         """The file of a row's caption."""
@@ -60,11 +59,11 @@ class CaptionsBeside:
         return Place(str(path), 1, 1, max(1, len(text)), text)
 
     def problems(self) -> Iterator[tuple[int, Problem]]:
-        """A problem for each caption that can't be read, by row."""
-        for row, reason in self.unread.items():
+        """A problem for each unreadable caption, by row."""
+        for row, reason in self.unreadable.items():
             path = caption_path(self.clips[row], self.suffix)
             message = f"the caption of {self.clips[row]}, {path}, can't be read ({reason})"
-            hint = "write one: an empty file is an empty caption"
+            hint = "write the caption file: an empty file is an empty caption"
             yield row, CAPTION_COUNT.problem(self.place(row), message, hint)
 
 
@@ -74,28 +73,28 @@ def caption_path(clip: str, suffix: str) -> str:
 
 
 def read_beside(root: Path, clips: Texts, column: str) -> CaptionsBeside:
-    """Read the file beside each clip; line ends in it become blanks.
+    """Read the file beside each clip; newlines in it become spaces.
 
-    `column` is `*` and the suffix of the files.
+    `column` is `*` followed by the suffix of the files, such as `*.txt`.
     """
     suffix = column[1:]
-    texts, unread = Texts(), dict[int, str]()
+    texts, unreadable = Texts(), dict[int, str]()
     for row, clip in enumerate(clips):
         text = ""
         try:
             if PurePosixPath(clip).name:
                 text = _read(root / caption_path(clip, suffix))
         except OSError as error:
-            unread[row] = error.strerror or "no such file"
+            unreadable[row] = error.strerror or "no such file"
         except ValueError:
-            unread[row] = "not UTF-8 text"
+            unreadable[row] = "not UTF-8 text"
         texts.append(" ".join(text.split("\n")).strip())
-    return CaptionsBeside(column, texts, clips, root, suffix, unread)
+    return CaptionsBeside(column, texts, clips, root, suffix, unreadable)
 
 
 def _read(path: Path) -> str:
     if not path.is_file() and path.exists():
-        # A pipe would be waited for.
+        # Reading a pipe would block.
         raise OSError(None, "not a file")
     return path.read_text("utf-8-sig")
 
@@ -103,59 +102,62 @@ def _read(path: Path) -> str:
 def caption_problems(
     captions: Captions, clips: Sequence[str], prefix: str, limit: TokenLimit | None
 ) -> dict[int, list[Problem]]:
-    """What is wrong with captions by themselves, by row: empty, repeated or too long."""
-    found: dict[int, list[Problem]] = {}
+    """The problems of captions, by row: empty, duplicate or too long."""
+    problems: dict[int, list[Problem]] = {}
     times = Counter(hash(text) for text in captions.texts)
     first: dict[int, int] = {}
     for row, (text, clip) in enumerate(zip(captions.texts, clips, strict=False)):
         if not text:
-            found[row] = [_empty(captions.place(row), clip)]
+            problems[row] = [_empty(captions.place(row), clip)]
         elif times[key := hash(text)] > 1:
             earlier = first.setdefault(key, row)
-            # One complaint a text, where it stands for the second time.
+            # One problem per text, at its second occurrence.
             if earlier != row:
-                found[row] = [_repeated(captions.place(row), clip, clips[earlier], times[key])]
+                problems[row] = [_duplicate(captions.place(row), clip, clips[earlier], times[key])]
                 times[key] = 0
     if limit is not None:
-        for row, tokens in _long(captions.texts, prefix, limit):
+        for row, tokens in _over_limit(captions.texts, prefix, limit):
             if row < len(clips):
                 problem = _too_long(captions.place(row), clips[row], tokens, limit)
-                found.setdefault(row, []).append(problem)
-    return found
+                problems.setdefault(row, []).append(problem)
+    return problems
 
 
 _BATCH = 1024
 
 
-def _long(texts: Sequence[str], prefix: str, limit: TokenLimit) -> Iterator[tuple[int, int]]:
-    """Rows whose caption has too many tokens, and how many."""
+def _over_limit(texts: Sequence[str], prefix: str, limit: TokenLimit) -> Iterator[tuple[int, int]]:
+    """Rows whose caption exceeds the limit, each with its number of tokens."""
     batch: list[int] = []
     for row, text in enumerate(texts):
-        # A token is a character at least, besides the mark before and after a text.
-        if not text.isascii() or len(prefix) + len(text) + 2 > limit.longest:
+        # A token is at least one character, apart from the special token at either end.
+        if not text.isascii() or len(prefix) + len(text) + 2 > limit.max_tokens:
             batch.append(row)
         if len(batch) == _BATCH or row == len(texts) - 1:
             counts = limit.count([prefix + texts[row] for row in batch])
-            yield from (pair for pair in zip(batch, counts, strict=True) if pair[1] > limit.longest)
+            pairs = zip(batch, counts, strict=True)
+            yield from (pair for pair in pairs if pair[1] > limit.max_tokens)
             batch = []
 
 
 def _empty(place: Place, clip: str) -> Problem:
     message = f"the caption of {clip} is empty"
-    hint = "write one, or allow: [caption-empty]"
+    hint = "write a caption, or allow: [caption-empty]"
     return CAPTION_EMPTY.problem(place, message, hint)
 
 
-def _repeated(place: Place, clip: str, earlier: str, times: int) -> Problem:
-    more = f", and of {times - 2} more" if times > 2 else ""
-    message = f"the caption of {clip} is also that of {earlier}{more}"
-    hint = "say what sets them apart, or allow: [caption-duplicate]"
+def _duplicate(place: Place, clip: str, earlier: str, times: int) -> Problem:
+    more = f" and {times - 2} more" if times > 2 else ""
+    message = f"{clip} has the same caption as {earlier}{more}"
+    hint = "describe how the clips differ, or allow: [caption-duplicate]"
     return CAPTION_DUPLICATE.problem(place, message, hint)
 
 
 def _too_long(place: Place, clip: str, tokens: int, limit: TokenLimit) -> Problem:
     about = "" if limit.is_exact else "about "
-    told = "" if limit.is_exact else " (estimated: the model's tokenizer is not at hand)"
-    message = f"the caption of {clip} has {about}{tokens} tokens{told}, {limit.longest} are read"
-    hint = "shorten it: what is beyond is cut off"
+    note = "" if limit.is_exact else " (estimated: the model's tokenizer is not available)"
+    message = (
+        f"the caption of {clip} has {about}{tokens} tokens{note}, more than {limit.max_tokens}"
+    )
+    hint = "shorten it: the rest is cut off"
     return CAPTION_TOO_LONG.problem(place, message, hint)

@@ -1,4 +1,4 @@
-"""Open the container of a clip: one of six formats, told by its first bytes, never by its name."""
+"""Open the container of a clip: one of six formats, detected by its first bytes, not its name."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from cvbundle.problems import Rule
 
 
 class BadClip(Exception):
-    """A clip can't be used; `rule` is the one that it breaks, the text says how.
+    """A clip that can't be used: the `rule` it breaks, and the reason.
 
-    `lasting` is whether the same bytes will always be bad: not where a disk or network failed.
+    `lasting` is whether the same bytes will always be bad; false for a disk or network failure.
     """
 
     def __init__(self, rule: Rule, reason: str, lasting: bool = True) -> None:
@@ -31,7 +31,7 @@ class BadClip(Exception):
 
 @frozen
 class Opened:
-    """An open container and the stream of it that is trained on."""
+    """An open container and its video stream."""
 
     container: InputContainer
     stream: VideoStream
@@ -39,13 +39,13 @@ class Opened:
 
 FORMATS = "mp4, mov, mkv, webm, avi, gif"
 HEAD = 12
-"""Bytes that tell the format."""
+"""Bytes from which the format is detected."""
 
 _MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"))
 
 
 def container_format(head: bytes) -> str | None:
-    """FFmpeg's name for the format of a file that begins with `head`; None: none of ours."""
+    """FFmpeg's name for the format of a file that begins with `head`; None if unsupported."""
     if head[4:8] in _MOV_BOXES:
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -61,23 +61,23 @@ def container_format(head: bytes) -> str | None:
 def open_clip(
     file: BinaryIO, head: bytes, decoder_options: Mapping[str, str] | None = None
 ) -> Iterator[Opened]:
-    """Open a clip that begins with `head`; the options are those of FFmpeg's decoders.
+    """Open a clip that begins with `head`; `decoder_options` go to FFmpeg's decoders.
 
-    Naming the format keeps FFmpeg from taking a text for a playlist that names other files.
+    Naming the format stops FFmpeg from reading a text file as a playlist of other files.
 
     Raises:
-        BadClip: it is no clip, or it breaks off or turns out damaged while it is read.
+        BadClip: the file is not a clip, or is truncated or damaged.
     """
     name = container_format(head)
     if name is None:
-        raise BadClip(CLIP_UNREADABLE, f"is no video file ({FORMATS})")
+        raise BadClip(CLIP_UNREADABLE, f"is not a video file ({FORMATS})")
     try:
         with av.open(
             file,
             "r",
             format=name,
             options=dict(decoder_options or {}),
-            # Titles and the like may be in any encoding; nobody reads them here.
+            # Titles and other metadata may be in any encoding; they are not read here.
             metadata_errors="replace",
         ) as container:
             yield Opened(container, _stream(container))
@@ -88,11 +88,11 @@ def open_clip(
 
 def _stream(container: InputContainer) -> VideoStream:
     for stream in container.streams.video:
-        # The cover picture of a piece of music is a video stream of one frame.
+        # Cover art is a video stream of one frame.
         if av.stream.Disposition.attached_pic in stream.disposition:
             continue
-        # Without a decoder there is no context, whatever PyAV's types say.
+        # PyAV's types say otherwise, but there is no context without a decoder.
         if getattr(stream, "codec_context", None) is None:
-            raise BadClip(CLIP_UNREADABLE, "is of a codec that nothing here decodes")
+            raise BadClip(CLIP_UNREADABLE, "uses a codec that FFmpeg has no decoder for")
         return stream
     raise BadClip(CLIP_UNREADABLE, "has no video stream")

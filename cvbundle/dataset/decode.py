@@ -1,4 +1,4 @@
-"""Decode the frames of a clip that a sample is made of, as the manifest states them."""
+"""Decode a sample's frames from its clip, as stated in the manifest."""
 
 import contextlib
 import io
@@ -19,37 +19,37 @@ from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 
 Pixels = NDArray[np.uint8]
 
-# Swscale's other paths depend on what the processor can do; these don't.
+# The results of swscale's other paths depend on the CPU.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def decode(content: bytes | Path, sample: Sample, height: int, width: int) -> Pixels:
     """The sample's frames `[F, H, W, 3]`, RGB, from a clip's bytes or its file.
 
-    Frames are counted in the order in which they are shown. Only those of the sample are converted
-    and kept; the rest of the clip passes through the decoder, up to the last one that is wanted.
+    Frames are counted in presentation order. Only the sample's frames are converted and kept; the
+    clip is decoded up to the last of them.
 
     Raises:
-        BadClip: the clip has not the frames, or not the size, that the manifest states.
+        BadClip: the clip's frames or size differ from the manifest.
     """
     frames = np.empty((len(sample.chosen), height, width, 3), np.uint8)
     last = max(sample.chosen)
     with _open(content) as opened:
         opened.stream.thread_type = "AUTO"
-        found = -1
+        number = -1
         reformatter = VideoReformatter()
-        wanted = frozenset(sample.chosen)
-        for found, frame in enumerate(opened.container.decode(opened.stream)):
-            if found in wanted:
+        chosen = frozenset(sample.chosen)
+        for number, frame in enumerate(opened.container.decode(opened.stream)):
+            if number in chosen:
                 image = _image(frame, opened, sample, reformatter)
                 pixels = _cut(image, sample, height, width)
                 for place, index in enumerate(sample.chosen):
-                    if index == found:
+                    if index == number:
                         frames[place] = np.asarray(pixels)
-            if found == last:
+            if number == last:
                 break
-    if found < last:
-        raise BadClip(CLIP_TRUNCATED, f"has {found + 1} frames, the manifest wants {last + 1}")
+    if number < last:
+        raise BadClip(CLIP_TRUNCATED, f"has {number + 1} frames, the manifest needs {last + 1}")
     return frames
 
 
@@ -72,7 +72,7 @@ def _open(content: bytes | Path) -> Iterator[Opened]:
 def _image(
     frame: av.VideoFrame, opened: Opened, sample: Sample, reformatter: VideoReformatter
 ) -> Image.Image:
-    """A frame turned as it is shown, its pixels not yet made square."""
+    """A frame in display orientation, before its sample aspect ratio is applied."""
     if frame.is_corrupt:
         raise BadClip(CLIP_UNREADABLE, "has a damaged frame")
     aspect = opened.stream.sample_aspect_ratio

@@ -1,4 +1,4 @@
-"""The samples of a dataset as its lists name them."""
+"""The entries of a dataset's lists."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ from cvbundle.problems import Place
 
 @frozen(kw_only=True)
 class Entry:
-    """One sample as the dataset lists it."""
+    """One row of a dataset's lists."""
 
     number: int
     """From 1."""
@@ -20,30 +20,30 @@ class Entry:
     """Path below the root, with `/`."""
     caption: str
     image: str | None = None
-    """Path of the first frame's file below the root, where the dataset lists one."""
+    """Path of the first frame's image below the root, if the dataset lists one."""
     column: Column = field(repr=False)
-    """The list that names the clip."""
+    """The list of clips."""
 
     @property
     def place(self) -> Place:
-        """Where the clip is named."""
+        """The place of the clip in its list."""
         return self.column.place(self.number - 1)
 
 
-_AT_ONCE = 1024
+_CHUNK = 1024
 
 
 @frozen
 class Entries(Sequence[Entry]):
-    """Entries that are put together only when they are looked at, so that a million are no load."""
+    """Entries made on access, so that a million of them take little memory."""
 
     clips: Column
     captions: Sequence[str]
     images: Sequence[str] | None
     prefix: str
-    """Put before every caption."""
+    """Prepended to every caption."""
     rows: Sequence[int]
-    """Which rows of the lists are entries, from 0."""
+    """The rows of the lists that are entries, from 0."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,13 +60,13 @@ class Entries(Sequence[Entry]):
         return next(self._entries([row]))
 
     def __iter__(self) -> Iterator[Entry]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._entries(self.rows[start : start + _AT_ONCE])
+        for start in range(0, len(self), _CHUNK):
+            yield from self._entries(self.rows[start : start + _CHUNK])
 
     def _entries(self, rows: Sequence[int]) -> Iterator[Entry]:
         if not rows:
             return
-        # Neighbours are fetched together; a few rows between them may be no entries.
+        # Consecutive rows are decoded together, including the few between them that aren't entries.
         first, stop = rows[0], rows[-1] + 1
         clips, captions = self.clips.texts[first:stop], self.captions[first:stop]
         images = None if self.images is None else self.images[first:stop]
@@ -74,14 +74,14 @@ class Entries(Sequence[Entry]):
             at = row - first
             yield Entry(
                 number=row + 1,
-                clip=_in_one_way(clips[at]),
+                clip=_normalized(clips[at]),
                 caption=self.prefix + captions[at],
-                image=None if images is None else _in_one_way(images[at]),
+                image=None if images is None else _normalized(images[at]),
                 column=self.clips,
             )
 
 
-def _in_one_way(path: str) -> str:
-    """The path as a manifest has it: `./a.mp4` and `a.mp4` are one file."""
-    # Hardly any list has such paths, and taking each of a million apart takes seconds.
+def _normalized(path: str) -> str:
+    """The path as written in a manifest: `./a.mp4` and `a.mp4` are one file."""
+    # Few lists contain such paths, and parsing a million of them takes seconds.
     return str(PurePosixPath(path)) if "./" in path or "//" in path else path

@@ -1,6 +1,6 @@
-"""Which frames of a clip and which part of a frame are trained on: pure functions, one place.
+"""Choose the frames of a clip and the crop of a frame: pure functions.
 
-The manifest states their results and the trainer follows the manifest, so the two can't differ.
+The manifest records their results and the trainer reads the manifest, so the two can't differ.
 """
 
 from fractions import Fraction
@@ -12,7 +12,7 @@ from cvbundle.spec.schema import Fit, FrameSampling
 
 @frozen
 class Crop:
-    """A part of a frame, in pixels of the frame as displayed; it is scaled to the sample's size."""
+    """A part of a frame, in pixels as displayed; it is scaled to the sample's size."""
 
     top: int
     left: int
@@ -20,28 +20,28 @@ class Crop:
     width: int
 
 
-def choose_frames(available: int, wanted: int, sampling: FrameSampling) -> tuple[int, ...]:
-    """The frames of a clip, by index from 0, that make a sample of `wanted` frames.
+def choose_frames(available: int, count: int, sampling: FrameSampling) -> tuple[int, ...]:
+    """The frames of a clip, by index from 0, that make up a sample of `count` frames.
 
     `uniform` spans the whole clip, first and last frame included; `head` takes the first ones;
     `stride` equals `range(0, n, n // F)[:F]` (zai-org/CogVideo finetune/datasets/utils.py:130-146).
-    A clip that is too short is continued by its last frame.
+    A clip that is too short is padded with its last frame.
     """
-    if available < wanted:
-        return (*range(available), *[available - 1] * (wanted - available))
-    if sampling == "head" or wanted == 1:
-        return tuple(range(wanted))
+    if available < count:
+        return (*range(available), *[available - 1] * (count - available))
+    if sampling == "head" or count == 1:
+        return tuple(range(count))
     if sampling == "stride":
-        return tuple(range(0, available, available // wanted)[:wanted])
-    # The nearest index to i * (available - 1) / (wanted - 1), in whole numbers.
-    steps, span = wanted - 1, available - 1
-    return tuple((2 * i * span + steps) // (2 * steps) for i in range(wanted))
+        return tuple(range(0, available, available // count)[:count])
+    # The nearest index to i * (available - 1) / (count - 1), in integers.
+    steps, span = count - 1, available - 1
+    return tuple((2 * i * span + steps) // (2 * steps) for i in range(count))
 
 
 def crop_box(height: int, width: int, to_height: int, to_width: int, fit: Fit) -> Crop:
     """The part of a `height` x `width` frame that becomes `to_height` x `to_width`.
 
-    `crop` is the largest box of the wanted aspect ratio in the middle; `stretch` is all of it.
+    `crop` is the largest centred box of the target aspect ratio; `stretch` is the whole frame.
     """
     if fit == "stretch":
         return Crop(0, 0, height, width)
@@ -61,8 +61,8 @@ def displayed_size(
     Args:
         height: pixels as stored.
         width: pixels as stored.
-        aspect: width of a stored pixel over its height; None or 0 where the file doesn't say.
-        rotation: degrees, a multiple of 90, by which the frame is turned after that.
+        aspect: sample aspect ratio, width over height; None or 0 if not stated.
+        rotation: degrees, a multiple of 90, by which the frame is then rotated.
     """
     if aspect:
         width = max(1, _rounded(width * aspect.numerator, aspect.denominator))
@@ -72,15 +72,15 @@ def displayed_size(
 def scaled_box(
     crop: Crop, displayed: tuple[int, int], stored: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """A crop of the displayed frame in pixels of the turned but unscaled one.
+    """A crop of the displayed frame, in pixels of the rotated but unscaled one.
 
-    Sizes are (height, width), the result is (left, top, right, bottom) as Pillow takes it.
+    Sizes are (height, width); the result is Pillow's (left, top, right, bottom).
     """
     rows, columns = stored[0] / displayed[0], stored[1] / displayed[1]
     return (
         crop.left * columns,
         crop.top * rows,
-        # The edge itself must not lie outside by a rounding.
+        # Rounding must not move the edge outside the frame.
         min((crop.left + crop.width) * columns, stored[1]),
         min((crop.top + crop.height) * rows, stored[0]),
     )

@@ -1,4 +1,4 @@
-"""Judge a clip by decoding it, the way that training will."""
+"""Check a clip by decoding it, as training will."""
 
 from fractions import Fraction
 from typing import BinaryIO
@@ -7,37 +7,37 @@ import av
 from attrs import frozen
 
 from cvbundle.dataset.container import BadClip, open_clip
+from cvbundle.dataset.orientation import Orientation, orientation_of
 from cvbundle.dataset.rules import CLIP_UNREADABLE
-from cvbundle.dataset.turning import Turn, turn_of
 
-# Clips are judged many at a time, one thread each.
+# Many clips are decoded at a time, one thread each.
 _ONE_THREAD = {"threads": "1"}
 
 
 @frozen
 class Picture:
-    """How the frames of a clip are stored and to be shown."""
+    """How the frames of a clip are stored and displayed."""
 
     height: int
     width: int
     """Pixels as stored."""
     aspect: Fraction | None
-    """Width of a pixel over its height; None where the clip doesn't say."""
-    turn: Turn
+    """Sample aspect ratio, width over height; None if not stated."""
+    orientation: Orientation
 
 
 @frozen
 class Decoded:
-    """What came out of a clip's decoder."""
+    """The output of a clip's decoder."""
 
     picture: Picture
     frames: int
     times: tuple[int, ...]
-    """When each frame is shown, in units of the stream's time base; empty where that isn't said."""
+    """When each frame is shown, in units of the stream's time base; empty if not stated."""
 
 
 def first_picture(file: BinaryIO, head: bytes) -> Picture:
-    """Decode one frame of a clip that begins with `head`.
+    """Decode the first frame of a clip that begins with `head`.
 
     Raises:
         BadClip: it can't be decoded.
@@ -49,7 +49,7 @@ def decode_all(file: BinaryIO, head: bytes) -> Decoded:
     """Decode a whole clip that begins with `head`.
 
     Raises:
-        BadClip: a frame of it can't be decoded, is damaged, or has another size than the first.
+        BadClip: a frame can't be decoded, is damaged, or has another size than the first.
     """
     return _decode(file, head, None)
 
@@ -63,12 +63,12 @@ def _decode(file: BinaryIO, head: bytes, limit: int | None) -> Decoded:
         stream.thread_type = "NONE"
         try:
             for frame in opened.container.decode(stream):
-                seen = Picture(
-                    frame.height, frame.width, stream.sample_aspect_ratio, turn_of(frame)
+                current = Picture(
+                    frame.height, frame.width, stream.sample_aspect_ratio, orientation_of(frame)
                 )
-                picture = picture or seen
+                picture = picture or current
                 times.append(frame.pts)
-                if seen != picture:
+                if current != picture:
                     raise BadClip(CLIP_UNREADABLE, f"changes its size at frame {len(times)}")
                 if frame.is_corrupt:
                     raise BadClip(CLIP_UNREADABLE, f"is damaged at frame {len(times)}")
@@ -79,5 +79,5 @@ def _decode(file: BinaryIO, head: bytes, limit: int | None) -> Decoded:
             raise BadClip(CLIP_UNREADABLE, f"is damaged: {where}") from None
     if picture is None:
         raise BadClip(CLIP_UNREADABLE, "has no frame that can be decoded")
-    known = tuple(sorted(time for time in times if time is not None))
-    return Decoded(picture, len(times), known if len(known) == len(times) else ())
+    stated = tuple(sorted(time for time in times if time is not None))
+    return Decoded(picture, len(times), stated if len(stated) == len(times) else ())

@@ -1,4 +1,4 @@
-"""First frames that are image files of their own."""
+"""First frames in separate image files."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from cvbundle.digest import sha256_bytes
 
 @frozen
 class ImageFile:
-    """What an image's file is."""
+    """An image file."""
 
     digest: str
     size: int
@@ -21,10 +21,10 @@ class ImageFile:
 
 
 def probe_image(path: Path) -> ImageFile:
-    """Read an image whole.
+    """Read and decode an image.
 
     Raises:
-        BadClip: it can't be decoded.
+        BadClip: it can't be read or decoded.
     """
     try:
         content = path.read_bytes()
@@ -35,6 +35,6 @@ def probe_image(path: Path) -> ImageFile:
         with Pillow.open(io.BytesIO(content)) as image:
             image.load()
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        # What Pillow raises for broken files (its documentation of `Image.open` and `load`).
-        raise BadClip(CLIP_UNREADABLE, "is no image that can be decoded") from None
+        # What Pillow raises for broken files (documentation of `Image.open` and `load`).
+        raise BadClip(CLIP_UNREADABLE, "is not an image that can be decoded") from None
     return ImageFile(sha256_bytes(content), len(content))

@@ -1,8 +1,8 @@
-"""How a dataset's folder lists its clips and captions.
+"""Read the lists of clips and captions in a dataset's folder.
 
-Four layouts: two text files of one entry a line (upstream's); a table (CSV, TSV, JSON Lines,
-Parquet) with a column each; captions as text files beside the clips (`*.txt`); and, instead of a
-list of clips, a pattern such as `videos/*.mp4`, which means the files that match, sorted.
+Four layouts: two text files with one entry a line (upstream's); a table (CSV, TSV, JSON Lines,
+Parquet) with a column for each; captions in text files beside the clips (`*.txt`); and, instead of
+a list of clips, a pattern such as `videos/*.mp4`, which stands for the matching files, sorted.
 """
 
 from array import array
@@ -32,28 +32,30 @@ __all__ = ["Entry", "Listing", "list_entries"]
 
 @frozen
 class Listing:
-    """What a dataset's lists say, before any clip is opened."""
+    """A dataset's lists, before any clip is opened."""
 
     entries: Sequence[Entry]
-    """Those that name a file of the dataset, in its order."""
+    """The entries whose files exist, in the order of the lists."""
     problems: tuple[Problem, ...]
 
 
 def list_entries(data: Data, root: Path, *, limit: TokenLimit | None = None) -> Listing:
-    """Read the lists that `data` names, in the folder `root`.
+    """Read the lists that `data` names in the folder `root`.
 
-    A blank line inside a list is an entry that is empty, never dropped: dropping it would shift
-    every caption after it. With a `limit`, captions are measured too.
+    A blank line in a list is an empty entry and never dropped: that would shift every caption after
+    it. With a `limit`, the length of captions is checked too.
 
     Raises:
-        UserError: a list is missing, or isn't what it should be.
+        UserError: a list is missing or malformed.
     """
     if not root.is_dir():
-        raise UserError(f"data.root: {root} is not a folder: write where the dataset is")
+        raise UserError(
+            f"data.root: {root} is not a folder: write the path of the dataset's folder"
+        )
     lists = _read(data, root)
-    problems = [*_uneven(lists)]
-    # Captions that stand beside other clips need no other complaint.
-    by_row = {} if problems else _of_captions(lists, data, limit)
+    problems = [*_length_mismatches(lists)]
+    # Misaligned captions would only produce misleading problems.
+    by_row = {} if problems else _caption_problems(lists, data, limit)
     finder = Finder(root)
     rows = array("Q")
     for row, clip in enumerate(lists.clips.texts):
@@ -77,7 +79,7 @@ class _Lists:
 
 
 def _read(data: Data, root: Path) -> _Lists:
-    """The lists, from wherever the fields of `data` say."""
+    """The lists, from the sources that `data` names."""
     names = [name for name in _names(data) if not name.startswith("*")]
     if data.metadata is not None:
         columns = dict(zip(names, read_table(root / data.metadata, names), strict=True))
@@ -102,23 +104,25 @@ def _names(data: Data) -> list[str]:
 
 
 def _matching(root: Path, pattern: str) -> Column:
-    """The files that match a pattern, as if they were listed in the order of their names."""
+    """The files that match a pattern, as if listed in the order of their names."""
     try:
-        found = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+        paths = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
     except (ValueError, NotImplementedError):
-        raise UserError(f"{pattern} is no pattern of paths below data.root") from None
-    if not found:
+        raise UserError(f"{pattern} is not a pattern for paths below data.root") from None
+    if not paths:
         raise UserError(f"{root / pattern}: no file matches")
-    return Column(root / pattern, pattern, Texts(found), range(1, len(found) + 1), shows_line=True)
+    return Column(root / pattern, pattern, Texts(paths), range(1, len(paths) + 1), shows_line=True)
 
 
-def _of_captions(lists: _Lists, data: Data, limit: TokenLimit | None) -> dict[int, list[Problem]]:
+def _caption_problems(
+    lists: _Lists, data: Data, limit: TokenLimit | None
+) -> dict[int, list[Problem]]:
     captions, clips = lists.captions, lists.clips.texts
-    found = caption_problems(captions, clips, data.caption_prefix, limit)
+    problems = caption_problems(captions, clips, data.caption_prefix, limit)
     if isinstance(captions, CaptionsBeside):
-        # A caption that can't be read is not also an empty one.
-        found |= {row: [problem] for row, problem in captions.problems()}
-    return found
+        # An unreadable caption is not reported as empty as well.
+        problems |= {row: [problem] for row, problem in captions.problems()}
+    return problems
 
 
 def _entries(lists: _Lists, data: Data, rows: Sequence[int]) -> Entries:
@@ -129,12 +133,12 @@ def _entries(lists: _Lists, data: Data, rows: Sequence[int]) -> Entries:
 
 
 def _padded(texts: Sequence[str], count: int) -> Sequence[str]:
-    """At least `count` texts: empty ones where a list is too short."""
+    """The texts, with empty ones appended up to `count`."""
     return texts if len(texts) >= count else [*texts, *[""] * (count - len(texts))]
 
 
-def _uneven(lists: _Lists) -> Iterator[Problem]:
-    """Lists that are longer or shorter than that of the clips."""
+def _length_mismatches(lists: _Lists) -> Iterator[Problem]:
+    """Problems with lists that are longer or shorter than the list of clips."""
     clips = lists.clips
     others = [("captions", lists.captions), ("images", lists.images)]
     for kind, other in others:
@@ -145,15 +149,15 @@ def _uneven(lists: _Lists) -> Iterator[Problem]:
         yield CAPTION_COUNT.problem(
             longer.place(line),
             f"{len(clips.texts)} clips in {clips.name}, {len(other.texts)} {kind} in {other.name}",
-            "one line each; a blank line is an empty caption",
+            "write one line for each clip; a blank line is an empty caption",
         )
 
 
 def _missing(finder: Finder, column: Column, row: int, path: str, kind: str) -> list[Problem]:
-    trouble = finder.trouble(path, kind)
-    if trouble is None:
+    problem = finder.problem(path, kind)
+    if problem is None:
         return []
     place: Place = column.place(row)
-    message, hint = trouble
+    message, hint = problem
     message = message if path else f"line {place.line} {message}"
     return [CLIP_MISSING.problem(place, message, hint)]

@@ -1,4 +1,4 @@
-"""`dataset.jsonl`: one sample a line, and `skipped.jsonl`: what was left out and why."""
+"""`dataset.jsonl`, one sample a line, and `skipped.jsonl`, the samples left out and why."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from cvbundle.digest import canonical_json
 
 @frozen(kw_only=True)
 class Image:
-    """A first frame that is a file of its own."""
+    """A first frame in a separate image file."""
 
     path: str
     digest: str
@@ -24,7 +24,7 @@ class Image:
 
 @frozen(kw_only=True)
 class Sample:
-    """A clip as training uses it: exactly these bytes, these frames, this crop, this caption."""
+    """A clip as training uses it: its exact bytes, frames, crop and caption."""
 
     clip: str
     """Path below the dataset's root, with `/`."""
@@ -43,50 +43,50 @@ class Sample:
     width: int
     """Pixels as displayed: rotation and sample aspect ratio applied."""
     rotation: int
-    """Degrees, counter-clockwise, by which stored frames are turned for display."""
+    """Degrees, counter-clockwise, by which stored frames are rotated for display."""
     mirrored: bool = False
-    """Whether left and right are swapped for display, after turning."""
+    """Whether frames are flipped horizontally for display, after rotation."""
     variable: bool
     """Whether the time between frames varies."""
     chosen: tuple[int, ...]
-    """Which frames make the sample, by index from 0."""
+    """The frames of the sample, by index from 0."""
     crop: Crop
     caption: str
-    """What is trained on: the prefix is in it."""
+    """Including the prefix."""
     image: Image | None = None
 
 
 @frozen(kw_only=True)
 class Skipped:
-    """A sample that was left out on purpose."""
+    """An entry that was left out, as the spec allows."""
 
     number: int
-    """Which entry of the dataset's list, from 1."""
+    """Number of the entry in the dataset's list, from 1."""
     clip: str
     rule: str
     reason: str
 
 
 def sample_line(sample: Sample) -> bytes:
-    """A sample as a line of `dataset.jsonl`: its canonical JSON, put together from its parts.
+    """A sample as a line of `dataset.jsonl`: its canonical JSON, formatted by hand for speed.
 
     Raises:
-        ValueError: the duration is no number.
+        ValueError: the duration is not finite.
     """
     if not isfinite(sample.duration):
         raise ValueError(f"{sample.clip}: a duration of {sample.duration}")
     image = sample.image
-    shown = "" if image is None else f'"image":{canonical_json(_image_data(image)).decode()},'
+    pair = "" if image is None else f'"image":{canonical_json(_image_data(image)).decode()},'
     crop = sample.crop
-    # Keys in order; that this equals `canonical_json` of the same data is tested.
+    # Keys are sorted; a test compares this with `canonical_json` of the same data.
     return (
         f'{{"caption":{_quoted(sample.caption)},"chosen":{_listed(sample.chosen)},'
         f'"clip":{_quoted(sample.clip)},"codec":{_quoted(sample.codec)},'
         f'"crop":[{crop.top},{crop.left},{crop.height},{crop.width}],'
         f'"digest":{_quoted(sample.digest)},"duration":{float(sample.duration)!r},'
-        f'"fps":{_quoted(sample.fps)},"frames":{sample.frames},"height":{sample.height},{shown}'
-        f'"mirrored":{_truth(sample.mirrored)},"rotation":{sample.rotation},'
-        f'"size":{sample.size},"variable":{_truth(sample.variable)},"width":{sample.width}}}\n'
+        f'"fps":{_quoted(sample.fps)},"frames":{sample.frames},"height":{sample.height},{pair}'
+        f'"mirrored":{_boolean(sample.mirrored)},"rotation":{sample.rotation},'
+        f'"size":{sample.size},"variable":{_boolean(sample.variable)},"width":{sample.width}}}\n'
     ).encode()
 
 
@@ -94,18 +94,18 @@ def _image_data(image: Image) -> dict[str, object]:
     return {"digest": image.digest, "path": image.path, "size": image.size}
 
 
-def _truth(value: bool) -> str:
+def _boolean(value: bool) -> str:
     return "true" if value else "false"
 
 
-# Few clips of a dataset differ in how many frames they have.
+# Most clips of a dataset have the same number of frames.
 @lru_cache(maxsize=4096)
 def _listed(numbers: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, numbers))}]"
 
 
 def skipped_line(skipped: Skipped) -> bytes:
-    """A sample that was left out, as a line of `skipped.jsonl`."""
+    """A skipped sample as a line of `skipped.jsonl`."""
     data = {
         "clip": skipped.clip,
         "number": skipped.number,

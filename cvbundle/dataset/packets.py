@@ -1,4 +1,4 @@
-"""What a clip's container says about its video stream: read without decoding anything."""
+"""Read a container's information about its video stream, without decoding."""
 
 from fractions import Fraction
 from typing import BinaryIO
@@ -8,44 +8,44 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvbundle.dataset.container import Opened, container_format, open_clip
-from cvbundle.dataset.nal import Look, NalFormat, look_at, nal_format
+from cvbundle.dataset.nal import Condition, NalFormat, inspect_packet, nal_format
 
 # FFmpeg otherwise decodes up to twenty frames just to open a file.
 _NO_DECODING = {"skip_frame": "all", "threads": "1"}
-# In an mp4 or mov the header says it all; elsewhere the frame rate must be told from the packets.
+# The header of an mp4 or mov is complete; elsewhere the frame rate comes from the packets.
 _HEADER_ONLY = _NO_DECODING | {"probesize": "32"}
 
 
 @frozen(kw_only=True)
 class Packets:
-    """A stream's packets and what the container claims about them."""
+    """A stream's packets and what the container states about them."""
 
     codec: str
     parameters: bytes
     """The codec's own header."""
     height: int
     width: int
-    """Pixels as the container says; the codec may say otherwise."""
+    """Pixels as stated by the container; the codec may state otherwise."""
     aspect: Fraction | None
     rate: Fraction | None
     time_base: Fraction
     times: tuple[int, ...]
     """When each packet is shown, in units of `time_base`, in that order."""
     end: int
-    """When the last one is no longer shown."""
+    """When the last one ends, in units of `time_base`."""
     present: int
     claimed: int
-    """Frames that the container has, and says it has; 0 where it says nothing."""
+    """Frames present in the container, and frames stated by it; 0 if not stated."""
     one_frame_each: bool
-    """Whether every packet must give a frame."""
-    looks: Look
+    """Whether every packet must decode to a frame."""
+    condition: Condition
 
 
 def read_packets(file: BinaryIO, head: bytes) -> Packets:
     """Read a clip that begins with `head`.
 
     Raises:
-        BadClip: it is no clip, or has no video.
+        BadClip: the file is not a clip, or has no video.
     """
     file.seek(0)
     container = container_format(head)
@@ -58,9 +58,9 @@ def _read(opened: Opened, container: str) -> Packets:
     stream = opened.stream
     context = stream.codec_context
     parameters = context.extradata or b""
-    # The cheap judgement needs one container's promise: a packet is a frame, in a known order.
+    # Only mp4 and mov guarantee that a packet is a frame, in a known order.
     nal = nal_format(context.name, parameters) if container == "mov" else None
-    looks = Look.SOUND if nal else Look.ODD
+    condition = Condition.INTACT if nal else Condition.UNCLEAR
     shown: list[tuple[int, int]] = []
     present = 0
     for packet in opened.container.demux(stream):
@@ -68,7 +68,7 @@ def _read(opened: Opened, container: str) -> Packets:
         if time is None and not packet.size:
             continue
         if nal is not None:
-            looks = max(looks, _look(packet, nal, first=not present))
+            condition = max(condition, _condition(packet, nal, first=not present))
         present += 1
         if not packet.is_discard:
             shown.append((len(shown) if time is None else time, packet.duration or 0))
@@ -78,7 +78,7 @@ def _read(opened: Opened, container: str) -> Packets:
     if container == "mov":
         claimed = len(stream.index_entries)
     elif container == "avi":
-        # An avi counts the frames that only repeat the one before, and leaves them out.
+        # An avi counts frames that repeat the one before, but doesn't store them.
         present, claimed = end, stream.frames
     return Packets(
         codec=context.name,
@@ -93,11 +93,11 @@ def _read(opened: Opened, container: str) -> Packets:
         present=present,
         claimed=claimed,
         one_frame_each=container == "mov",
-        looks=looks,
+        condition=condition,
     )
 
 
-def _look(packet: "Packet[VideoStream]", nal: NalFormat, *, first: bool) -> Look:
+def _condition(packet: "Packet[VideoStream]", nal: NalFormat, *, first: bool) -> Condition:
     if packet.is_corrupt or (packet.is_keyframe and packet.has_sidedata("new_extradata")):
-        return Look.ODD
-    return look_at(bytes(packet), nal, first=first)
+        return Condition.UNCLEAR
+    return inspect_packet(bytes(packet), nal, first=first)

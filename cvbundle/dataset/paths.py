@@ -1,4 +1,4 @@
-"""Whether a path of a list names a file of the dataset."""
+"""Check that a listed path is a file of the dataset."""
 
 import os
 import stat
@@ -7,30 +7,30 @@ from pathlib import Path
 
 from attrs import define, field
 
-_OUT = "write a path below data.root"
+_BELOW_ROOT = "write a path below data.root"
 
 
 @define
 class Finder:
-    """Looks up paths below a dataset's root; links are followed, but not out of it."""
+    """Finds files below a dataset's root; symlinks are followed, but not out of it."""
 
     root: Path
     _real: str = field(init=False)
     _folders: dict[str, bool] = field(init=False, factory=dict)
-    """Whether a folder really lies in the root: many files share one."""
+    """Whether a folder's real path is below the root, cached for the files it contains."""
 
     def __attrs_post_init__(self) -> None:
         self._real = os.path.realpath(self.root)
 
-    def trouble(self, path: str, kind: str) -> tuple[str, str] | None:
-        """Why a path is no file of the dataset, and what to do; None where it is one.
+    def problem(self, path: str, kind: str) -> tuple[str, str] | None:
+        """Why a path is not a file of the dataset, with a hint; None if it is one.
 
-        `kind` is what it should be: a clip, an image.
+        `kind` is what it should be: "clip" or "image".
         """
         if not path:
-            return f"names no {kind}", _OUT
+            return f"names no {kind}", _BELOW_ROOT
         if path.startswith("/") or ".." in path.split("/"):
-            return f"{path} leads out of the dataset", _OUT
+            return f"{path} is outside the dataset", _BELOW_ROOT
         target = f"{self._real}/{path}"
         try:
             mode = os.lstat(target).st_mode
@@ -38,11 +38,11 @@ class Finder:
             if is_link:
                 mode = os.stat(target).st_mode  # noqa: PTH116 (a Path costs ten times the call)
         except (OSError, ValueError):
-            return f"{path} is not there", self._hint(path)
+            return f"{path} doesn't exist", self._hint(path)
         if not self._is_inside(target, is_link=is_link):
-            return f"{path} is a link out of the dataset", "copy the file into data.root"
+            return f"{path} is a symlink out of the dataset", "copy the file into data.root"
         if not stat.S_ISREG(mode):
-            return f"{path} is not a file", "mend the list"
+            return f"{path} is not a file", "correct the list"
         return None
 
     def _is_inside(self, target: str, *, is_link: bool) -> bool:
@@ -62,7 +62,7 @@ class Finder:
             other = unicodedata.normalize(form, path)
             try:
                 if other != path and (self.root / other).is_file():
-                    return f"a file whose name looks the same is: write it in Unicode form {form}"
+                    return f"a file whose name looks the same does: use Unicode form {form}"
             except (OSError, ValueError):
                 break
-        return "mend the list, or bring the file"
+        return "correct the list, or add the file"

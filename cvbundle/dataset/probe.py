@@ -1,9 +1,9 @@
-"""Open a clip and say what it holds: read once, and decoded only as far as its judgement needs.
+"""Probe a clip: read it once, and decode only as much as needed to check it.
 
-The judgement is that of a full decode: every frame comes, none of them damaged. It is had without
-one where the container is an mp4 or mov of H.264 or H.265 whose packets all look sound (`nal`):
-that takes a hundredth of the time. What it can't see is damage that leaves the stream's structure
-as it was, such as a flipped bit inside a picture; `Depth.FULL` does.
+The result is that of a full decode: every frame is present and undamaged. An mp4 or mov of H.264 or
+H.265 whose packets all look intact (`nal`) is not decoded, which takes a hundredth of the time but
+misses damage that leaves the stream's structure alone, such as a flipped bit inside a picture.
+`Depth.FULL` finds that too.
 """
 
 import hashlib
@@ -20,34 +20,34 @@ from typing import BinaryIO, cast
 from attrs import frozen
 
 from cvbundle.dataset.container import HEAD, BadClip, container_format
-from cvbundle.dataset.ending import stated_size
 from cvbundle.dataset.frames import displayed_size
 from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_picture
 from cvbundle.dataset.identity import identity_of, same_content
-from cvbundle.dataset.nal import Look
+from cvbundle.dataset.nal import Condition
+from cvbundle.dataset.orientation import is_unrotated
 from cvbundle.dataset.packets import Packets, read_packets
 from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
-from cvbundle.dataset.turning import is_plain
+from cvbundle.dataset.truncation import stated_size
 
 PROBE_VERSION = 1
-"""Raised when the same bytes would be probed differently; cached results of another are dropped."""
+"""Incremented when the same bytes give another result, which invalidates cached results."""
 
 _IN_MEMORY = 1 << 26
-"""Bytes up to which a file is read whole; a longer one is read in pieces, once for its digest."""
+"""Largest file, in bytes, that is read into memory; a larger one is read again for its digest."""
 
 
 class Depth(Enum):
-    """How much of a clip is decoded to judge it."""
+    """How much of a clip is decoded to check it."""
 
     NEEDED = "needed"
-    """As much as it takes; see the module."""
+    """As much as needed; see the module."""
     FULL = "full"
-    """All of it."""
+    """Every frame."""
 
 
 @frozen(kw_only=True, cache_hash=True)
 class Facts:
-    """What a clip holds, but for its bytes: the same for many clips of a dataset."""
+    """The properties of a clip, which many clips of a dataset share."""
 
     codec: str
     frames: int
@@ -62,12 +62,12 @@ class Facts:
     mirrored: bool
     variable: bool
     suspicion: str = ""
-    """Why its bytes look damaged although a decoder notices nothing."""
+    """Why its bytes look damaged although the decoder reports nothing; else empty."""
 
 
 @frozen
 class Probed:
-    """A clip's file."""
+    """A clip's file and its properties."""
 
     digest: str
     """sha256, in hex."""
@@ -77,10 +77,10 @@ class Probed:
 
 
 def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
-    """Read a clip once: its digest, and what its container and stream say.
+    """Read a clip once: its digest and properties.
 
     Raises:
-        BadClip: it has no video that can be decoded, or less of it than it says.
+        BadClip: it has no video that can be decoded, or fewer frames than it states.
     """
     try:
         with path.open("rb") as file:
@@ -100,96 +100,96 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
 
 
 def probe_bytes(content: bytes, depth: Depth = Depth.NEEDED) -> Probed:
-    """The same for a clip in memory.
+    """Probe a clip in memory.
 
     Raises:
         BadClip: see `probe`.
     """
     digest = hashlib.sha256(content).hexdigest()
-    return _judge(io.BytesIO(content), len(content), digest, depth)
+    return _check(io.BytesIO(content), len(content), digest, depth)
 
 
 def _read(file: BinaryIO, size: int, depth: Depth) -> Probed:
     if size <= _IN_MEMORY:
         return probe_bytes(file.read(), depth)
     digest = hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
-    return _judge(file, size, digest, depth)
+    return _check(file, size, digest, depth)
 
 
-def _judge(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
+def _check(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
     file.seek(0)
     head = file.read(HEAD)
     container = container_format(head)
     if container and (stated := stated_size(file, size, container)) > size:
-        raise BadClip(CLIP_TRUNCATED, f"is cut off: {size} of {stated} bytes are there")
+        raise BadClip(CLIP_TRUNCATED, f"is truncated: {size} of {stated} bytes are present")
     packets = read_packets(file, head)
     if packets.present < packets.claimed:
-        raise _lacking(packets.present, packets.claimed)
+        raise _missing_frames(packets.present, packets.claimed)
     picture = None
-    if depth is Depth.NEEDED and packets.looks is Look.SOUND and packets.times:
-        picture = _known_picture(file, size, head, packets)
+    if depth is Depth.NEEDED and packets.condition is Condition.INTACT and packets.times:
+        picture = _picture(file, size, head, packets)
     if picture is not None:
-        sound = Decoded(picture, len(packets.times), packets.times)
-        return Probed(digest, size, _facts(packets, sound))
+        decoded = Decoded(picture, len(packets.times), packets.times)
+        return Probed(digest, size, _facts(packets, decoded))
     decoded = decode_all(file, head)
     if packets.one_frame_each and decoded.frames < len(packets.times):
-        raise _lacking(decoded.frames, len(packets.times))
-    looks_damaged = packets.looks is Look.DAMAGED
-    return Probed(digest, size, _facts(packets, decoded, _UNNOTICED if looks_damaged else ""))
+        raise _missing_frames(decoded.frames, len(packets.times))
+    suspicion = _DAMAGED if packets.condition is Condition.DAMAGED else ""
+    return Probed(digest, size, _facts(packets, decoded, suspicion))
 
 
-_UNNOTICED = "holds bytes that no encoder writes, though its decoder notices nothing"
+_DAMAGED = "contains bytes that no encoder writes, though its decoder reports nothing"
 
 
-def _lacking(present: int, claimed: int) -> BadClip:
-    return BadClip(CLIP_TRUNCATED, f"has {present} of the {claimed} frames that its index names")
+def _missing_frames(present: int, claimed: int) -> BadClip:
+    return BadClip(CLIP_TRUNCATED, f"has {present} of the {claimed} frames in its index")
 
 
-def _known_picture(file: BinaryIO, size: int, head: bytes, packets: Packets) -> Picture | None:
-    """How a clip's frames are shown, told by one frame; None where that can't be decoded.
+def _picture(file: BinaryIO, size: int, head: bytes, packets: Packets) -> Picture | None:
+    """How a clip's frames are displayed, from its first one; None if it can't be decoded.
 
-    Clips with the same header come from the same encoder at the same size, so that one frame of the
-    first of them tells for all.
+    Clips with the same header come from the same encoder at the same size, so the first frame of
+    one is enough for all of them.
     """
     key = (packets.codec, packets.parameters, packets.height, packets.width, packets.aspect)
-    plain = is_plain(file, size)
-    if plain and key in _pictures:
+    cacheable = is_unrotated(file, size)
+    if cacheable and key in _pictures:
         return _pictures[key]
     try:
         picture = first_picture(file, head)
     except BadClip:
         return None
-    if plain:
-        if len(_pictures) >= _KNOWN:
+    if cacheable:
+        if len(_pictures) >= _MAX_PICTURES:
             _pictures.clear()
         _pictures[key] = picture
     return picture
 
 
-_KNOWN = 4096
+_MAX_PICTURES = 4096
 _pictures: dict[tuple[str, bytes, int, int, Fraction | None], Picture] = {}
 
 
 def _facts(packets: Packets, decoded: Decoded, suspicion: str = "") -> Facts:
     picture, times = decoded.picture, decoded.times or packets.times or (0,)
-    turn = picture.turn
-    height, width = displayed_size(picture.height, picture.width, picture.aspect, turn.rotation)
+    rotation = picture.orientation.rotation
+    height, width = displayed_size(picture.height, picture.width, picture.aspect, rotation)
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    # The last frame's own length, where the container knows it.
+    # The last frame's own duration, if the container states it.
     last = max(packets.end - times[-1], 0) or min(gaps, default=0)
     duration = (times[-1] - times[0] + last) * packets.time_base
     rate = packets.rate or (Fraction(decoded.frames) / duration if duration else Fraction(0))
     return Facts(
         codec=packets.codec,
         frames=decoded.frames,
-        # Time bases of a thousandth of a second only come near to 30000/1001.
+        # With a time base of a millisecond, 30000/1001 is only approximate.
         fps=str(rate.limit_denominator(1001)),
         duration=round(float(duration), 6),
         height=height,
         width=width,
-        rotation=turn.rotation,
-        mirrored=turn.mirrored,
-        # Rounding to the time base makes gaps differ by one.
+        rotation=rotation,
+        mirrored=picture.orientation.mirrored,
+        # Gaps may differ by one because times are rounded to the time base.
         variable=bool(gaps) and max(gaps) - min(gaps) > 1,
         suspicion=suspicion,
     )

@@ -1,4 +1,4 @@
-"""Open clips in processes of their own, where threads would wait for each other."""
+"""Probe clips in worker processes, where threads would contend for the GIL."""
 
 import contextlib
 import signal
@@ -11,23 +11,22 @@ from cvbundle.interpreters import safe_children
 
 @contextlib.contextmanager
 def processes(count: int) -> Iterator[Executor]:
-    """So many processes to scan on; they are started when the first clip is to be opened.
+    """A pool of `count` processes, started with the first task.
 
-    Threads share Python's lock, which is held for a third of the time that a small clip takes. A
-    program that calls this must guard its main module (`if __name__ == "__main__":`), as for all of
-    `multiprocessing`.
+    Probing a small clip holds the GIL for a third of its time. A program that calls this must guard
+    its main module (`if __name__ == "__main__":`), as for all of `multiprocessing`.
     """
     context = get_context("forkserver")
-    # Imported once, in the process that the others are forked from.
-    context.set_forkserver_preload(["cvbundle.dataset.opening"])
+    # Imported once, in the fork server.
+    context.set_forkserver_preload(["cvbundle.dataset.probing"])
     with safe_children():
-        pool = ProcessPoolExecutor(count, context, initializer=_let_parent_stop)
+        pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt)
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _let_parent_stop() -> None:
-    # Ctrl-C goes to every process of a terminal; the scan ends these in order.
+def _ignore_interrupt() -> None:
+    # Ctrl-C goes to every process of a terminal; the parent shuts these down in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,47 +1,47 @@
-"""What a scan tells while it runs."""
+"""The progress of a scan."""
 
 import sys
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Listens to a scan."""
+    """Receives the progress of a scan."""
 
     def begin(self, files: int) -> None:
-        """A scan of so many files begins."""
+        """A scan of `files` files begins."""
 
     def advance(self, files: int, size: int) -> None:
-        """So many files more are done, with so many bytes in them."""
+        """`files` more files of `size` bytes in total are done."""
 
     def end(self) -> None:
-        """The scan is over, finished or not."""
+        """The scan has ended, complete or not."""
 
 
-class Silence:
-    """Says nothing."""
+class NoProgress:
+    """Shows nothing."""
 
     def begin(self, files: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, files: int, size: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def end(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-class Bar:
-    """A bar on stderr with files and megabytes a second."""
+class ProgressBar:
+    """A bar on stderr with files and megabytes per second."""
 
     def begin(self, files: int) -> None:
-        """Show the bar; where stderr is no terminal, nothing is shown."""
+        """Show the bar, if stderr is a terminal."""
         from tqdm import tqdm
 
         self._bar = tqdm(total=files, unit="file", disable=None, file=sys.stderr, smoothing=0.1)
         self._bytes = 0
 
     def advance(self, files: int, size: int) -> None:
-        """Move it."""
+        """Advance the bar."""
         self._bytes += size
         elapsed = self._bar.format_dict["elapsed"]
         if elapsed:
@@ -50,5 +50,5 @@ class Bar:
         self._bar.update(files)
 
     def end(self) -> None:
-        """Leave it as it stands."""
+        """Close the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset: found while its clips are listed and opened."""
+"""Rules that are checked while a dataset's clips are listed and probed."""
 
 from cvbundle.problems import Rule, Severity, declare
 
@@ -10,57 +10,58 @@ def _rule(id: str, severity: Severity, *, why: str, source: str) -> Rule:
 CAPTION_COUNT = _rule(
     "caption-count",
     Severity.ERROR,
-    why="Captions, clips and images belong together line by line: a missing line shifts all that "
+    why="Clips, captions and images are matched line by line: a missing line shifts all that "
     "follow.",
     source="zai-org/CogVideo finetune/datasets/utils.py; executed: a blank line shifts captions",
 )
 CLIP_MISSING = _rule(
     "clip-missing",
     Severity.ERROR,
-    why="A clip that the list names is not there.",
+    why="A listed clip doesn't exist.",
     source="open(2), ENOENT",
 )
 CLIP_DAMAGED = _rule(
     "clip-damaged",
     Severity.WARNING,
-    why="Bytes that no encoder writes stand in a clip, though its decoder notices nothing: some of "
-    "its frames may be smeared.",
+    why="A clip contains bytes that no encoder writes, though its decoder reports nothing: some "
+    "frames may be corrupted.",
     source="ITU-T H.264 and H.265, 7.4.1; executed: 1000 zeros in a frame decode without an error",
 )
 CLIP_FPS = _rule(
     "clip-fps",
     Severity.WARNING,
     why="Clips of different frame rates show the same motion at different speeds.",
-    source="the models are trained at one rate: 8 frames a second (1.0), 16 (1.5)",
+    source="zai-org/CogVideo README.md:189-258: the models are trained at one rate, 8 frames a "
+    "second (1.0) or 16 (1.5)",
 )
 CAPTION_DUPLICATE = _rule(
     "caption-duplicate",
     Severity.WARNING,
-    why="Clips with one caption can't be told apart by it; often a list was pasted twice.",
+    why="The same caption for several clips can't distinguish them; often a list was pasted twice.",
     source="zai-org/CogVideo finetune/datasets/utils.py pairs lists line by line",
 )
 NAMES_SHIFTED = _rule(
     "names-shifted",
     Severity.WARNING,
-    why="Clips and images go together line by line; their names say that a list has slipped.",
+    why="Clips and images are matched line by line; their names suggest that a list is shifted.",
     source="zai-org/CogVideo finetune/datasets/utils.py pairs lists line by line",
 )
 CLIP_UNREADABLE = _rule(
     "clip-unreadable",
     Severity.ERROR,
-    why="A file without a video stream that can be decoded.",
+    why="The file has no video stream that can be decoded.",
     source="av.error.InvalidDataError; ffmpeg.org/ffmpeg-formats.html",
 )
 CLIP_TRUNCATED = _rule(
     "clip-truncated",
     Severity.ERROR,
-    why="A file that ends before its own index says; what is missing can't be trained on.",
+    why="The file is shorter than its own index states; the missing part can't be trained on.",
     source="executed: the upstream trainer stops at such a clip after encoding those before it",
 )
 CLIP_SHORT = _rule(
     "clip-short",
     Severity.ERROR,
-    why="A clip of fewer frames than a sample has.",
+    why="The clip has fewer frames than a sample.",
     source="zai-org/CogVideo finetune/datasets/utils.py:130-146 repeats the last frame silently",
 )
 CAPTION_EMPTY = _rule(
@@ -72,25 +73,25 @@ CAPTION_EMPTY = _rule(
 CAPTION_TOO_LONG = _rule(
     "caption-too-long",
     Severity.WARNING,
-    why="The tokenizer cuts what is beyond the model's longest prompt: those words train nothing.",
+    why="The tokenizer truncates at the model's longest prompt: the rest has no effect.",
     source="diffusers pipeline_cogvideox.py:529 truncates at 226 tokens; 1.5 was trained on 224 "
     "(zai-org/CogVideo sat/configs/cogvideox1.5_5b.yaml:52)",
 )
 CLIP_DUPLICATE = _rule(
     "clip-duplicate",
     Severity.WARNING,
-    why="The same clip twice weighs twice, and with two captions teaches a mixture of them.",
-    source="executed: each row of a list is a sample of every epoch",
+    why="A clip listed twice counts twice, and with two captions teaches a mixture of them.",
+    source="executed: each row of a list is a sample in every epoch",
 )
 CLIP_UPSCALED = _rule(
     "clip-upscaled",
     Severity.WARNING,
-    why="A clip smaller than the sample is enlarged: the model learns the blur.",
+    why="A clip smaller than the sample is upscaled: the model learns the blur.",
     source="zai-org/CogVideo finetune/datasets/utils.py resizes silently",
 )
 CLIP_ASPECT = _rule(
     "clip-aspect",
     Severity.WARNING,
-    why="A clip of quite another shape loses most of its picture to the crop, or is distorted.",
+    why="A clip of a very different aspect ratio is mostly cropped away, or distorted.",
     source="zai-org/CogVideo finetune/datasets/utils.py distorts silently",
 )

@@ -1,4 +1,4 @@
-"""Open every clip of a dataset: each becomes a sample, is skipped on purpose, or is a problem."""
+"""Probe every clip of a dataset: each is a sample, skipped, or a problem."""
 
 import os
 from collections import deque
@@ -14,10 +14,10 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile
-from cvbundle.dataset.opening import File, Seen, Work, open_files
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
+from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, probe_files
 from cvbundle.dataset.processes import processes
-from cvbundle.dataset.progress import Progress, Silence
+from cvbundle.dataset.progress import NoProgress, Progress
 from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
@@ -27,13 +27,13 @@ from cvbundle.spec.schema import Data
 __all__ = ["Row", "scan"]
 
 _GROUP = 256
-"""Entries that are looked up together."""
+"""Entries per cache lookup."""
 _TASK = 8
-"""Files that a worker opens before it reports."""
+"""Files per task."""
 _AHEAD = 4
-"""Groups that are being opened while the first of them is waited for."""
+"""Groups submitted ahead of the one being waited for."""
 _MANY = 512
-"""Clips from which on processes are worth their start: a third of a second."""
+"""The number of clips from which processes, a third of a second to start, are worthwhile."""
 
 
 def scan(
@@ -46,59 +46,59 @@ def scan(
     rehash: bool = False,
     depth: Depth = Depth.NEEDED,
     progress: Progress | None = None,
-    note: Callable[[str, Identity], None] | None = None,
+    on_file: Callable[[str, Identity], None] | None = None,
 ) -> Iterator[Row]:
-    """Open the clips, several at a time; the rows come in the order of `entries`.
+    """Probe the clips, several at a time; rows are yielded in the order of `entries`.
 
-    Whatever does the work, the rows are the same. What was seen so far is kept in the `cache` when
-    the scan is given up.
+    The rows don't depend on the executor. If the scan is interrupted, the `cache` keeps the results
+    so far.
 
     Args:
-        entries: the dataset's entries, in its order.
-        data: what is to be made of them.
-        root: the folder that their paths are below.
-        executor: where clips are opened, on this machine or others that have the same folder; None
-            means here, on all cores: in threads, or for many clips in `processes`.
-        cache: what was seen before; None opens every clip.
-        rehash: open every clip all the same; the cache learns what is seen.
-        depth: how much of a clip is decoded to judge it.
-        progress: hears how far it is.
-        note: hears of every file and what it was when it was opened or known.
+        entries: the dataset's entries, in order.
+        data: the `data` section of the spec.
+        root: the folder that the entries' paths are relative to.
+        executor: where clips are probed, on this machine or others with the same folder; None means
+            on all local cores, in threads or, for many clips, in `processes`.
+        cache: the results of earlier scans; None probes every clip.
+        rehash: probe every clip and update the cache.
+        depth: how much of a clip is decoded.
+        progress: receives progress.
+        on_file: called with every file's path and its identity when it was probed or looked up.
 
     Raises:
-        UserError: a process that opened clips died.
+        UserError: a worker process died.
     """
-    progress = progress or Silence()
+    progress = progress or NoProgress()
     with ExitStack() as stack:
-        opener = _Opener(os.path.realpath(root), cache, rehash, depth, progress, note)
-        # Left in the opposite order: the threads end before what they did is kept.
-        stack.callback(opener.keep_finished)
-        opener.executor = executor or stack.enter_context(_on_all_cores(len(entries)))
-        stack.callback(opener.cancel)
+        prober = _Prober(os.path.realpath(root), cache, rehash, depth, progress, on_file)
+        # Exits run in reverse: the workers end before their results are kept.
+        stack.callback(prober.keep_finished)
+        prober.executor = executor or stack.enter_context(_on_all_cores(len(entries)))
+        stack.callback(prober.cancel)
         has_images = bool(entries) and entries[0].image is not None
         progress.begin(len(entries) * (2 if has_images else 1))
         stack.callback(progress.end)
         sampler = Sampler(entries, data)
         try:
-            for group in opener.groups(entries):
+            for group in prober.groups(entries):
                 for index, entry in enumerate(group.entries, group.start):
-                    yield from sampler.rows(index, entry, *group.seen_of(entry))
+                    yield from sampler.rows(index, entry, *group.results_of(entry))
         except BrokenExecutor:
             raise UserError(
-                "a process that opened clips was killed, by want of memory most likely: run again "
-                "with fewer of them; clips that are done are not opened again"
+                "a worker process was killed, probably for lack of memory: run again with fewer "
+                "processes; finished clips are not opened again"
             ) from None
 
 
 @contextmanager
 def _on_all_cores(clips: int) -> Iterator[Executor]:
     cores = len(os.sched_getaffinity(0))
-    # A process that multiprocessing started as a daemon may start none itself.
+    # A daemonic process of multiprocessing can't have children.
     if clips >= _MANY and cores > 1 and not current_process().daemon:
         with processes(cores) as pool:
             yield pool
         return
-    threads = ThreadPoolExecutor(cores, "open-clips")
+    threads = ThreadPoolExecutor(cores, "probe-clips")
     try:
         yield threads
     finally:
@@ -106,116 +106,117 @@ def _on_all_cores(clips: int) -> Iterator[Executor]:
 
 
 @frozen
-class _Task:
-    work: Work
-    future: "Future[list[Seen]]"
+class _Submitted:
+    task: ProbeTask
+    future: "Future[list[ProbeResult]]"
 
 
 @define
 class _Group:
-    """Some entries in a row, and what is seen of their files."""
+    """Consecutive entries and the probe results of their files."""
 
     root: str
     start: int
     entries: Sequence[Entry]
-    seen: dict[str, Seen] = field(factory=dict)
+    results: dict[str, ProbeResult] = field(factory=dict)
     """By path."""
-    tasks: list[_Task] = field(factory=list)
+    submitted: list[_Submitted] = field(factory=list)
 
     def files(self) -> dict[str, bool]:
-        """The paths of all files, each with whether it is an image."""
+        """Whether each file is an image, by path."""
         files = {f"{self.root}/{entry.clip}": False for entry in self.entries}
         if self.entries[0].image is not None:
             files |= {f"{self.root}/{entry.image}": True for entry in self.entries}
         return files
 
-    def seen_of(self, entry: Entry) -> tuple[Probed | BadClip, ImageFile | BadClip | None]:
-        clip = self.seen[f"{self.root}/{entry.clip}"]
-        image = None if entry.image is None else self.seen[f"{self.root}/{entry.image}"]
+    def results_of(self, entry: Entry) -> tuple[Probed | BadClip, ImageFile | BadClip | None]:
+        clip = self.results[f"{self.root}/{entry.clip}"]
+        image = None if entry.image is None else self.results[f"{self.root}/{entry.image}"]
         assert not isinstance(clip, ImageFile)
         assert not isinstance(image, Probed)
         return clip, image
 
 
 @define
-class _Opener:
-    """Opens the files of entries, a few groups ahead of the one that is waited for."""
+class _Prober:
+    """Probes the files of entries, a few groups ahead of the one being waited for."""
 
     root: str
     cache: ScanCache | None
     rehash: bool
     depth: Depth
     progress: Progress
-    note: Callable[[str, Identity], None] | None
+    on_file: Callable[[str, Identity], None] | None
     executor: Executor = field(init=False)
     _pending: deque[_Group] = field(init=False, factory=deque)
 
     def groups(self, entries: Sequence[Entry]) -> Iterator[_Group]:
-        """The entries in groups, each with all of its files opened."""
+        """The entries in groups, each with the results of all its files."""
         for start in range(0, len(entries), _GROUP):
             group = _Group(self.root, start, entries[start : start + _GROUP])
             self._pending.append(group)
-            self._begin(group)
+            self._submit(group)
             if len(self._pending) > _AHEAD:
                 yield self._finished()
         while self._pending:
             yield self._finished()
 
-    def _begin(self, group: _Group) -> None:
-        """Look a group's files up, and have opened those that aren't known."""
+    def _submit(self, group: _Group) -> None:
+        """Look up a group's files in the cache, and submit tasks for the others."""
         files = group.files()
-        known: dict[str, Identity] = {}
+        identities: dict[str, Identity] = {}
         for path in files:
             try:
-                known[path] = identity_of(os.stat(path))  # noqa: PTH116 (a Path takes longer)
+                identities[path] = identity_of(os.stat(path))  # noqa: PTH116 (a Path takes longer)
             except OSError as error:
                 reason = f"can't be read ({error.strerror})"
-                group.seen[path] = BadClip(CLIP_UNREADABLE, reason, lasting=False)
-        if self.note is not None:
-            for path, identity in known.items():
-                self.note(path, identity)
+                group.results[path] = BadClip(CLIP_UNREADABLE, reason, lasting=False)
+        if self.on_file is not None:
+            for path, identity in identities.items():
+                self.on_file(path, identity)
         if self.cache is not None and not self.rehash:
-            found = self.cache.lookup(known)
-            group.seen |= found
-            self.progress.advance(len(found), sum(known[path][0] for path in found))
-        unknown = [path for path in known if path not in group.seen]
-        for start in range(0, len(unknown), _TASK):
-            paths = unknown[start : start + _TASK]
-            work = Work(
+            cached = self.cache.lookup(identities)
+            group.results |= cached
+            self.progress.advance(len(cached), sum(identities[path][0] for path in cached))
+        remaining = [path for path in identities if path not in group.results]
+        for start in range(0, len(remaining), _TASK):
+            paths = remaining[start : start + _TASK]
+            task = ProbeTask(
                 tuple(File(path, files[path]) for path in paths),
-                tuple(known[path] for path in paths),
+                tuple(identities[path] for path in paths),
                 self.depth,
                 PROBE_VERSION,
             )
-            group.tasks.append(_Task(work, self.executor.submit(open_files, work)))
+            group.submitted.append(_Submitted(task, self.executor.submit(probe_files, task)))
 
     def _finished(self) -> _Group:
         group = self._pending[0]
-        for task in group.tasks:
-            results = task.future.result()
-            group.seen.update(
-                (file.path, seen) for file, seen in zip(task.work.files, results, strict=True)
+        for submitted in group.submitted:
+            task, results = submitted.task, submitted.future.result()
+            group.results.update(
+                (file.path, result) for file, result in zip(task.files, results, strict=True)
             )
-            self.progress.advance(len(task.work.files), sum(known[0] for known in task.work.known))
+            size = sum(identity[0] for identity in task.identities)
+            self.progress.advance(len(task.files), size)
         self._keep(group)
         return self._pending.popleft()
 
     def cancel(self) -> None:
-        """Begin nothing more."""
+        """Cancel the tasks that haven't started."""
         for group in self._pending:
-            for task in group.tasks:
-                task.future.cancel()
+            for submitted in group.submitted:
+                submitted.future.cancel()
 
     def keep_finished(self) -> None:
-        """Remember what is done of groups that nobody waits for any more."""
+        """Cache the finished results of groups that were never waited for."""
         for group in self._pending:
             self._keep(group)
 
     def _keep(self, group: _Group) -> None:
         if self.cache is None:
             return
-        for task in group.tasks:
-            future = task.future
+        for submitted in group.submitted:
+            task, future = submitted.task, submitted.future
             if future.done() and not future.cancelled() and future.exception() is None:
-                paths = (file.path for file in task.work.files)
-                self.cache.keep(zip(paths, task.work.known, future.result(), strict=True))
+                paths = (file.path for file in task.files)
+                self.cache.keep(zip(paths, task.identities, future.result(), strict=True))

@@ -1,9 +1,8 @@
-"""What clips held when they were last opened, so that unchanged ones needn't be opened again.
+"""The results of probing clips, cached so that unchanged ones aren't opened again.
 
-One SQLite file in the user's cache folder, shared by all processes. A row is believed only where
-path, size, inode and both times of change (of content, and of permissions and names) of the file
-are the same, and the code that judged it. Nothing is lost with the cache: one that can't be used is
-made anew, and where none can be made, every clip is opened.
+One SQLite file in the user's cache folder, shared by all processes. A row is valid only while the
+file's path, size, inode, mtime and ctime are unchanged, and the version of the probe. The cache is
+disposable: a broken one is recreated, and without one, every clip is opened.
 """
 
 import contextlib
@@ -20,8 +19,8 @@ from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.images import ImageFile
-from cvbundle.dataset.opening import Seen
 from cvbundle.dataset.probe import Facts, Probed
+from cvbundle.dataset.probing import ProbeResult
 from cvbundle.problems import declared
 
 _TABLE = """CREATE TABLE IF NOT EXISTS seen (
@@ -29,30 +28,30 @@ _TABLE = """CREATE TABLE IF NOT EXISTS seen (
     facts TEXT
 ) WITHOUT ROWID"""
 _FORMER = "DROP TABLE IF EXISTS files"
-"""The table before it had a status."""
+"""The former table, without a status."""
 _BUSY_SECONDS = 10.0
-_AT_ONCE = 500
-"""Rows to a query: SQLite may be built for no more than 999 variables in one."""
+_ROWS_PER_QUERY = 500
+"""SQLite may be built with a limit of 999 variables per query."""
 
 
 @define
 class ScanCache:
-    """What was seen of files; see the module."""
+    """The cached results of probing files; see the module."""
 
     _database: sqlite3.Connection
     _version: int
 
-    def lookup(self, files: Mapping[str, Identity]) -> dict[str, Seen]:
-        """What is known of files that are as they were, by path."""
-        found: dict[str, Seen] = {}
+    def lookup(self, files: Mapping[str, Identity]) -> dict[str, ProbeResult]:
+        """The cached results of the files that are unchanged, by path."""
+        results: dict[str, ProbeResult] = {}
         paths = list(files)
-        for start in range(0, len(paths), _AT_ONCE):
-            part = {os.fsencode(path): path for path in paths[start : start + _AT_ONCE]}
+        for start in range(0, len(paths), _ROWS_PER_QUERY):
+            part = {os.fsencode(path): path for path in paths[start : start + _ROWS_PER_QUERY]}
             for key, size, changed, inode, status, digest, facts in self._rows(list(part)):
                 path = part[key]
                 if files[path] == (size, changed, inode, status):
-                    found[path] = _seen(digest, size, facts)
-        return found
+                    results[path] = _result(digest, size, facts)
+        return results
 
     def _rows(self, keys: list[bytes]) -> list[tuple[bytes, int, int, int, int, str, str]]:
         marks = ",".join("?" * len(keys))
@@ -63,40 +62,40 @@ class ScanCache:
         try:
             return self._database.execute(query, [self._version, *keys]).fetchall()
         except sqlite3.Error:
-            # A cache that is locked or broken is as good as an empty one.
+            # A locked or broken cache is treated as empty.
             return []
 
-    def keep(self, seen: Iterable[tuple[str, Identity, Seen]]) -> None:
-        """Remember what was seen of files; not what may be otherwise the next time."""
+    def keep(self, results: Iterable[tuple[str, Identity, ProbeResult]]) -> None:
+        """Store the results of files, except temporary failures."""
         rows = [
-            (os.fsencode(path), self._version, *known, *_columns(one))
-            for path, known, one in seen
-            if not isinstance(one, BadClip) or one.lasting
+            (os.fsencode(path), self._version, *identity, *_columns(result))
+            for path, identity, result in results
+            if not isinstance(result, BadClip) or result.lasting
         ]
-        # What can't be written now is only opened again the next time.
+        # If the write fails, the files are only opened again next time.
         with contextlib.suppress(sqlite3.Error), self._database:
             self._database.executemany("REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def _columns(seen: Seen) -> tuple[str, str]:
-    """Digest and facts of a clip; facts that aren't an object say what else it is."""
-    match seen:
+def _columns(result: ProbeResult) -> tuple[str, str]:
+    """The columns `digest` and `facts`: JSON object for a clip, list if bad, null for an image."""
+    match result:
         case BadClip():
-            return "", json.dumps([seen.rule.id, seen.reason])
+            return "", json.dumps([result.rule.id, result.reason])
         case ImageFile():
-            return seen.digest, "null"
+            return result.digest, "null"
         case _:
-            return seen.digest, json.dumps(asdict(seen.facts))
+            return result.digest, json.dumps(asdict(result.facts))
 
 
-def _seen(digest: str, size: int, text: str) -> Seen:
+def _result(digest: str, size: int, text: str) -> ProbeResult:
     facts = _read_facts(text)
     if facts is None:
         return ImageFile(digest, size)
     return facts if isinstance(facts, BadClip) else Probed(digest, size, facts)
 
 
-# Clips of a dataset hold much the same.
+# Most clips of a dataset have the same properties.
 @lru_cache(maxsize=4096)
 def _read_facts(text: str) -> Facts | BadClip | None:
     data = json.loads(text)
@@ -107,7 +106,7 @@ def _read_facts(text: str) -> Facts | BadClip | None:
 
 @contextlib.contextmanager
 def scan_cache(version: int, folder: Path | None = None) -> Iterator[ScanCache]:
-    """The cache of what code of this `version` saw, in the user's cache folder or another."""
+    """The cache of this `version` of the probe, in `folder` or the user's cache folder."""
     database = _open((folder or cache_folder()) / "scan.sqlite")
     try:
         yield ScanCache(database, version)
@@ -121,7 +120,7 @@ def _open(path: Path) -> sqlite3.Connection:
         try:
             return _connect(str(path))
         except sqlite3.OperationalError:
-            # Locked, or on a disk without the locks that are needed: not broken.
+            # Locked, or on a file system without locks: not broken.
             raise
         except sqlite3.DatabaseError:
             for name in (path, *path.parent.glob(f"{path.name}-*")):
@@ -132,7 +131,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _connect(name: str) -> sqlite3.Connection:
-    # Only one thread uses it at a time, but which one is the caller's choice.
+    # Only one thread uses it at a time, but not always the same one.
     database = sqlite3.connect(name, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""Find lists that belong together and have slipped against each other."""
+"""Detect lists of clips and images that are shifted against each other."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -9,26 +9,26 @@ from cvbundle.problems import Problem
 
 
 def shifted(clips: Column, images: Column) -> Iterator[Problem]:
-    """Where a clip's image has another name although an image of the clip's name is listed.
+    """A problem if clips are paired with other images although images of their name are listed.
 
-    Only where most names match up somewhere: elsewhere names mean nothing.
+    Names are only compared if most clips have an image of their name.
     """
     stems = [PurePosixPath(image).stem for image in images.texts]
     row_of = {stem: row for row, stem in enumerate(stems)}
     if len(row_of) < len(stems):
         return
-    known = [row_of.get(PurePosixPath(clip).stem) for clip in clips.texts]
-    if 2 * sum(row is not None for row in known) <= len(known):
+    matches = [row_of.get(PurePosixPath(clip).stem) for clip in clips.texts]
+    if 2 * sum(row is not None for row in matches) <= len(matches):
         return
-    wrong = [(row, found) for row, found in enumerate(known) if found not in (None, row)]
+    wrong = [(row, match) for row, match in enumerate(matches) if match not in (None, row)]
     if wrong:
-        row, found = wrong[0]
-        assert found is not None
+        row, match = wrong[0]
+        assert match is not None
         clip, image = clips.texts[row], images.texts[row] if row < len(stems) else "nothing"
         more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
         yield NAMES_SHIFTED.problem(
             clips.place(row),
-            f"{clip} goes with {image}, but {images.texts[found]} is in line "
-            f"{images.lines[found]}{more}",
-            f"bring {clips.name} and {images.name} into the same order",
+            f"{clip} is paired with {image}, but {images.texts[match]} is on line "
+            f"{images.lines[match]}{more}",
+            f"put {clips.name} and {images.name} in the same order",
         )

@@ -1,8 +1,8 @@
-"""Whole manifests of datasets that were scanned, so that an unchanged one is only looked over.
+"""Cached manifests, so that an unchanged dataset isn't scanned again.
 
-A snapshot is found by everything that decides a manifest but the clips (lists, settings, code), and
-believed only if every file is what it was. It is a folder in the user's cache folder; the oldest
-ones make room.
+A snapshot's key covers everything that determines a manifest except the clips (lists, settings,
+code); it is valid only while every file is unchanged. It is a folder in the user's cache folder;
+the least recently used ones are removed.
 """
 
 import json
@@ -26,30 +26,30 @@ from cvbundle.problems import Place, Problem, Severity
 from cvbundle.spec.schema import Data
 
 _KEPT = 4
-"""Snapshots: each is as large as its manifest."""
+"""Snapshots to keep; each is as large as its manifest."""
 _DATASET, _SKIPPED = "dataset.jsonl", "skipped.jsonl"
 _PATHS, _STATES, _SUMMARY = "paths", "states", "summary.json"
 
 
 @define
-class Seen:
-    """The files of a scan and what they were, in its order."""
+class ScannedFiles:
+    """The files of a scan and their identities, in order."""
 
     _paths: bytearray = field(init=False, factory=bytearray)
     _states: "array[int]" = field(init=False, factory=lambda: array("Q"))
 
-    def note(self, path: str, identity: Identity) -> None:
-        """A file belongs to the scan."""
+    def add(self, path: str, identity: Identity) -> None:
+        """Add a file of the scan."""
         self._paths += os.fsencode(path) + b"\0"
         self._states.extend(identity)
 
     def files(self) -> dict[str, bytes]:
-        """What is stored of it, by name."""
+        """The files to store in the snapshot, by name."""
         return {_PATHS: bytes(self._paths), _STATES: self._states.tobytes()}
 
 
 def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth) -> str | None:
-    """What decides a manifest besides its clips; None where it is spread over many files."""
+    """A digest of all that determines a manifest except the clips; None if in many files."""
     if "*" in data.video_column or data.caption_column.startswith("*"):
         return None
     names = (
@@ -59,19 +59,19 @@ def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth)
     )
     lists = [root / name for name in names if name is not None]
     if not all(path.is_file() for path in lists):
-        return None  # told when they are read; a pipe would be waited for
+        return None  # reported when they are read; reading a pipe would block
     code = sorted(Path(__file__).parent.glob("*.py"))
     try:
         digests = [sha256_file(path) for path in (*code, *lists)]
     except OSError:
         return None
-    measured = None if limit is None else [limit.longest, limit.tokenizer]
+    measured = None if limit is None else [limit.max_tokens, limit.tokenizer]
     settings = [repr(data), os.path.realpath(root), measured, depth.value, version("av")]
     return sha256_bytes(canonical_json([settings, digests]))
 
 
 def recall(folder: Path, dataset: Path, skipped: Path) -> Summary | None:
-    """Write the manifest of a snapshot, if it is whole and all of its files are as they were."""
+    """Write the manifest of a snapshot, if it is complete and all its files are unchanged."""
     try:
         stored: dict[str, Any] = json.loads((folder / _SUMMARY).read_bytes())
         digests: Mapping[str, str] = stored["digests"]
@@ -83,10 +83,10 @@ def recall(folder: Path, dataset: Path, skipped: Path) -> Summary | None:
         _copy(folder / _DATASET, dataset)
         if _SKIPPED in digests:
             _copy(folder / _SKIPPED, skipped)
-        # The oldest to make room is the one that was not used for the longest time.
+        # The modification time decides which snapshot is removed first.
         os.utime(folder)
     except (OSError, ValueError, LookupError, TypeError):
-        # Parts are gone, or aren't what was stored: then it is none.
+        # Incomplete or damaged: not a snapshot.
         return None
     return summary
 
@@ -98,11 +98,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def _unchanged(paths: bytes, packed: bytes) -> bool:
     states = iter(array("Q", packed))
-    look = os.stat
+    stat = os.stat
     for path, size, changed, inode, status in zip(
         paths.split(b"\0")[:-1], states, states, states, states, strict=True
     ):
-        now = look(path)
+        now = stat(path)
         # `identity_of`, without a tuple for each of a million files.
         if (
             now.st_size != size
@@ -114,20 +114,22 @@ def _unchanged(paths: bytes, packed: bytes) -> bool:
     return True
 
 
-def remember(folder: Path, seen: Seen, summary: Summary, dataset: Path, skipped: Path) -> None:
-    """Store a manifest that was just written; one that can't be stored is made again next time."""
+def remember(
+    folder: Path, files: ScannedFiles, summary: Summary, dataset: Path, skipped: Path
+) -> None:
+    """Store a manifest that was just written, if possible; otherwise the next call scans again."""
     try:
         remove_tree(folder)
         with new_folder(folder) as new:
             shutil.copyfile(dataset, new / _DATASET)
             if summary.skipped:
                 shutil.copyfile(skipped, new / _SKIPPED)
-            for name, content in seen.files().items():
+            for name, content in files.files().items():
                 (new / name).write_bytes(content)
             digests = {path.name: sha256_file(path) for path in sorted(new.iterdir())}
             data = asdict(summary, value_serializer=_plain)
             (new / _SUMMARY).write_bytes(json_file({"digests": digests, "summary": data}))
-        # Hidden ones are being filled by another process.
+        # Hidden ones are being written by another process.
         stored = [path for path in folder.parent.iterdir() if not path.name.startswith(".")]
         for old in sorted(stored, key=lambda path: -path.stat().st_mtime_ns)[_KEPT:]:
             remove_tree(old)

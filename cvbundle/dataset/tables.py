@@ -1,4 +1,4 @@
-"""Read columns of text from the files in which a dataset lists its clips."""
+"""Read columns of text from the files that list a dataset's clips."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ KINDS = ".csv, .tsv, .jsonl or .parquet"
 
 @frozen
 class Column:
-    """The texts of a list, each with the line it stands on."""
+    """The texts of a list, each with its line number."""
 
     file: Path
     name: str
-    """What a person calls it: the text file, or the column of the table."""
+    """The name to show: the text file, or the column of the table."""
     texts: Texts
     lines: Sequence[int]
     shows_line: bool
-    """Whether a text is the whole line, so that it can be shown as an excerpt."""
+    """Whether a text is a whole line, and so can be shown as an excerpt."""
 
     def place(self, row: int) -> Place:
-        """Where a row stands, from 0; the last one where there are fewer."""
+        """The place of a row, from 0; past the end, the line after the last."""
         if row >= len(self.texts):
             return Place(str(self.file), (self.lines[-1] if len(self.lines) else 0) + 1, 1)
         if not self.shows_line:
@@ -39,7 +39,7 @@ class Column:
 
 
 def read_lines(path: Path, name: str) -> Column:
-    """A text file of one entry a line; a blank line is an empty entry.
+    """Read a text file of one entry a line; a blank line is an empty entry.
 
     Raises:
         UserError: it can't be read, or is not UTF-8.
@@ -53,17 +53,17 @@ def read_lines(path: Path, name: str) -> Column:
 
 
 def read_table(path: Path, names: Sequence[str]) -> list[Column]:
-    """The named columns of a table.
+    """Read the named columns of a table.
 
     Raises:
-        UserError: it can't be read, lacks a column, or holds something that isn't text.
+        UserError: it can't be read, lacks a column, or contains a value that isn't text.
     """
     columns = [Texts() for _ in names]
     lines = array("Q")
     rows = {".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".parquet": _parquet}
     read = rows.get(path.suffix.lower())
     if read is None:
-        raise UserError(f"{path} is not a table that can be read: write a {KINDS} file")
+        raise UserError(f"{path} is not a supported table: write a {KINDS} file")
     for line, values in read(path, names):
         lines.append(line)
         for column, value in zip(columns, values, strict=True):
@@ -85,7 +85,7 @@ def _text(path: Path) -> str:
 
 
 def _require_file(path: Path) -> None:
-    """A pipe would be waited for, and a device may never end."""
+    """Reading a pipe would block, and a device may never end."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a file")
 
@@ -94,7 +94,7 @@ _Rows = Iterator[tuple[int, list[str]]]
 
 
 def _separated(path: Path, names: Sequence[str]) -> _Rows:
-    """RFC 4180, and the same with tabs; the first row names the columns."""
+    """CSV (RFC 4180), or the same with tabs; the first row names the columns."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
     end = 0
@@ -107,9 +107,9 @@ def _separated(path: Path, names: Sequence[str]) -> _Rows:
             if len(row) not in (len(head), 0):
                 raise UserError(
                     f"{path}:{line}: has {len(row)} columns, the first row has {len(head)}: "
-                    "put a text that has the separator in it in quotes"
+                    "quote texts that contain the separator"
                 )
-            # A blank line is an entry that is empty, as in a text file.
+            # A blank line is an empty entry, as in a text file.
             yield line, [row[place].strip() if row else "" for place in places]
     except csv.Error as error:
         raise UserError(f"{path}:{end + 1}: can't be read ({error})") from None

@@ -1,15 +1,15 @@
-"""Very many short texts in little memory."""
+"""A compact sequence of many short texts."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import overload
 
-_AT_ONCE = 1024
+_CHUNK = 1024
 
 
 class Texts(Sequence[str]):
-    """Texts as one piece of UTF-8: a Python string each would take several times as much."""
+    """Texts in one buffer of UTF-8: Python strings would take several times as much memory."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._bytes = bytearray()
@@ -34,7 +34,7 @@ class Texts(Sequence[str]):
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
-                return self._stretch(start, stop)
+                return self._decoded(start, stop)
             return [self[at] for at in range(start, stop, step)]
         if index < 0:
             index += len(self)
@@ -44,11 +44,11 @@ class Texts(Sequence[str]):
         return self._bytes[start:end].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._stretch(start, min(start + _AT_ONCE, len(self)))
+        for start in range(0, len(self), _CHUNK):
+            yield from self._decoded(start, min(start + _CHUNK, len(self)))
 
-    def _stretch(self, start: int, stop: int) -> list[str]:
-        """Neighbours, decoded together: one by one takes five times as long."""
+    def _decoded(self, start: int, stop: int) -> list[str]:
+        """Consecutive texts, decoded together: one by one takes five times as long."""
         ends = self._ends[start : stop + 1]
         if len(ends) < 2:
             return []

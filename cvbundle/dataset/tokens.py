@@ -1,4 +1,4 @@
-"""Count the tokens of captions: with a model's own tokenizer, or by estimate."""
+"""Count the tokens of captions with a model's own tokenizer, or estimate them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ from cvbundle.digest import sha256_file
 from cvbundle.problems import UserError
 
 
-def token_limit(longest: int, model: Path | None) -> TokenLimit:
-    """A limit on captions, counted by the tokenizer of the model in that folder if it is there."""
+def token_limit(max_tokens: int, model: Path | None) -> TokenLimit:
+    """A limit on captions, counted by the tokenizer in the folder `model` if there is one."""
     file = None if model is None else _file(model)
     if file is None:
-        return TokenLimit(longest, estimate)
-    return TokenLimit(longest, _counter(file), sha256_file(file))
+        return TokenLimit(max_tokens, estimate)
+    return TokenLimit(max_tokens, _counter(file), sha256_file(file))
 
 
 def estimate(texts: Sequence[str]) -> list[int]:
-    """About how many tokens T5 makes of each text: a rule of thumb, not a measurement.
+    """The approximate number of T5 tokens of each text: a rule of thumb, not a measurement.
 
-    1.3 tokens a word, or one in 4.4 characters where words are long; the vocabulary is made for
-    English, so that each character that isn't ASCII is taken for a token.
+    1.3 tokens a word, or one per 4.4 characters if words are long; each non-ASCII character counts
+    as a token, since the vocabulary is English.
     """
     return [1 + max(round(1.3 * len(text.split())), _by_length(text)) for text in texts]
 
@@ -31,7 +31,7 @@ def _by_length(text: str) -> int:
 
 
 def tokenizer_of(model: Path) -> TokenCounter | None:
-    """The tokenizer of a model in diffusers layout; None where its files are not there."""
+    """The tokenizer of a model in diffusers layout; None if its files are missing."""
     file = _file(model)
     return None if file is None else _counter(file)
 
@@ -58,8 +58,8 @@ def _tokenizers(path: Path) -> TokenCounter:
     try:
         tokenizer = Tokenizer.from_buffer(_content(path))
     except ValueError:
-        raise UserError(f"{path} is not a tokenizer: bring the model's own") from None
-    # The file may say how long texts are to become; here they are measured as they are.
+        raise UserError(f"{path} is not a tokenizer: use the model's own file") from None
+    # The file may set truncation and padding; here the full length is measured.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return lambda texts: [len(one.ids) for one in tokenizer.encode_batch(list(texts))]
@@ -71,6 +71,6 @@ def _sentencepiece(path: Path) -> TokenCounter:
     try:
         processor = SentencePieceProcessor(model_proto=_content(path))
     except RuntimeError:
-        raise UserError(f"{path} is not a tokenizer: bring the model's own") from None
-    # T5 puts an end mark behind each text; the model file itself doesn't.
+        raise UserError(f"{path} is not a tokenizer: use the model's own file") from None
+    # T5 appends an end-of-sequence token; the sentencepiece model doesn't.
     return lambda texts: [len(ids) + 1 for ids in processor.encode(list(texts))]

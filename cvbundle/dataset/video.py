@@ -9,11 +9,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-# Swscale's other paths depend on where a picture lies in memory; these don't.
+# The results of swscale's other paths depend on a picture's alignment in memory.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
-# A constant quantizer and no lookahead: on small frames x264's lookahead reads beyond its picture,
-# and with threads it isn't repeatable at all (libx264 of PyAV 18.1.0, executed).
+# A constant quantizer and no lookahead: on small frames x264's lookahead reads past its picture,
+# and with threads it isn't reproducible at all (libx264 of PyAV 18.1.0, executed).
 _REPEATABLE = "threads=1:bframes=0:scenecut=0:weightp=0:mbtree=0:rc-lookahead=0"
 
 

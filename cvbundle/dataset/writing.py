@@ -14,7 +14,7 @@ from cvbundle.problems import Problem
 
 @frozen(kw_only=True)
 class Summary:
-    """What was written of a dataset."""
+    """The result of writing a manifest."""
 
     samples: int
     skipped: int
@@ -24,19 +24,19 @@ class Summary:
 
     @property
     def blocked(self) -> bool:
-        """Whether a problem forbids to use what was written."""
+        """Whether a problem forbids use of the written files."""
         return any(problem.blocks for problem in self.problems)
 
 
 def write_manifest(
     rows: Iterable[Sample | Skipped | Problem], dataset: Path, skipped: Path
 ) -> Summary:
-    """Write the samples to `dataset` and what was left out, if anything was, to `skipped`.
+    """Write the samples to `dataset` and the skipped ones, if any, to `skipped`.
 
-    Rows are written as they come, so memory doesn't grow with their number; problems are kept. Both
-    files appear when all rows are written, or not at all.
+    Rows are streamed, so memory doesn't grow with their number; problems are collected. Both files
+    appear once all rows are written, or not at all.
     """
-    samples = left_out = clip_bytes = 0
+    samples = skipped_count = clip_bytes = 0
     problems = []
     with ExitStack() as files:
         lines = files.enter_context(new_file(dataset))
@@ -49,9 +49,9 @@ def write_manifest(
             elif isinstance(row, Skipped):
                 others = others or files.enter_context(new_file(skipped))
                 others.write(skipped_line(row))
-                left_out += 1
+                skipped_count += 1
             else:
                 problems.append(row)
     return Summary(
-        samples=samples, skipped=left_out, clip_bytes=clip_bytes, problems=tuple(problems)
+        samples=samples, skipped=skipped_count, clip_bytes=clip_bytes, problems=tuple(problems)
     )

@@ -1,4 +1,4 @@
-"""Clips made for tests: every frame shows its own number, and which way is up."""
+"""Generated clips: every frame shows its number and which way is up."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +34,8 @@ def picture(number: int, height: int = 64, width: int = 96) -> Pixels:
     return pixels
 
 
-def number_of(pixels: Pixels) -> int:
-    """The number that a picture shows, whatever its size."""
+def number_in(pixels: Pixels) -> int:
+    """The number shown in a picture of any size."""
     height, width = pixels.shape[:2]
     row = pixels[height // 2].mean(axis=1)
     return sum(1 << bit for bit in range(_BITS) if row[(2 * bit + 1) * width // (2 * _BITS)] > 128)
@@ -105,7 +105,7 @@ def _silence(output: OutputContainer, stream: "av.AudioStream", seconds: Fractio
 
 
 def make_sound(seconds: int = 1) -> bytes:
-    """An mp4 that has a sound track and nothing else."""
+    """An mp4 with nothing but a sound track."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as output:
         audio = output.add_stream("aac", rate=8000)

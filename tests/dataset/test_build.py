@@ -1,4 +1,4 @@
-"""A dataset's manifest is made in one call, and an unchanged dataset is only looked over."""
+"""A manifest is written in one call, and an unchanged dataset is not scanned again."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tests.dataset.test_scan import dataset, numbered
 
 
 class Made:
-    """A dataset, and what is written of it."""
+    """A dataset and its output files."""
 
     def __init__(self, tmp_path: Path, **fields: Any) -> None:
         self.root = tmp_path / "data"
@@ -52,7 +52,7 @@ def made(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One number a scan that is begun."""
+    """The number of entries of each scan that is started."""
     begun: list[int] = []
     real = scan
 
@@ -64,7 +64,7 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return begun
 
 
-def test_a_manifest_and_what_was_left_out_are_written(made: Made) -> None:
+def test_the_manifest_and_the_skipped_samples_are_written(made: Made) -> None:
     summary, written, skipped = made.write()
     assert (summary.samples, summary.skipped) == (5, 1)
     assert len(written.splitlines()) == 5
@@ -78,7 +78,7 @@ def test_an_unchanged_dataset_is_not_scanned_again(made: Made, scans: list[int])
     assert len(scans) == 1
 
 
-def test_warnings_come_again_with_an_unchanged_dataset(made: Made, scans: list[int]) -> None:
+def test_an_unchanged_dataset_repeats_its_warnings(made: Made, scans: list[int]) -> None:
     (made.root / "prompts.txt").write_text("same\n" * 6)
     first, *_ = made.write()
     again, *_ = made.write()
@@ -127,7 +127,7 @@ def _half_a_snapshot(made: Made) -> None:
     "change",
     [_touch, _forbid, _replace, _caption, _skipped_clip, _broken_snapshot, _half_a_snapshot],
 )
-def test_any_change_is_noticed(
+def test_any_change_causes_a_new_scan(
     made: Made, scans: list[int], change: Callable[[Made], None], tmp_path: Path
 ) -> None:
     made.write()
@@ -141,7 +141,7 @@ def test_any_change_is_noticed(
 @pytest.mark.parametrize(
     "fields", [{"fit": "stretch"}, {"frame_sampling": "head"}, {"caption_prefix": "sks "}]
 )
-def test_other_settings_make_another_manifest(
+def test_other_settings_give_another_manifest(
     made: Made, scans: list[int], fields: dict[str, Any]
 ) -> None:
     made.write()
@@ -149,13 +149,13 @@ def test_other_settings_make_another_manifest(
     assert len(scans) == 2
 
 
-def test_rehash_believes_nothing(made: Made, scans: list[int]) -> None:
+def test_rehash_ignores_the_snapshot(made: Made, scans: list[int]) -> None:
     first = made.write()
     assert made.write(rehash=True) == first
     assert len(scans) == 2
 
 
-def test_a_clip_that_is_gone_is_named(made: Made) -> None:
+def test_a_removed_clip_is_reported(made: Made) -> None:
     made.write()
     (made.root / "3.mp4").unlink()
     summary, *_ = made.write()
@@ -170,7 +170,7 @@ def test_a_dataset_with_errors_is_scanned_each_time(made: Made, scans: list[int]
     assert len(scans) == 2
 
 
-def test_only_the_manifests_of_late_are_kept(made: Made) -> None:
+def test_only_the_latest_snapshots_are_kept(made: Made) -> None:
     for prefix in "abcdefg":
         made.write(data_of(bad_samples="skip", caption_prefix=prefix))
     assert len(list((made.cache / "manifests").iterdir())) == 4

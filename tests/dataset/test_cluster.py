@@ -1,4 +1,4 @@
-"""Clips are opened on a cluster, and the manifest is the one that a single machine makes."""
+"""A scan on a cluster gives the same manifest as on one machine."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ import pytest
 from distributed import LocalCluster
 
 from cvbundle.dataset.cluster import cluster
-from cvbundle.dataset.progress import Silence
+from cvbundle.dataset.progress import NoProgress
 from cvbundle.dataset.scan import scan
 from cvbundle.dataset.writing import write_manifest
 from cvbundle.problems import UserError
 from tests.dataset.test_scan import dataset, numbered
 
 
-class KillOne(Silence):
-    """Kills a worker process as soon as something is done."""
+class KillOne(NoProgress):
+    """Kills a worker process after the first result."""
 
     def __init__(self, process: int) -> None:
         self.process: int | None = process
@@ -29,7 +29,7 @@ class KillOne(Silence):
             self.process = None
 
 
-def test_a_manifest_is_the_same_from_a_cluster_of_which_a_worker_is_killed(
+def test_a_killed_cluster_worker_does_not_change_the_manifest(
     tmp_path: Path,
 ) -> None:
     clips = {f"bad{n}.mp4": b"text" for n in range(3)} | numbered(200)
@@ -62,23 +62,23 @@ def test_a_manifest_is_the_same_from_a_cluster_of_which_a_worker_is_killed(
         assert (spread / name).read_bytes() == (serial / name).read_bytes()
 
 
-def test_a_scheduler_that_is_not_there_is_one_sentence() -> None:
+def test_an_unreachable_scheduler_is_one_sentence() -> None:
     with (
-        pytest.raises(UserError, match="no Dask scheduler can be reached"),
-        cluster("tcp://127.0.0.1:9", patience_s=0.5),
+        pytest.raises(UserError, match="can't reach a Dask scheduler"),
+        cluster("tcp://127.0.0.1:9", timeout_s=0.5),
     ):
         pass
 
 
-def test_an_address_that_is_none_is_one_sentence() -> None:
+def test_an_invalid_address_is_one_sentence() -> None:
     with (
-        pytest.raises(UserError, match="no Dask scheduler can be reached"),
-        cluster("nonsense://x", patience_s=0.5),
+        pytest.raises(UserError, match="can't reach a Dask scheduler"),
+        cluster("nonsense://x", timeout_s=0.5),
     ):
         pass
 
 
-def test_without_dask_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dask_the_extra_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(UserError, match=r"pip install 'cvbundle\[dask\]'"),

@@ -1,4 +1,4 @@
-"""Frames come out of a clip exactly as the manifest states them."""
+"""Frames are decoded exactly as stated in the manifest."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -12,13 +12,13 @@ from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.decode import decode
 from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.manifest import Sample
-from tests.dataset.clips import corners, make_clip, number_of, picture, with_matrix, with_start
+from tests.dataset.clips import corners, make_clip, number_in, picture, with_matrix, with_start
 
 UPRIGHT = ["red", "green", "blue", "white"]
 
 
 def sample(chosen: tuple[int, ...], height: int = 64, width: int = 96, rotation: int = 0) -> Sample:
-    """A manifest's line about a clip whose frames are used whole."""
+    """A sample whose frames are not cropped."""
     return Sample(
         clip="clip.mp4",
         digest="",
@@ -37,18 +37,18 @@ def sample(chosen: tuple[int, ...], height: int = 64, width: int = 96, rotation:
     )
 
 
-def test_frames_come_in_the_order_in_which_they_are_shown() -> None:
+def test_frames_are_in_presentation_order() -> None:
     content = make_clip(9, options={"bf": "3", "b-adapt": "0"})
     frames = decode(content, sample(tuple(range(9))), 64, 96)
     assert frames.shape == (9, 64, 96, 3)
     assert frames.dtype == np.uint8
-    assert [number_of(frame) for frame in frames] == list(range(9))
+    assert [number_in(frame) for frame in frames] == list(range(9))
     assert corners(frames[0]) == UPRIGHT
 
 
-def test_only_the_chosen_frames_come_and_a_repeated_one_comes_again() -> None:
+def test_only_the_chosen_frames_are_returned_and_repeats_are_kept() -> None:
     frames = decode(make_clip(9), sample((0, 4, 8, 8, 8)), 64, 96)
-    assert [number_of(frame) for frame in frames] == [0, 4, 8, 8, 8]
+    assert [number_in(frame) for frame in frames] == [0, 4, 8, 8, 8]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_only_the_chosen_frames_come_and_a_repeated_one_comes_again() -> None:
 def test_every_container_is_decoded(container: str, codec: str) -> None:
     content = make_clip(5, container=container, codec=codec)
     frames = decode(content, sample((0, 2, 4)), 64, 96)
-    assert [number_of(frame) for frame in frames] == [0, 2, 4]
+    assert [number_in(frame) for frame in frames] == [0, 2, 4]
     if codec != "gif":
         assert corners(frames[0]) == UPRIGHT
 
@@ -77,10 +77,10 @@ def test_every_container_is_decoded(container: str, codec: str) -> None:
     [((0, 1, -1, 0), 1, 270), ((-1, 0, 0, -1), 2, 180), ((0, -1, 1, 0), 3, 90)],
     ids=["clockwise", "upside down", "counter-clockwise"],
 )
-def test_a_rotated_clip_comes_upright(
+def test_a_rotated_clip_is_decoded_upright(
     matrix: tuple[int, int, int, int], turns: int, rotation: int
 ) -> None:
-    """What a phone does: it stores the picture turned, and a matrix that turns it back."""
+    """As phones do: store the picture rotated, with a matrix that rotates it back."""
 
     def turned(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         return np.ascontiguousarray(np.rot90(picture(number, 96, 64), turns))
@@ -88,39 +88,39 @@ def test_a_rotated_clip_comes_upright(
     height, width = turned(0).shape[:2]
     content = with_matrix(make_clip(3, height=height, width=width, draw=turned), matrix)
     frames = decode(content, sample((0, 1, 2), 96, 64, rotation), 96, 64)
-    assert [number_of(frame) for frame in frames] == [0, 1, 2]
+    assert [number_in(frame) for frame in frames] == [0, 1, 2]
     assert corners(frames[0]) == UPRIGHT
 
 
-def test_a_mirrored_clip_comes_unmirrored() -> None:
+def test_a_mirrored_clip_is_decoded_unmirrored() -> None:
     content = make_clip(2, draw=lambda number: np.ascontiguousarray(picture(number)[:, ::-1]))
     frames = decode(content, evolve(sample((0, 1)), mirrored=True), 64, 96)
-    assert number_of(frames[1]) == 1
+    assert number_in(frames[1]) == 1
     assert corners(frames[0]) == UPRIGHT
 
 
-def test_pixels_that_are_not_square_are_made_so() -> None:
+def test_non_square_pixels_are_made_square() -> None:
     content = make_clip(2, height=64, width=48, aspect=Fraction(2))
     frames = decode(content, sample((0, 1), 64, 96), 64, 96)
     assert corners(frames[0]) == UPRIGHT
-    assert number_of(frames[1]) == 1
+    assert number_in(frames[1]) == 1
 
 
-def test_frames_that_an_edit_list_hides_are_not_counted() -> None:
+def test_frames_hidden_by_an_edit_list_are_not_counted() -> None:
     content = make_clip(9, options={"bf": "2"})
     later = with_start(content, 3 * 16384 // 8)
     frames = decode(later, sample((0, 1, 2)), 64, 96)
-    assert [number_of(frame) for frame in frames] == [3, 4, 5]
+    assert [number_in(frame) for frame in frames] == [3, 4, 5]
 
 
-def test_a_crop_of_the_wanted_size_is_cut_and_never_resampled() -> None:
+def test_a_crop_of_the_target_size_is_not_resampled() -> None:
     content = make_clip(1)
     whole = decode(content, sample((0,)), 64, 96)
     cut = evolve(sample((0,)), crop=Crop(8, 16, 32, 48))
     assert np.array_equal(decode(content, cut, 32, 48)[0], whole[0, 8:40, 16:64])
 
 
-def test_a_crop_of_another_size_is_resized_as_pillow_does_it() -> None:
+def test_a_crop_of_another_size_is_resized_by_pillow() -> None:
     content = make_clip(1)
     whole = decode(content, sample((0,)), 64, 96)
     cut = evolve(sample((0,)), crop=Crop(8, 16, 32, 48))
@@ -128,7 +128,7 @@ def test_a_crop_of_another_size_is_resized_as_pillow_does_it() -> None:
     assert np.array_equal(decode(content, cut, 16, 24)[0], np.asarray(expected))
 
 
-def test_a_file_gives_what_its_bytes_give(tmp_path: Path) -> None:
+def test_a_file_and_its_bytes_decode_the_same(tmp_path: Path) -> None:
     content = make_clip(3)
     path = tmp_path / "clip.mp4"
     path.write_bytes(content)
@@ -137,7 +137,7 @@ def test_a_file_gives_what_its_bytes_give(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("colours", ["bt709", "smpte170m"])
-def test_colours_follow_the_matrix_that_the_clip_names(colours: str) -> None:
+def test_colours_follow_the_clips_colour_matrix(colours: str) -> None:
     content = make_clip(1, options={"x264-params": f"colormatrix={colours}:range=tv"})
     other = make_clip(1)
     frames = decode(content, sample((0,)), 64, 96)
@@ -146,17 +146,17 @@ def test_colours_follow_the_matrix_that_the_clip_names(colours: str) -> None:
 
 
 def test_a_clip_with_too_few_frames_is_named() -> None:
-    with pytest.raises(BadClip, match="has 3 frames, the manifest wants 9") as caught:
+    with pytest.raises(BadClip, match="has 3 frames, the manifest needs 9") as caught:
         decode(make_clip(3), sample((0, 8)), 64, 96)
     assert caught.value.rule.id == "clip-truncated"
 
 
-def test_a_clip_of_another_size_than_stated_is_refused() -> None:
+def test_a_clip_whose_size_differs_from_the_manifest_is_refused() -> None:
     with pytest.raises(BadClip, match="is 64x96, the manifest says 32x32"):
         decode(make_clip(1), sample((0,), 32, 32), 32, 32)
 
 
-def test_damage_inside_the_wanted_frames_is_refused() -> None:
+def test_damage_in_the_chosen_frames_is_refused() -> None:
     content = bytearray(make_clip(9, options={"bf": "0", "coder": "cabac"}))
     middle = content.index(b"mdat") + 900
     content[middle : middle + 100] = b"\x55" * 100

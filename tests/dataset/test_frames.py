@@ -1,4 +1,4 @@
-"""Which frames and which part of them make a sample."""
+"""The frames and the crop of a sample."""
 
 from fractions import Fraction
 
@@ -30,7 +30,7 @@ def test_uniform_spans_the_whole_clip_evenly(available: int, wanted: int) -> Non
 
 
 @given(_length, _length, st.sampled_from(["uniform", "head", "stride"]))
-def test_as_many_frames_as_wanted_in_order_and_none_twice(
+def test_the_requested_number_of_frames_in_order_without_repeats(
     available: int, wanted: int, sampling: str
 ) -> None:
     chosen = choose_frames(available, wanted, sampling)  # type: ignore[arg-type]
@@ -44,12 +44,12 @@ def test_head_takes_the_first_frames() -> None:
     assert choose_frames(49, 3, "head") == (0, 1, 2)
 
 
-def test_a_short_clip_goes_on_with_its_last_frame() -> None:
+def test_a_short_clip_is_padded_with_its_last_frame() -> None:
     assert choose_frames(3, 5, "uniform") == (0, 1, 2, 2, 2)
 
 
 @given(_size, _size, _size, _size)
-def test_a_crop_lies_in_the_middle_and_has_the_wanted_shape(
+def test_a_crop_is_centred_and_has_the_target_aspect_ratio(
     height: int, width: int, to_height: int, to_width: int
 ) -> None:
     crop = crop_box(height, width, to_height, to_width, "crop")
@@ -63,11 +63,11 @@ def test_a_crop_lies_in_the_middle_and_has_the_wanted_shape(
 
 
 @given(_size, _size)
-def test_a_frame_of_the_wanted_shape_is_used_whole(height: int, width: int) -> None:
+def test_a_frame_of_the_target_aspect_ratio_is_used_whole(height: int, width: int) -> None:
     assert crop_box(height, width, height, width, "crop") == Crop(0, 0, height, width)
 
 
-def test_stretch_uses_all_of_a_frame() -> None:
+def test_stretch_uses_the_whole_frame() -> None:
     assert crop_box(100, 900, 480, 720, "stretch") == Crop(0, 0, 100, 900)
 
 
@@ -82,14 +82,14 @@ def test_stretch_uses_all_of_a_frame() -> None:
         (Fraction(32, 27), 270, (853, 480)),
     ],
 )
-def test_a_frame_is_shown_with_square_pixels_and_turned(
+def test_the_displayed_size_has_square_pixels_and_the_rotation_applied(
     aspect: Fraction | None, rotation: int, shown: tuple[int, int]
 ) -> None:
     assert displayed_size(480, 720, aspect, rotation) == shown
 
 
 @given(_size, _size, _size, _size, st.fractions(Fraction(1, 9), 9))
-def test_a_crop_in_stored_pixels_lies_inside_the_stored_frame(
+def test_a_crop_in_stored_pixels_is_inside_the_stored_frame(
     height: int, width: int, to_height: int, to_width: int, aspect: Fraction
 ) -> None:
     shown = displayed_size(height, width, aspect, 0)

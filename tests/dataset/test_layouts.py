@@ -1,4 +1,4 @@
-"""A dataset's lists are read as a person wrote them, whatever the layout."""
+"""A dataset's lists are read in every layout."""
 
 import json
 import os
@@ -70,9 +70,7 @@ PAIRS = list(zip(CLIPS, CAPTIONS, strict=True))
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_two_text_files_however_their_lines_end(
-    root: Path, end: str, last: bool, mark: bytes
-) -> None:
+def test_two_text_files_with_any_line_ending(root: Path, end: str, last: bool, mark: bytes) -> None:
     videos, prompts = (
         mark + (end.join(lines) + (end if last else "")).encode() for lines in (CLIPS, CAPTIONS)
     )
@@ -134,7 +132,7 @@ def test_a_blank_line_is_an_empty_entry_with_its_number(root: Path) -> None:
     assert (problem.rule, problem.place.line) == ("caption-empty", 2)
 
 
-def test_a_blank_line_among_the_clips_is_named_and_shifts_nothing(root: Path) -> None:
+def test_a_blank_line_among_the_clips_is_reported_and_shifts_nothing(root: Path) -> None:
     listing = lists(root, f"{CLIPS[0]}\n\n{CLIPS[2]}\n", "one\ntwo\nthree\n")
     assert pairs(listing) == [(CLIPS[0], "one"), (CLIPS[2], "three")]
     assert [entry.number for entry in listing.entries] == [1, 3]
@@ -158,14 +156,14 @@ def test_a_blank_line_in_a_table_is_an_empty_entry(root: Path, kind: str) -> Non
     assert rules(listing) == ["clip-missing", "caption-empty"]
 
 
-def test_a_csv_place_is_the_line_on_which_its_row_begins(root: Path) -> None:
+def test_a_csv_row_is_reported_at_its_first_line(root: Path) -> None:
     (root / "list.csv").write_text('file,text\nvideos/a.mp4,"two\nlines"\ngone.mp4,x\n')
     data = data_of(metadata="list.csv", video_column="file", caption_column="text")
     (problem,) = list_entries(data, root).problems
     assert (problem.rule, problem.place.line) == ("clip-missing", 4)
 
 
-def test_lists_of_different_lengths_are_named_and_clips_still_looked_up(root: Path) -> None:
+def test_lists_of_different_lengths_are_reported_and_clips_still_checked(root: Path) -> None:
     listing = lists(root, "\n".join([*CLIPS, "videos/gone.mp4"]), "\n".join(CAPTIONS))
     assert rules(listing) == ["caption-count", "clip-missing"]
     first = listing.problems[0]
@@ -174,13 +172,13 @@ def test_lists_of_different_lengths_are_named_and_clips_still_looked_up(root: Pa
     assert len(listing.entries) == 3
 
 
-def test_more_captions_than_clips_are_named_at_the_first_of_them(root: Path) -> None:
+def test_extra_captions_are_reported_at_the_first_of_them(root: Path) -> None:
     listing = lists(root, "\n".join(CLIPS), "\n".join([*CAPTIONS, "more"]))
     assert listing.problems[0].place.file == str(root / "prompts.txt")
     assert listing.problems[0].place.line == 4
 
 
-def test_every_missing_clip_is_named_not_only_the_first(root: Path) -> None:
+def test_every_missing_clip_is_reported(root: Path) -> None:
     names = ["x.mp4", CLIPS[0], "y.mp4", "videos", "nul\0.mp4", "a" * 300]
     listing = lists(root, "\n".join(names), "\n".join("abcdef"))
     assert rules(listing) == ["clip-missing"] * 5
@@ -191,7 +189,7 @@ def test_every_missing_clip_is_named_not_only_the_first(root: Path) -> None:
 def test_a_path_out_of_the_dataset_is_refused(root: Path, name: str) -> None:
     (root.parent / "outside.mp4").touch()
     listing = lists(root, name, "one")
-    assert "leads out of the dataset" in listing.problems[0].message
+    assert "is outside the dataset" in listing.problems[0].message
 
 
 def test_links_are_followed_inside_the_root_and_refused_outside(root: Path) -> None:
@@ -206,13 +204,13 @@ def test_links_are_followed_inside_the_root_and_refused_outside(root: Path) -> N
     listing = lists(root, "\n".join(names), "\n".join("abcde"))
     assert [entry.clip for entry in listing.entries] == ["inner.mp4", "inner/a.mp4"]
     assert [problem.message for problem in listing.problems] == [
-        "outer.mp4 is a link out of the dataset",
-        "outer/clip.mp4 is a link out of the dataset",
-        "loop.mp4 is not there",
+        "outer.mp4 is a symlink out of the dataset",
+        "outer/clip.mp4 is a symlink out of the dataset",
+        "loop.mp4 doesn't exist",
     ]
 
 
-def test_a_root_that_is_a_link_is_no_way_out(root: Path) -> None:
+def test_a_path_cannot_leave_a_root_that_is_a_symlink(root: Path) -> None:
     link = root.parent / f"{root.name}-link"
     link.symlink_to(root)
     (root / "videos.txt").write_text(CLIPS[0])
@@ -225,27 +223,25 @@ def test_a_name_in_another_unicode_form_is_explained(root: Path) -> None:
     assert "Unicode form NFC" in listing.problems[0].hint
 
 
-def test_a_repeated_caption_is_named_once(root: Path) -> None:
+def test_a_duplicate_caption_is_reported_once(root: Path) -> None:
     listing = lists(root, "\n".join(CLIPS), "same\nsame\nsame")
     (problem,) = listing.problems
     assert problem.rule == "caption-duplicate"
     assert problem.place.line == 2
-    assert problem.message == (
-        "the caption of videos/b c.mp4 is also that of videos/a.mp4, and of 1 more"
-    )
+    assert problem.message == ("videos/b c.mp4 has the same caption as videos/a.mp4 and 1 more")
 
 
-def test_a_caption_beyond_the_models_tokens_is_named_with_its_prefix_counted(root: Path) -> None:
+def test_a_caption_that_is_too_long_with_its_prefix_is_reported(root: Path) -> None:
     (root / "videos.txt").write_text("\n".join(CLIPS), "utf-8")
     (root / "prompts.txt").write_text("one two three\none two\nünö", "utf-8")
     limit = TokenLimit(4, lambda texts: [len(text.split()) + 1 for text in texts], "digest")
     listing = list_entries(data_of(caption_prefix="sks "), root, limit=limit)
     (problem,) = listing.problems
     assert (problem.rule, problem.place.line) == ("caption-too-long", 1)
-    assert problem.message == "the caption of videos/a.mp4 has 5 tokens, 4 are read"
+    assert problem.message == "the caption of videos/a.mp4 has 5 tokens, more than 4"
 
 
-def test_an_estimated_length_says_so(root: Path) -> None:
+def test_an_estimated_length_is_marked_as_such(root: Path) -> None:
     (root / "videos.txt").write_text(CLIPS[0])
     (root / "prompts.txt").write_text("a rather long caption")
     limit = TokenLimit(5, lambda texts: [9 for _ in texts])
@@ -253,7 +249,7 @@ def test_an_estimated_length_says_so(root: Path) -> None:
     assert "has about 9 tokens (estimated" in problem.message
 
 
-def test_captions_that_lack_beside_their_clips_are_named(root: Path) -> None:
+def test_captions_missing_beside_their_clips_are_reported(root: Path) -> None:
     data = _beside(root)
     (root / "videos/a.txt").unlink()
     (root / "videos/b c.txt").write_bytes(b"\xff")
@@ -263,7 +259,7 @@ def test_captions_that_lack_beside_their_clips_are_named(root: Path) -> None:
     assert "not UTF-8" in listing.problems[1].message
 
 
-def test_lines_of_a_caption_beside_a_clip_become_one(root: Path) -> None:
+def test_the_lines_of_a_caption_beside_a_clip_are_joined(root: Path) -> None:
     data = _beside(root)
     (root / "videos/a.txt").write_text("One\ntwo.\n")
     assert list_entries(data, root).entries[0].caption == "One two."
@@ -277,11 +273,11 @@ def test_images_are_listed_beside_their_clips(root: Path) -> None:
     listing = list_entries(data_of(image_column="images.txt"), root)
     assert [entry.image for entry in listing.entries] == ["images/a.png", "images/b c.png"]
     (problem,) = listing.problems
-    assert problem.message == "images/gone.png is not there"
+    assert problem.message == "images/gone.png doesn't exist"
     assert problem.place.file == str(root / "images.txt")
 
 
-def test_a_list_that_has_slipped_is_found_by_its_names(root: Path) -> None:
+def test_a_shifted_list_is_detected_by_its_names(root: Path) -> None:
     names = [f"{letter}.mp4" for letter in "abcd"]
     touch(root, names)
     touch(root, [f"{letter}.png" for letter in "abcd"])
@@ -290,10 +286,12 @@ def test_a_list_that_has_slipped_is_found_by_its_names(root: Path) -> None:
     (root / "images.txt").write_text("a.png\nc.png\nd.png\nb.png")
     (problem,) = list_entries(data_of(image_column="images.txt"), root).problems
     assert problem.rule == "names-shifted"
-    assert problem.message == ("b.mp4 goes with c.png, but b.png is in line 4, and 2 more like it")
+    assert problem.message == (
+        "b.mp4 is paired with c.png, but b.png is on line 4, and 2 more like it"
+    )
 
 
-def test_the_prefix_stands_before_every_caption(root: Path) -> None:
+def test_the_prefix_is_prepended_to_every_caption(root: Path) -> None:
     (root / "videos.txt").write_text(CLIPS[0])
     (root / "prompts.txt").write_text("a horse")
     entries = list_entries(data_of(caption_prefix="sks "), root).entries
@@ -316,7 +314,7 @@ def test_the_prefix_stands_before_every_caption(root: Path) -> None:
         ("list.xlsx", b"", "write a .csv, .tsv, .jsonl or .parquet file"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_one_sentence(
+def test_an_unreadable_table_is_one_sentence(
     root: Path, name: str, content: bytes, message: str
 ) -> None:
     (root / name).write_bytes(content)
@@ -358,7 +356,7 @@ def test_listing_imports_nothing_heavy() -> None:
 
 
 @given(st.lists(st.text()))
-def test_packed_texts_are_those_that_were_put_in(texts: list[str]) -> None:
+def test_packed_texts_equal_the_originals(texts: list[str]) -> None:
     packed = Texts(texts)
     assert list(packed) == texts
     assert packed[1:] == texts[1:]

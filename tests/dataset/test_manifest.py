@@ -1,4 +1,4 @@
-"""A manifest says exactly what is trained on, in one canonical form."""
+"""A manifest states the exact training data in one canonical form."""
 
 import json
 import tempfile
@@ -61,12 +61,12 @@ SAMPLE = Sample(
     caption='A horse says "né".',
 )
 WARNING = Problem("clip-aspect", Severity.WARNING, Place("videos.txt", 1, 1), "is wide")
-ERROR = Problem("clip-truncated", Severity.ERROR, Place("videos.txt", 2, 1), "is cut off")
+ERROR = Problem("clip-truncated", Severity.ERROR, Place("videos.txt", 2, 1), "is truncated")
 SKIPPED = Skipped(number=3, clip="c.mp4", rule="clip-short", reason="has 3 frames")
 
 
 def as_data(sample: Sample) -> dict[str, Any]:
-    """The sample as the design's manifest has it, in the plainest way."""
+    """The sample as plain data, by an independent implementation."""
     names = "clip digest size codec frames fps duration height width rotation mirrored variable"
     data = {name: getattr(sample, name) for name in names.split()}
     crop, image = sample.crop, sample.image
@@ -83,7 +83,7 @@ def test_a_line_is_the_canonical_json_of_its_sample(sample: Sample) -> None:
     assert sample_line(sample) == canonical_json(as_data(sample)) + b"\n"
 
 
-def test_a_line_is_what_it_has_always_been() -> None:
+def test_the_format_of_a_line_does_not_change() -> None:
     assert sample_line(SAMPLE) == (
         b'{"caption":"A horse says \\"n\\u00e9\\".","chosen":[0,4,8],"clip":"videos/a b.mp4",'
         b'"codec":"h264","crop":[0,0,480,720],"digest":"' + b"00" * 32 + b'","duration":0.3003,'
@@ -92,10 +92,10 @@ def test_a_line_is_what_it_has_always_been() -> None:
     )
 
 
-# Each example is flushed to the disk, which takes as long as it takes.
+# Each example is flushed to disk, which takes an unpredictable time.
 @settings(deadline=None, max_examples=25)
 @given(st.lists(_samples, max_size=3))
-def test_what_is_read_is_what_was_written(samples: list[Sample]) -> None:
+def test_samples_survive_a_round_trip(samples: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dataset.jsonl"
         write_manifest(samples, path, path.with_name("skipped.jsonl"))
@@ -103,12 +103,12 @@ def test_what_is_read_is_what_was_written(samples: list[Sample]) -> None:
 
 
 @pytest.mark.parametrize("duration", [float("nan"), float("inf")])
-def test_a_duration_that_is_no_number_is_refused(duration: float) -> None:
+def test_a_duration_that_is_not_finite_is_refused(duration: float) -> None:
     with pytest.raises(ValueError, match="duration"):
         sample_line(evolve(SAMPLE, duration=duration))
 
 
-def test_rows_are_written_in_their_order_and_counted(tmp_path: Path) -> None:
+def test_rows_are_written_in_order_and_counted(tmp_path: Path) -> None:
     dataset, skipped = tmp_path / "dataset.jsonl", tmp_path / "skipped.jsonl"
     other = evolve(SAMPLE, clip="b.mp4")
     summary = write_manifest([WARNING, SAMPLE, ERROR, SKIPPED, other], dataset, skipped)
@@ -120,13 +120,13 @@ def test_rows_are_written_in_their_order_and_counted(tmp_path: Path) -> None:
     assert summary.blocked
 
 
-def test_nothing_left_out_leaves_no_file(tmp_path: Path) -> None:
+def test_without_skipped_samples_there_is_no_file(tmp_path: Path) -> None:
     summary = write_manifest([SAMPLE], tmp_path / "dataset.jsonl", tmp_path / "skipped.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.jsonl"]
     assert not summary.blocked
 
 
-def test_a_manifest_that_breaks_off_is_not_there(tmp_path: Path) -> None:
+def test_an_interrupted_manifest_leaves_no_file(tmp_path: Path) -> None:
     def rows() -> Any:
         yield SAMPLE
         yield SKIPPED

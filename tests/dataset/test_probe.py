@@ -1,4 +1,4 @@
-"""A clip is judged as a full decode judges it, for every odd and broken file."""
+"""A clip is frames_by_probe as a full decode judges it, for every odd and broken file."""
 
 import hashlib
 import io
@@ -24,12 +24,12 @@ from tests.dataset.clips import make_clip, make_sound, picture, with_matrix, wit
 HORSE = (Path(__file__).parents[1] / "data" / "horse.mp4").read_bytes()
 
 
-def judged_by_decoding(content: bytes) -> int | None:
-    """The frames of a clip; None where one is missing, damaged or can't be decoded."""
+def frames_by_decoding(content: bytes) -> int | None:
+    """The number of frames by a full decode; None if one is missing, damaged or undecodable."""
     try:
         with cast(InputContainer, av.open(io.BytesIO(content))) as container:
             stream = container.streams.video[0]
-            # An avi counts frames that are only shown again.
+            # An avi counts repeated frames that it doesn't store.
             claimed = 0 if container.format.name == "avi" else stream.frames
             frames = [frame.is_corrupt for frame in container.decode(stream)]
         with cast(InputContainer, av.open(io.BytesIO(content))) as container:
@@ -40,8 +40,8 @@ def judged_by_decoding(content: bytes) -> int | None:
     return len(frames) if frames and not any(frames) and len(frames) >= wanted else None
 
 
-def judged(content: bytes, depth: Depth = Depth.NEEDED) -> int | None:
-    """The same by `probe`."""
+def frames_by_probe(content: bytes, depth: Depth = Depth.NEEDED) -> int | None:
+    """The number of frames by `probe`; None if the clip is bad."""
     try:
         return probe_bytes(content, depth).facts.frames
     except BadClip:
@@ -49,7 +49,7 @@ def judged(content: bytes, depth: Depth = Depth.NEEDED) -> int | None:
 
 
 def zeroed(start: float, length: int) -> bytes:
-    """The real clip with `length` bytes made zero from the fraction `start` of its media data."""
+    """The real clip with `length` bytes zeroed from the fraction `start` of its media data."""
     media = HORSE.index(b"mdat") + 4
     at = media + int((len(HORSE) - media) * start)
     return HORSE[:at] + bytes(min(length, len(HORSE) - at)) + HORSE[at + length :]
@@ -89,7 +89,7 @@ def png() -> bytes:
 
 
 def odd_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Names of odd and broken files, and how to make them."""
+    """Names of odd and broken files, each with a function that makes it."""
     for tenths in (1, 3, 5, 7, 10, 20, 50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 850, 900):
         yield f"cut {tenths / 10}%", partial(cut, HORSE, 1 - tenths / 1000)
     yield "one byte missing", lambda: HORSE[:-1]
@@ -153,20 +153,20 @@ def test_at_least_forty_odd_files_are_tried() -> None:
 
 
 def truth(name: str) -> int | None:
-    """What a full decode finds in a file; for a cut one, whether it finds all of the whole one."""
-    found = judged_by_decoding(ODD[name]())
+    """The result of a full decode; for a truncated file, compared with that of the whole one."""
+    found = frames_by_decoding(ODD[name]())
     whole = name.removesuffix(", cut")
-    return found if whole == name or found == judged_by_decoding(ODD[whole]()) else None
+    return found if whole == name or found == frames_by_decoding(ODD[whole]()) else None
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_file_is_judged_as_a_full_decode_judges_it(name: str) -> None:
+def test_the_probe_of_an_odd_file_agrees_with_a_full_decode(name: str) -> None:
     content = ODD[name]()
-    assert judged(content) == truth(name)
-    assert judged(content, Depth.FULL) == truth(name)
+    assert frames_by_probe(content) == truth(name)
+    assert frames_by_probe(content, Depth.FULL) == truth(name)
 
 
-def test_a_sound_mp4_is_judged_without_decoding_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_intact_mp4_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("decoded")
 
@@ -175,7 +175,7 @@ def test_a_sound_mp4_is_judged_without_decoding_it(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if truth(name)])
-def test_the_quick_judgement_says_what_the_full_one_says(name: str) -> None:
+def test_the_quick_probe_equals_the_full_one(name: str) -> None:
     content = ODD[name]()
     assert probe_bytes(content) == probe_bytes(content, Depth.FULL)
 
@@ -183,25 +183,25 @@ def test_the_quick_judgement_says_what_the_full_one_says(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "rule", "reason"),
     [
-        ("cut 0.1%", "clip-truncated", r"is cut off: \d+ of \d+ bytes are there"),
+        ("cut 0.1%", "clip-truncated", r"is truncated: \d+ of \d+ bytes are present"),
         ("one byte missing", "clip-truncated", "67209 of 67210 bytes"),
-        ("only the first bytes", "clip-truncated", "is cut off"),
-        ("index at the end, cut", "clip-truncated", "is cut off"),
-        ("fragmented, cut", "clip-truncated", "is cut off"),
-        ("sound too, cut", "clip-truncated", "is cut off"),
-        ("libvpx-vp9 in webm, cut", "clip-truncated", "is cut off"),
-        ("libx264 in matroska, cut", "clip-truncated", "is cut off"),
-        ("mpeg4 in avi, cut", "clip-truncated", "is cut off"),
-        ("gif in gif, cut", "clip-truncated", "is cut off"),
-        ("empty sample", "clip-truncated", "has 8 of the 9 frames that its index names"),
+        ("only the first bytes", "clip-truncated", "is truncated"),
+        ("index at the end, cut", "clip-truncated", "is truncated"),
+        ("fragmented, cut", "clip-truncated", "is truncated"),
+        ("sound too, cut", "clip-truncated", "is truncated"),
+        ("libvpx-vp9 in webm, cut", "clip-truncated", "is truncated"),
+        ("libx264 in matroska, cut", "clip-truncated", "is truncated"),
+        ("mpeg4 in avi, cut", "clip-truncated", "is truncated"),
+        ("gif in gif, cut", "clip-truncated", "is truncated"),
+        ("empty sample", "clip-truncated", "has 8 of the 9 frames in its index"),
         ("64 zeros at 0.2", "clip-unreadable", "is damaged"),
         ("sound only", "clip-unreadable", "has no video stream"),
-        ("text", "clip-unreadable", r"is no video file \(mp4, mov, mkv, webm, avi, gif\)"),
-        ("playlist", "clip-unreadable", "is no video file"),
+        ("text", "clip-unreadable", r"is not a video file \(mp4, mov, mkv, webm, avi, gif\)"),
+        ("playlist", "clip-unreadable", "is not a video file"),
         ("index zeroed", "clip-unreadable", "has no video stream"),
     ],
 )
-def test_a_broken_clip_is_named_with_its_rule(name: str, rule: str, reason: str) -> None:
+def test_a_broken_clip_is_reported_by_its_rule(name: str, rule: str, reason: str) -> None:
     with pytest.raises(BadClip, match=reason) as caught:
         probe_bytes(ODD[name]())
     assert caught.value.rule.id == rule
@@ -221,18 +221,18 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         probe(tmp_path)
 
 
-def test_a_picture_is_no_clip() -> None:
-    with pytest.raises(BadClip, match="is no video file"):
+def test_an_image_is_not_a_clip() -> None:
+    with pytest.raises(BadClip, match="is not a video file"):
         probe_bytes(png())
 
 
 def test_a_codec_without_a_decoder_is_named() -> None:
-    with pytest.raises(BadClip, match="a codec that nothing here decodes"):
+    with pytest.raises(BadClip, match="a codec that FFmpeg has no decoder for"):
         probe_bytes(make_clip().replace(b"avc1\0\0\0\0", b"zzzz\0\0\0\0"))
 
 
-def test_a_title_in_an_unknown_encoding_is_no_matter() -> None:
-    assert judged(HORSE.replace(b"Lavf", b"L\xff\xfef")) == 25
+def test_a_title_in_an_unknown_encoding_is_ignored() -> None:
+    assert frames_by_probe(HORSE.replace(b"Lavf", b"L\xff\xfef")) == 25
 
 
 def test_a_clip_without_frames_is_named() -> None:
@@ -241,7 +241,7 @@ def test_a_clip_without_frames_is_named() -> None:
         probe_bytes(content[: content.index(b"moof") - 4])
 
 
-def test_a_cover_picture_is_not_taken_for_video() -> None:
+def test_cover_art_is_not_a_video_stream() -> None:
     file = io.BytesIO()
     with (
         cast(InputContainer, av.open(io.BytesIO(make_sound()))) as source,
@@ -261,7 +261,7 @@ def test_a_cover_picture_is_not_taken_for_video() -> None:
         probe_bytes(file.getvalue())
 
 
-def test_a_clip_says_what_it_holds() -> None:
+def test_a_probe_returns_the_clips_properties() -> None:
     assert probe_bytes(HORSE) == Probed(
         hashlib.sha256(HORSE).hexdigest(),
         67210,
@@ -279,19 +279,19 @@ def test_a_clip_says_what_it_holds() -> None:
     )
 
 
-def test_the_rate_is_a_fraction() -> None:
+def test_the_frame_rate_is_a_fraction() -> None:
     assert probe_bytes(make_clip(rate=Fraction(30000, 1001))).facts.fps == "30000/1001"
     content = make_clip(container="matroska", rate=Fraction(24000, 1001))
     assert probe_bytes(content).facts.fps == "24000/1001"
 
 
-def test_a_variable_rate_is_noted_and_rounded_times_are_not() -> None:
+def test_a_variable_rate_is_detected_and_rounded_times_are_not() -> None:
     assert probe_bytes(make_clip(6, times=[0, 1, 2, 5, 6, 9])).facts.variable
     assert not probe_bytes(make_clip(30, container="matroska", rate=24)).facts.variable
     assert not probe_bytes(make_clip()).facts.variable
 
 
-def test_the_size_is_the_one_displayed() -> None:
+def test_the_size_is_the_displayed_size() -> None:
     turned = probe_bytes(with_matrix(make_clip(), (0, 1, -1, 0))).facts
     assert (turned.height, turned.width, turned.rotation) == (96, 64, 270)
     wide = probe_bytes(make_clip(aspect=Fraction(4, 3))).facts
@@ -299,7 +299,7 @@ def test_the_size_is_the_one_displayed() -> None:
     assert probe_bytes(with_matrix(make_clip(), (-1, 0, 0, 1))).facts.mirrored
 
 
-def test_a_size_that_only_the_codec_knows_is_found() -> None:
+def test_a_size_stated_only_by_the_codec_is_found() -> None:
     content = bytearray(make_clip())
     at = content.index(b"avc1", content.index(b"stsd")) + 28
     content[at : at + 4] = bytes([0, 200, 0, 100])
@@ -308,13 +308,13 @@ def test_a_size_that_only_the_codec_knows_is_found() -> None:
     assert probed.facts.height == 64
 
 
-def test_a_clip_shown_askew_is_refused() -> None:
+def test_a_skewed_clip_is_refused() -> None:
     content = with_matrix(make_clip(), (1, 1, -1, 1))
-    with pytest.raises(BadClip, match="less than a quarter"):
+    with pytest.raises(BadClip, match="multiple of 90"):
         probe_bytes(content)
 
 
-def test_frames_of_several_sizes_are_refused() -> None:
+def test_frames_of_different_sizes_are_refused() -> None:
     small, large = make_clip(3, container="h264"), make_clip(3, height=96, container="h264")
     file = io.BytesIO()
     with (
@@ -347,7 +347,7 @@ def test_a_clip_that_changes_while_it_is_read_is_an_error(
         probe(path)
 
 
-def test_a_long_file_is_probed_without_holding_it(
+def test_a_large_file_is_probed_without_loading_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "clip.mp4"
@@ -357,21 +357,21 @@ def test_a_long_file_is_probed_without_holding_it(
 
 
 @pytest.mark.parametrize("place", [83, 99, 107, 115, 185])
-def test_damage_that_a_decoder_does_not_notice_is_suspected(place: int) -> None:
+def test_damage_that_the_decoder_does_not_report_is_suspected(place: int) -> None:
     content = zeroed(place / 200, 40)
-    assert judged_by_decoding(content) == 25
+    assert frames_by_decoding(content) == 25
     assert "no encoder writes" in probe_bytes(content).facts.suspicion
 
 
-def test_zeros_anywhere_in_the_pictures_are_noticed() -> None:
+def test_zeros_anywhere_in_the_pictures_are_detected() -> None:
     for place in range(4, 200, 7):
         content = zeroed(place / 200, 40)
-        assert judged(content) is None or probe_bytes(content).facts.suspicion
+        assert frames_by_probe(content) is None or probe_bytes(content).facts.suspicion
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if truth(name)])
 def test_an_accepted_clip_is_decoded_as_it_was_probed(name: str) -> None:
-    """The size that was probed and every frame that was counted are there for training."""
+    """Training gets the probed size and every counted frame."""
     content = ODD[name]()
     seen = probe_bytes(content)
     facts = seen.facts

@@ -1,11 +1,11 @@
-"""A scan says how far it is."""
+"""A scan reports its progress."""
 
 import io
 import sys
 
 import pytest
 
-from cvbundle.dataset.progress import Bar
+from cvbundle.dataset.progress import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -13,10 +13,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_shows_files_and_megabytes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_files_and_megabytes_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    bar = Bar()
+    bar = ProgressBar()
     bar.begin(3)
     for _ in range(3):
         bar.advance(1, 5_000_000)
@@ -27,10 +27,10 @@ def test_a_bar_shows_files_and_megabytes_a_second(monkeypatch: pytest.MonkeyPatc
     assert "MB/s" in shown
 
 
-def test_a_bar_says_nothing_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_not_shown_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.StringIO()
     monkeypatch.setattr(sys, "stderr", pipe)
-    bar = Bar()
+    bar = ProgressBar()
     bar.begin(1)
     bar.advance(1, 5)
     bar.end()

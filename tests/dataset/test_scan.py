@@ -1,4 +1,4 @@
-"""Every clip of a dataset is opened, once, and its rows come in the dataset's order."""
+"""Every clip is opened once, and rows are in the dataset's order."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cvbundle.dataset import opening
+from cvbundle.dataset import probing
 from cvbundle.dataset import scan as scan_module
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop
@@ -19,7 +19,7 @@ from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped
 from cvbundle.dataset.probe import PROBE_VERSION
 from cvbundle.dataset.processes import processes
-from cvbundle.dataset.progress import Silence
+from cvbundle.dataset.progress import NoProgress
 from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
 from cvbundle.digest import sha256_file
@@ -44,7 +44,7 @@ def dataset(root: Path, clips: dict[str, bytes], **fields: Any) -> Dataset:
 
 
 def numbered(count: int) -> dict[str, bytes]:
-    """Clips that differ only in a byte that means nothing."""
+    """Clips that differ only in an insignificant byte."""
     clip = make_clip()
     return {f"{n}.mp4": clip + b"rubbish" + bytes([n]) for n in range(count)}
 
@@ -64,7 +64,7 @@ def cache(tmp_path: Path) -> Iterator[ScanCache]:
 
 
 class Counting(Executor):
-    """Opens clips when they are asked for, and counts the files."""
+    """Opens clips on request, and counts the files."""
 
     def __init__(self, limit: int = 10**9) -> None:
         self.files = 0
@@ -80,7 +80,7 @@ class Counting(Executor):
         return future
 
 
-def test_a_clip_becomes_a_sample_that_says_everything(tmp_path: Path) -> None:
+def test_a_clip_becomes_a_complete_sample(tmp_path: Path) -> None:
     content = make_clip(12, height=128, width=160)
     entries, data, root = dataset(tmp_path, {"a b.mp4": content})
     assert list(scan(entries, data, root)) == [
@@ -104,7 +104,7 @@ def test_a_clip_becomes_a_sample_that_says_everything(tmp_path: Path) -> None:
     ]
 
 
-def test_all_bad_clips_are_named_in_the_order_of_the_dataset(tmp_path: Path) -> None:
+def test_all_bad_clips_are_reported_in_order(tmp_path: Path) -> None:
     clip = make_clip()
     clips = {
         "text.mp4": b"text",
@@ -125,10 +125,10 @@ def test_all_bad_clips_are_named_in_the_order_of_the_dataset(tmp_path: Path) -> 
         ("clip-short", 7),
     ]
     assert [sample.clip for sample in samples(rows)] == ["good.mp4"]
-    assert problems(rows)[-1].message == "short.mp4 has 3 frames, 9 are wanted"
+    assert problems(rows)[-1].message == "short.mp4 has 3 frames, 9 are needed"
 
 
-def test_bad_clips_are_left_out_where_the_spec_says_so(tmp_path: Path) -> None:
+def test_bad_clips_are_skipped_if_the_spec_allows_it(tmp_path: Path) -> None:
     clips = {"text.mp4": b"text", "good.mp4": make_clip(), "short.mp4": make_clip(3)}
     rows = list(scan(*dataset(tmp_path, clips, bad_samples="skip", short_clips="skip")))
     assert [row for row in rows if not isinstance(row, Sample)] == [
@@ -136,13 +136,13 @@ def test_bad_clips_are_left_out_where_the_spec_says_so(tmp_path: Path) -> None:
             number=1,
             clip="text.mp4",
             rule="clip-unreadable",
-            reason="is no video file (mp4, mov, mkv, webm, avi, gif)",
+            reason="is not a video file (mp4, mov, mkv, webm, avi, gif)",
         ),
-        Skipped(number=3, clip="short.mp4", rule="clip-short", reason="has 3 frames, 9 are wanted"),
+        Skipped(number=3, clip="short.mp4", rule="clip-short", reason="has 3 frames, 9 are needed"),
     ]
 
 
-def test_a_short_clip_is_continued_where_the_spec_says_so(tmp_path: Path) -> None:
+def test_a_short_clip_is_padded_if_the_spec_allows_it(tmp_path: Path) -> None:
     clips = {"short.mp4": make_clip(3)}
     (row,) = scan(*dataset(tmp_path, clips, short_clips="repeat_last"))
     assert isinstance(row, Sample)
@@ -162,15 +162,15 @@ def test_clips_are_compared_with_those_before_them(tmp_path: Path) -> None:
     rows = list(scan(*dataset(tmp_path, clips)))
     assert [(row.rule, row.message) for row in problems(rows)] == [
         ("clip-duplicate", "two.mp4 is the same file as one.mp4, entry 1"),
-        ("clip-upscaled", "small.mp4 is 32x48: 32x48 of it is enlarged to 64x96"),
-        ("clip-aspect", "tall.mp4 is 256x96: half of it or more is cut away for 64x96"),
+        ("clip-upscaled", "small.mp4 is 32x48: 32x48 of it is upscaled to 64x96"),
+        ("clip-aspect", "tall.mp4 is 256x96: half of it or more is cropped away for 64x96"),
         ("clip-fps", "fast.mp4 has 30 frames a second, those before it 8"),
     ]
     assert len(samples(rows)) == 6
     assert not any(row.blocks for row in problems(rows))
 
 
-def test_a_clip_whose_damage_no_decoder_notices_is_a_sample_with_a_warning(tmp_path: Path) -> None:
+def test_a_clip_with_unreported_damage_is_a_sample_with_a_warning(tmp_path: Path) -> None:
     warning, sample = scan(*dataset(tmp_path, {"a.mp4": zeroed(83 / 200, 40)}))
     assert isinstance(warning, Problem)
     assert warning.rule == "clip-damaged"
@@ -183,7 +183,7 @@ def test_every_warning_can_be_looked_up_and_allowed() -> None:
     assert all(rules[name].severity is Severity.WARNING for name in named)
 
 
-def test_a_rotated_clip_is_cropped_as_it_is_shown(tmp_path: Path) -> None:
+def test_a_rotated_clip_is_cropped_as_displayed(tmp_path: Path) -> None:
     clips = {"a.mp4": with_matrix(make_clip(height=96, width=64), (0, 1, -1, 0))}
     (row,) = scan(*dataset(tmp_path, clips))
     assert isinstance(row, Sample)
@@ -191,7 +191,7 @@ def test_a_rotated_clip_is_cropped_as_it_is_shown(tmp_path: Path) -> None:
     assert row.crop == Crop(0, 0, 64, 96)
 
 
-def test_images_are_read_and_bad_ones_named(tmp_path: Path) -> None:
+def test_images_are_read_and_bad_ones_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "b.png").write_bytes(png()[:-50])
     (tmp_path / "images.txt").write_text("a.png\nb.png")
@@ -202,10 +202,10 @@ def test_images_are_read_and_bad_ones_named(tmp_path: Path) -> None:
     assert sample.image is not None
     assert (sample.image.path, sample.image.digest) == ("a.png", sha256_file(tmp_path / "a.png"))
     assert isinstance(problem, Problem)
-    assert problem.message == "b.png is no image that can be decoded"
+    assert problem.message == "b.png is not an image that can be decoded"
 
 
-def test_the_rows_are_the_same_whatever_opens_the_clips(tmp_path: Path) -> None:
+def test_the_rows_do_not_depend_on_the_executor(tmp_path: Path) -> None:
     entries = dataset(tmp_path, numbered(40))
     expected = list(scan(*entries, executor=Counting()))
     assert [sample.clip for sample in samples(expected)] == [f"{n}.mp4" for n in range(40)]
@@ -224,9 +224,7 @@ def test_many_clips_are_opened_in_processes_with_the_same_rows(
     assert list(scan(*entries)) == expected
 
 
-def test_processes_are_not_started_for_clips_that_are_known(
-    tmp_path: Path, cache: ScanCache
-) -> None:
+def test_no_processes_are_started_for_cached_clips(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(3))
     list(scan(*entries, cache=cache))
     before = set(multiprocessing.active_children())
@@ -235,7 +233,7 @@ def test_processes_are_not_started_for_clips_that_are_known(
         assert set(multiprocessing.active_children()) <= before
 
 
-def test_ctrl_c_is_left_to_the_process_that_scans() -> None:
+def test_workers_ignore_ctrl_c() -> None:
     with processes(1) as pool:
         assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
 
@@ -263,7 +261,7 @@ def test_a_changed_clip_is_opened_again(tmp_path: Path, cache: ScanCache) -> Non
 
 
 def test_a_clip_whose_permissions_changed_is_opened_again(tmp_path: Path, cache: ScanCache) -> None:
-    """It may be that nobody may read it any more; that root may is no matter here."""
+    """It may have become unreadable, although not to root, who runs this test."""
     entries = dataset(tmp_path, numbered(2))
     rows = list(scan(*entries, cache=cache))
     (tmp_path / "1.mp4").chmod(0o400)
@@ -272,7 +270,7 @@ def test_a_clip_whose_permissions_changed_is_opened_again(tmp_path: Path, cache:
     assert again.files == 1
 
 
-def test_a_clip_replaced_by_another_of_its_size_and_time_is_opened_again(
+def test_a_clip_replaced_by_one_of_the_same_size_and_time_is_opened_again(
     tmp_path: Path, cache: ScanCache
 ) -> None:
     entries = dataset(tmp_path, numbered(2))
@@ -296,7 +294,7 @@ def test_rehash_opens_every_clip_again(tmp_path: Path, cache: ScanCache) -> None
     assert again.files == 3
 
 
-def test_a_scan_that_is_broken_off_loses_nothing(tmp_path: Path, cache: ScanCache) -> None:
+def test_an_interrupted_scan_keeps_its_results(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(60))
     with pytest.raises(KeyboardInterrupt):
         list(scan(*entries, executor=Counting(limit=40), cache=cache))
@@ -305,8 +303,8 @@ def test_a_scan_that_is_broken_off_loses_nothing(tmp_path: Path, cache: ScanCach
     assert again.files == 20
 
 
-def test_ctrl_c_keeps_what_the_threads_have_done(tmp_path: Path, cache: ScanCache) -> None:
-    class Interrupting(Silence):
+def test_ctrl_c_keeps_the_results_of_the_threads(tmp_path: Path, cache: ScanCache) -> None:
+    class Interrupting(NoProgress):
         def advance(self, files: int, size: int) -> None:
             if files:
                 signal.raise_signal(signal.SIGINT)
@@ -319,7 +317,7 @@ def test_ctrl_c_keeps_what_the_threads_have_done(tmp_path: Path, cache: ScanCach
     assert again.files <= 60 - 8
 
 
-def test_rows_that_nobody_reads_on_keep_what_was_seen(tmp_path: Path, cache: ScanCache) -> None:
+def test_an_abandoned_iterator_keeps_its_results(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(20))
     rows = scan(*entries, executor=Counting(), cache=cache)
     next(rows)
@@ -329,7 +327,7 @@ def test_rows_that_nobody_reads_on_keep_what_was_seen(tmp_path: Path, cache: Sca
     assert again.files == 0
 
 
-def test_a_clip_that_changes_during_the_scan_is_an_error_and_not_remembered(
+def test_a_clip_that_changes_during_the_scan_is_an_error_and_not_cached(
     tmp_path: Path, cache: ScanCache
 ) -> None:
     entries = dataset(tmp_path, numbered(2))
@@ -345,7 +343,7 @@ def test_a_clip_that_changes_during_the_scan_is_an_error_and_not_remembered(
     assert len(samples(list(scan(*entries, cache=cache)))) == 2
 
 
-def test_what_only_failed_now_is_never_left_out(tmp_path: Path) -> None:
+def test_a_temporary_failure_is_never_skipped(tmp_path: Path) -> None:
     entries = dataset(tmp_path, numbered(1), bad_samples="skip")
     (tmp_path / "0.mp4").unlink()
     (problem,) = scan(*entries)
@@ -353,7 +351,7 @@ def test_what_only_failed_now_is_never_left_out(tmp_path: Path) -> None:
     assert problem.blocks
 
 
-def test_a_clip_that_vanishes_before_it_is_opened_is_named(tmp_path: Path) -> None:
+def test_a_clip_that_vanishes_before_it_is_opened_is_reported(tmp_path: Path) -> None:
     entries = dataset(tmp_path, numbered(2))
     (tmp_path / "0.mp4").unlink()
     problem, _ = scan(*entries)
@@ -361,7 +359,7 @@ def test_a_clip_that_vanishes_before_it_is_opened_is_named(tmp_path: Path) -> No
     assert problem.message == "0.mp4 can't be read (No such file or directory)"
 
 
-def test_progress_hears_of_every_file_and_byte(tmp_path: Path, cache: ScanCache) -> None:
+def test_progress_counts_every_file_and_byte(tmp_path: Path, cache: ScanCache) -> None:
     class Ears:
         def __init__(self) -> None:
             self.said: list[tuple[int, int]] = []
@@ -399,6 +397,6 @@ def test_a_worker_of_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = dataset(tmp_path, numbered(1))
-    monkeypatch.setattr(opening, "PROBE_VERSION", PROBE_VERSION + 1)
+    monkeypatch.setattr(probing, "PROBE_VERSION", PROBE_VERSION + 1)
     with pytest.raises(UserError, match="the same cvbundle on all machines"):
         list(scan(*entries))

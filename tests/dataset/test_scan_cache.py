@@ -1,4 +1,4 @@
-"""What was seen of clips is remembered, never wrongly, and its loss costs nothing but time."""
+"""Probe results are cached, never served stale, and losing the cache costs only time."""
 
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
@@ -9,8 +9,8 @@ import pytest
 
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import ImageFile
-from cvbundle.dataset.opening import Seen
 from cvbundle.dataset.probe import Facts, Probed
+from cvbundle.dataset.probing import ProbeResult
 from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.scan_cache import scan_cache
 
@@ -32,10 +32,10 @@ WAS = (12, 1_700_000_000_123_456_789, 2**63 - 1, 1_700_000_000_234_567_890)
 
 @pytest.mark.parametrize(
     "seen",
-    [CLIP, ImageFile("cd" * 32, 12), BadClip(CLIP_TRUNCATED, "is cut off")],
+    [CLIP, ImageFile("cd" * 32, 12), BadClip(CLIP_TRUNCATED, "is truncated")],
     ids=["clip", "image", "bad"],
 )
-def test_what_is_kept_is_found_again(tmp_path: Path, seen: Seen) -> None:
+def test_stored_results_are_found(tmp_path: Path, seen: ProbeResult) -> None:
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/data/é\udcff.mp4", WAS, seen)])
     with scan_cache(1, tmp_path) as cache:
@@ -44,27 +44,27 @@ def test_what_is_kept_is_found_again(tmp_path: Path, seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_a_file_that_is_not_as_it_was_is_not_found(tmp_path: Path, place: int) -> None:
+def test_a_changed_file_is_not_found(tmp_path: Path, place: int) -> None:
     other = tuple(value - (at == place) for at, value in enumerate(WAS))
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/a.mp4", WAS, CLIP)])
         assert not cache.lookup({"/a.mp4": (other[0], other[1], other[2], other[3])})
 
 
-def test_other_code_trusts_nothing_that_was_kept(tmp_path: Path) -> None:
+def test_another_version_of_the_probe_finds_nothing(tmp_path: Path) -> None:
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/a.mp4", WAS, CLIP)])
     with scan_cache(2, tmp_path) as cache:
         assert not cache.lookup({"/a.mp4": WAS})
 
 
-def test_a_failure_of_the_disk_is_not_remembered(tmp_path: Path) -> None:
+def test_a_disk_failure_is_not_cached(tmp_path: Path) -> None:
     with scan_cache(1, tmp_path) as cache:
         cache.keep([("/a.mp4", WAS, BadClip(CLIP_UNREADABLE, "can't be read", lasting=False))])
         assert not cache.lookup({"/a.mp4": WAS})
 
 
-def test_very_many_files_are_looked_up(tmp_path: Path) -> None:
+def test_many_files_are_looked_up_at_once(tmp_path: Path) -> None:
     files = {f"/{number}.mp4": WAS for number in range(3000)}
     with scan_cache(1, tmp_path) as cache:
         cache.keep((path, WAS, CLIP) for path in files)
@@ -72,7 +72,7 @@ def test_very_many_files_are_looked_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"rubbish" * 1000, b"", b"SQLite format 3\0" + b"x" * 5000])
-def test_a_broken_cache_is_made_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_cache_is_recreated(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scan.sqlite").write_bytes(content)
     for _ in range(2):
         with scan_cache(1, tmp_path) as cache:
@@ -80,7 +80,7 @@ def test_a_broken_cache_is_made_anew(tmp_path: Path, content: bytes) -> None:
             assert cache.lookup({"/a.mp4": WAS}) == {"/a.mp4": CLIP}
 
 
-def test_a_cache_of_another_form_is_made_anew(tmp_path: Path) -> None:
+def test_a_cache_with_another_schema_is_recreated(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "scan.sqlite") as other:
         other.execute("CREATE TABLE files (path BLOB)")
     other.close()
@@ -90,7 +90,7 @@ def test_a_cache_of_another_form_is_made_anew(tmp_path: Path) -> None:
         assert cache.lookup({"/a.mp4": WAS})
 
 
-def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with scan_cache(1, tmp_path / "file" / "cache") as cache:
         cache.keep([("/a.mp4", WAS, CLIP)])

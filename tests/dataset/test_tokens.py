@@ -1,4 +1,4 @@
-"""Captions are measured as the model will read them."""
+"""Captions are measured with the model's tokenizer."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ WORDS = ["▁a", "▁horse", "▁runs", "▁", "a", "h", "o", "r", "s", "e", "u"
 
 @pytest.fixture
 def fast(tmp_path: Path) -> Path:
-    """A model folder with a tokenizer.json that cuts and pads, as the hub's do."""
+    """A model folder with a tokenizer.json that truncates and pads, as on the hub."""
     folder = tmp_path / "fast"
     (folder / "tokenizer").mkdir(parents=True)
     vocabulary = [["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], *([word, -1.0] for word in WORDS)]
@@ -77,7 +77,7 @@ def test_the_models_own_tokenizer_counts_without_cutting_or_padding(fast: Path) 
     assert len(cut.encode("a horse runs").ids) == 9
 
 
-def test_a_sentencepiece_model_counts_the_end_mark_too(slow: Path) -> None:
+def test_a_sentencepiece_model_counts_the_end_token(slow: Path) -> None:
     count = tokenizer_of(slow)
     assert count is not None
     processor = SentencePieceProcessor(model_file=str(slow / "tokenizer" / "spiece.model"))
@@ -85,13 +85,13 @@ def test_a_sentencepiece_model_counts_the_end_mark_too(slow: Path) -> None:
     assert count(texts) == [len(processor.encode(text)) + 1 for text in texts]
 
 
-def test_a_limit_says_whether_it_is_exact(fast: Path, tmp_path: Path) -> None:
+def test_a_limit_knows_whether_it_is_exact(fast: Path, tmp_path: Path) -> None:
     assert token_limit(226, fast).is_exact
     assert not token_limit(226, None).is_exact
     assert not token_limit(226, tmp_path).is_exact
 
 
-def test_an_estimate_of_prose_is_a_little_more_than_its_words() -> None:
+def test_an_estimate_of_prose_is_slightly_more_than_its_words() -> None:
     text = "A rider on a galloping horse, seen from the side in black and white."
     assert estimate([text]) == [1 + round(1.3 * 14)]
     assert estimate([""]) == [1]

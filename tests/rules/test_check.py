@@ -529,7 +529,7 @@ def test_an_image_that_shows_nothing_is_told_when_clips_are_opened(tmp_path: Pat
     assert check_file(spec).problems == ()
     found = check_file(spec, open_clips=True).problems
     assert [p.message for p in found] == [
-        f"{name} is no image that can be decoded" for name in ("cat.png", "dog.png")
+        f"{name} is not an image that can be decoded" for name in ("cat.png", "dog.png")
     ]
 
 

@@ -1,4 +1,4 @@
-"""Whether a file ends before its own structure says, told from a few headers and no decoding.
+"""Detect truncated files from a few headers, without decoding.
 
 Sources: ISO/IEC 14496-12, 4.2 (boxes); RFC 8794 (EBML) and RFC 9559 (Matroska); Microsoft's AVI
 RIFF file reference; GIF89a specification.
@@ -6,8 +6,7 @@ RIFF file reference; GIF89a specification.
 
 from typing import BinaryIO
 
-# What may stand at the top of an mp4 or mov; anything else is taken for trailing rubbish, which
-# players ignore.
+# The top-level boxes of an mp4 or mov; anything else is trailing garbage, which players ignore.
 _TOP_BOXES = frozenset(
     b"ftyp moov mdat free skip wide uuid meta moof mfra sidx ssix styp udta pdin emsg prft".split()
 )
@@ -15,12 +14,12 @@ _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 
 
 def stated_size(file: BinaryIO, size: int, container: str) -> int:
-    """The bytes that a file must have by its own headers: more than `size` if it was cut.
+    """The size of a file, in bytes, by its own headers: more than `size` if it was truncated.
 
     Args:
-        file: the file; its position is left anywhere.
-        size: bytes that it has.
-        container: FFmpeg's name of the format.
+        file: the file; its position afterwards is undefined.
+        size: its actual size in bytes.
+        container: FFmpeg's name for the format.
     """
     match container:
         case "mov":
@@ -34,7 +33,7 @@ def stated_size(file: BinaryIO, size: int, container: str) -> int:
 
 
 def boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int, int]]:
-    """The boxes at the top of an mp4 or mov: type, start and end, which may lie beyond the file."""
+    """The top-level boxes of an mp4 or mov: type, start and end, which may be past the file's."""
     found = []
     start = 0
     while start + 8 <= size:
@@ -71,7 +70,7 @@ def _matroska(file: BinaryIO, size: int) -> int:
         value = int.from_bytes(digits, "big") & ((1 << 7 * length) - 1)
         start += identity + length
         if value == (1 << 7 * length) - 1:
-            # A live recording: the length is not known, so its parts are looked at instead.
+            # Unknown size, as in a live recording: read its children instead.
             if int.from_bytes(header[:identity], "big") not in (_SEGMENT, _CLUSTER):
                 return start
         else:
@@ -109,7 +108,7 @@ def _gif(file: BinaryIO, size: int) -> int:
             file.seek(start + 9)
             start += 11 + _table(file.read(1))
         else:
-            # Rubbish where a block should be: for the decoder to judge.
+            # Garbage where a block should be: left to the decoder.
             return start
         file.seek(start)
         while block := file.read(1):
@@ -121,5 +120,5 @@ def _gif(file: BinaryIO, size: int) -> int:
 
 
 def _table(packed: bytes) -> int:
-    """Bytes of the colour table that a byte of flags announces."""
+    """Bytes of the colour table declared by a byte of flags."""
     return 3 * 2 ** ((packed[0] & 7) + 1) if packed and packed[0] & 0x80 else 0
