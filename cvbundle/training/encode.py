@@ -6,7 +6,7 @@ itself, since the other rows of a batch could change its last bits.
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,7 +120,7 @@ class Encoder:
                 missing.setdefault(keys.clip + (keys.image or ""), sample)
         return list(missing.values())
 
-    def encode_captions(self, captions: Sequence[str], device: torch.device) -> Iterator[str]:
+    def encode_captions(self, captions: Sequence[str], device: torch.device) -> Generator[str]:
         """Encode captions, and yield each when its encoding is in place."""
         tokenizer = components.load_tokenizer(self._job.model_folder)
         encoder = components.load_text_encoder(self._job.model_folder, self._dtype, device)
@@ -130,7 +130,7 @@ class Encoder:
             self._cache.write(self.caption_key(caption), embedding)
             yield caption
 
-    def encode_clips(self, samples: Sequence[Sample], device: torch.device) -> Iterator[Sample]:
+    def encode_clips(self, samples: Sequence[Sample], device: torch.device) -> Generator[Sample]:
         """Encode clips, and yield each when its encodings are in place; decoding runs ahead."""
         data = self._job.spec.data
         vae = components.load_vae(

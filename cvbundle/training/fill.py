@@ -1,6 +1,7 @@
 """The first phases of a run: every encoding that it needs is brought into the cache."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 import torch
@@ -46,14 +47,18 @@ def _each(
     name: str,
     unit: str,
     missing: Sequence[T],
-    work: Callable[[Sequence[T], torch.device], Iterator[T]],
+    work: Callable[[Sequence[T], torch.device], Generator[T]],
 ) -> None:
     """Encode this process's share; one item at a time, so that all hear of a failure or a stop."""
     if not session.any(bool(missing)):
         return
     done = 0
-    encoding = work(missing, session.device)
-    with session.record.phase(name), session.reporter.phase(name, len(missing), unit=unit) as bar:
+    with (
+        session.record.phase(name),
+        session.reporter.phase(name, len(missing), unit=unit) as bar,
+        # Its frame holds the encoder until it is closed.
+        closing(work(missing, session.device)) as encoding,
+    ):
         while session.any(done < len(missing)):
             with session.together():
                 if done < len(missing):

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from cvbundle.problems import UserError
 from cvbundle.training.job import Job
 from cvbundle.training.metrics import Row
-from cvbundle.training.objective import Rotary, Velocity, place_image, predict, scale_image_latents
+from cvbundle.training.objective import (
+    Rotary,
+    Velocity,
+    drawn_latents,
+    place_image,
+    predict,
+    scale_image_latents,
+)
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
 from cvbundle.training.sharding import set_gradient_exchange, whole
@@ -148,22 +155,18 @@ class Trainer:
         if batch.image is None or batch.image_kept is None:
             return None
         image = batch.image
-        if image.dim() == 4:
-            image = self._encoded(image, batch)
+        if batch.image_draw is not None:
+            image = self._encoded(image, batch.image_draw, batch.latents.shape[1])
         return (image * batch.image_kept.view(-1, 1, 1, 1, 1)).to(self.model.dtype)
 
     @torch.no_grad()
-    def _encoded(self, pixels: Tensor, batch: Batch) -> Tensor:
+    def _encoded(self, pixels: Tensor, draw: Tensor, frames: int) -> Tensor:
         """Latents of images that have noise on them, which can't come from the cache."""
         vae = self.model.vae
-        moments = [vae.encode(p[None, :, None].to(vae.dtype)).latent_dist for p in pixels]
-        latents = []
-        for number, posterior in zip(batch.numbers.tolist(), moments, strict=True):
-            seed = torch_seed(self.job.spec.training.seed, Purpose.IMAGE_POSTERIOR, number)
-            generator = torch.Generator("cpu").manual_seed(seed)
-            latents.append(posterior.sample(generator).transpose(1, 2).float())
-        scaled = scale_image_latents(torch.cat(latents), self.job.architecture)
-        return place_image(scaled, batch.latents.shape[1])
+        images = pixels[:, :, None].to(vae.dtype).split(1)
+        moments = torch.cat([vae.encode(image).latent_dist.parameters for image in images])
+        scaled = scale_image_latents(drawn_latents(moments, draw), self.job.architecture)
+        return place_image(scaled, frames)
 
     def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[Row]:
         """Read the numbers of some steps from the device, averaged over processes."""
@@ -171,7 +174,8 @@ class Trainer:
         if self.job.world_size > 1:
             losses = self.accelerator.reduce(losses, reduction="mean")
         norms = torch.stack([norm for *_, norm in held])
-        numbers = zip(held, losses.tolist(), norms.tolist(), strict=True)
+        # One read: each waits for the device.
+        numbers = zip(held, *torch.stack([losses, norms]).tolist(), strict=True)
         return [self._row(step, rate, loss, norm) for (step, rate, *_), loss, norm in numbers]
 
     def _row(self, step: int, rate: float, loss: float, norm: float) -> Row:

@@ -42,6 +42,17 @@ def pad_in_front(latents: Tensor, architecture: Architecture) -> Tensor:
     return torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], dim=1)
 
 
+def drawn_latents(moments: Tensor, draw: Tensor) -> Tensor:
+    """Latents [B, F, C, H, W], fp32, of the VAE's moments [B, 2C, F, H, W], not yet scaled.
+
+    Those that a draw from a standard normal distribution [B, C, F, H, W] stands for; 0 is the mean.
+    Source: diffusers autoencoders/vae.py, `DiagonalGaussianDistribution`.
+    """
+    mean, log_variance = moments.to(torch.float32).chunk(2, dim=1)
+    deviation = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
+    return (mean + deviation * draw).transpose(1, 2)
+
+
 def place_image(image_latents: Tensor, frames: int) -> Tensor:
     """The image's latents [B, 1, C, H, W] as frame 0 of `frames`; the other frames are zero."""
     batch, _, channels, height, width = image_latents.shape

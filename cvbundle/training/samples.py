@@ -1,10 +1,10 @@
 """The samples of a run: latents, noise, timestep and caption of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import fields_dict, frozen
 from torch import Tensor
 
 from cvbundle.model.architecture import Architecture
@@ -13,6 +13,7 @@ from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
 from cvbundle.training.job import Job
 from cvbundle.training.objective import (
+    drawn_latents,
     pad_in_front,
     place_image,
     scale_image_latents,
@@ -25,8 +26,6 @@ from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream
 class Batch:
     """What a step needs of its samples; B samples, F latent frames with padding, C channels."""
 
-    numbers: Tensor
-    """Which samples of the run, [B]."""
     latents: Tensor
     """Scaled, [B, F, C, H, W], fp32."""
     noise: Tensor
@@ -37,40 +36,24 @@ class Batch:
     """Caption embeddings [B, length, dim], in the encoder's type."""
     image: Tensor | None
     """Image latents in place [B, F, C, H, W], or noisy pixels [B, 3, H, W] around -1..1; fp32."""
+    image_draw: Tensor | None
+    """With noisy pixels, what to draw their latents with, [B, C, 1, H, W]: standard normal."""
     image_kept: Tensor | None
     """1 where the image is shown, 0 where it is dropped, [B]."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; copies from pinned memory don't wait."""
-
-        def moved(tensor: Tensor | None) -> Any:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return Batch(
-            numbers=self.numbers,
-            latents=moved(self.latents),
-            noise=moved(self.noise),
-            timesteps=moved(self.timesteps),
-            prompt=moved(self.prompt),
-            image=moved(self.image),
-            image_kept=moved(self.image_kept),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory."""
+        return self._each(Tensor.pin_memory)
 
-        def pinned(tensor: Tensor | None) -> Any:
-            return None if tensor is None else tensor.pin_memory()
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        def changed(tensor: Tensor | None) -> Any:
+            return None if tensor is None else change(tensor)
 
-        return Batch(
-            numbers=self.numbers,
-            latents=pinned(self.latents),
-            noise=pinned(self.noise),
-            timesteps=pinned(self.timesteps),
-            prompt=pinned(self.prompt),
-            image=pinned(self.image),
-            image_kept=pinned(self.image_kept),
-        )
+        return Batch(**{name: changed(getattr(self, name)) for name in fields_dict(Batch)})
 
 
 @frozen(kw_only=True)
@@ -96,37 +79,39 @@ class SampleSource:
         latents = self._latents(keys.clip, Purpose.POSTERIOR, drawn)
         latents = pad_in_front(scale_latents(latents, self.architecture), self.architecture)
         noise = torch.from_numpy(normal(seed, Purpose.NOISE, number, tuple(latents.shape)))
-        image, kept = self._image(keys, number, drawn, latents.shape[1])
+        image, draw, kept = self._image(keys, number, drawn, tuple(latents.shape))
         return Batch(
-            numbers=torch.tensor([number]),
             latents=latents,
             noise=noise,
             timesteps=torch.tensor([self._timestep(number)]),
             prompt=self.cache.read(self._caption(keys, number))[None],
             image=image,
+            image_draw=draw,
             image_kept=kept,
         )
 
     def fixed(self, row: int, timestep: int) -> Batch:
         """A row of the dataset at a timestep, always with the same noise: to evaluate on.
 
-        The latents are the mean of the VAE's posterior, and there is no noise on the image.
+        All latents are the mean of the VAE's posterior, and there is no noise on the image.
         """
         seed, keys = self.spec.training.seed, self.keys[row]
         mean = self.cache.read(keys.clip).to(torch.float32).chunk(2)[0].transpose(0, 1)[None]
         latents = pad_in_front(scale_latents(mean, self.architecture), self.architecture)
         number = row * self.timesteps + timestep
         noise = normal(seed, Purpose.EVALUATION, number, tuple(latents.shape))
-        image = None
+        image = draw = None
         if keys.image is not None:
             image = self._clean_image(keys.image, latents.shape[1])
+            if self.spec.training.image_noise is not None:
+                draw = torch.zeros_like(latents[:, :1]).transpose(1, 2)
         return Batch(
-            numbers=torch.tensor([row]),
             latents=latents,
             noise=torch.from_numpy(noise),
             timesteps=torch.tensor([timestep]),
             prompt=self.cache.read(keys.caption)[None],
             image=image,
+            image_draw=draw,
             image_kept=None if image is None else torch.ones(1),
         )
 
@@ -137,15 +122,12 @@ class SampleSource:
         return place_image(scale_image_latents(mean, self.architecture), frames)
 
     def _latents(self, key: str, purpose: Purpose, number: int) -> Tensor:
-        """A draw from the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled.
-
-        Source: diffusers autoencoders/vae.py, `DiagonalGaussianDistribution`.
-        """
-        moments = self.cache.read(key).to(torch.float32)
-        mean, log_variance = moments.chunk(2)
-        deviation = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
-        draw = torch.from_numpy(normal(self.spec.training.seed, purpose, number, tuple(mean.shape)))
-        return (mean + deviation * draw).transpose(0, 1)[None]
+        """A draw from the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled."""
+        moments = self.cache.read(key)[None]
+        batch, channels, *size = moments.shape
+        shape = (batch, channels // 2, *size)
+        draw = torch.from_numpy(normal(self.spec.training.seed, purpose, number, shape))
+        return drawn_latents(moments, draw)
 
     def _timestep(self, number: int) -> int:
         training = self.spec.training
@@ -161,22 +143,27 @@ class SampleSource:
         return self.empty_caption if dropped else keys.caption
 
     def _image(
-        self, keys: SampleKeys, number: int, drawn: int, frames: int
-    ) -> tuple[Tensor | None, Tensor | None]:
+        self, keys: SampleKeys, number: int, drawn: int, shape: tuple[int, ...]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The image, its draw and whether it stays, for latents of a shape [1, F, C, H, W]."""
         if keys.image is None:
-            return None, None
+            return None, None, None
+        _, frames, *latent = shape
         training = self.spec.training
         dropped = _happens(self.spec, Purpose.IMAGE_DROPOUT, number, training.image_dropout)
         kept = torch.tensor([0.0 if dropped else 1.0])
         if training.image_noise is None:
             latents = self._latents(keys.image, Purpose.IMAGE_POSTERIOR, drawn)
-            return place_image(scale_image_latents(latents, self.architecture), frames), kept
+            return place_image(scale_image_latents(latents, self.architecture), frames), None, kept
         pixels = _pixels(self.cache.read(keys.image))
         level = training.image_noise
         normal_level = stream(training.seed, Purpose.IMAGE_NOISE_LEVEL, number).standard_normal()
         sigma = float(torch.exp(torch.tensor(level.mean + level.std * normal_level)))
-        draw = normal(training.seed, Purpose.IMAGE_NOISE, number, tuple(pixels.shape))
-        return (pixels + sigma * torch.from_numpy(draw))[None], kept
+        noise = normal(training.seed, Purpose.IMAGE_NOISE, number, tuple(pixels.shape))
+        channels, *size = latent
+        draw = normal(training.seed, Purpose.IMAGE_POSTERIOR, number, (1, channels, 1, *size))
+        noisy = (pixels + sigma * torch.from_numpy(noise))[None]
+        return noisy, torch.from_numpy(draw), kept
 
 
 def sample_source(job: Job, cache: EncodingCache, encoder: Encoder) -> SampleSource:
@@ -208,11 +195,5 @@ def joined(samples: Sequence[Batch]) -> Batch:
         return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None])
 
     return Batch(
-        numbers=together([sample.numbers for sample in samples]),
-        latents=together([sample.latents for sample in samples]),
-        noise=together([sample.noise for sample in samples]),
-        timesteps=together([sample.timesteps for sample in samples]),
-        prompt=together([sample.prompt for sample in samples]),
-        image=together([sample.image for sample in samples]),
-        image_kept=together([sample.image_kept for sample in samples]),
+        **{name: together([getattr(s, name) for s in samples]) for name in fields_dict(Batch)}
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from attrs import evolve
 
 from cvbundle.bundle.environment import drift
 from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
@@ -221,6 +222,7 @@ def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
     job = session.job
     # The steps are done, and what only they need is as large as all the rest.
     trainer.optimizer.state.clear()
+    trainer.model = evolve(trainer.model, vae=None)
     free(session.device)
     with session.record.phase("export"), averaged(trainer):
         weights = gathered(trainer.trained, keep=session.leads)

@@ -20,7 +20,7 @@ from cvbundle.dataset.decode import decode
 from cvbundle.dataset.manifest import Sample
 from cvbundle.spec.schema import Resolution
 from cvbundle.training.job import Job, read_job
-from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream, torch_seed
+from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream
 from tests.training.conftest import MODELS, CompileModel, DemoOf, Train
 
 _TRAINED = "9x64x96"
@@ -108,7 +108,11 @@ def _given_by_the_pipeline(
     if job.spec.model.type == "i2v":
         options["image"] = _first_frame(job, sample)
     size = job.spec.data.resolution
-    with _recorded(monkeypatch) as calls:
+    shape = (1, latents.shape[2], 1, *latents.shape[3:])
+    draw = torch.from_numpy(normal(seed, Purpose.IMAGE_POSTERIOR, number, shape))
+    with _recorded(monkeypatch) as calls, monkeypatch.context() as patch:
+        # It draws the image's latents from a generator, with a history.
+        patch.setattr("diffusers.models.autoencoders.vae.randn_tensor", lambda *_, **__: draw)
         pipeline(
             prompt=sample.caption,
             latents=pipeline.scheduler.add_noise(latents, noise, torch.tensor([timestep])),
@@ -117,9 +121,6 @@ def _given_by_the_pipeline(
             num_frames=size.frames,
             num_inference_steps=1,
             guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(
-                torch_seed(seed, Purpose.IMAGE_POSTERIOR, number)
-            ),
             output_type="latent",
             **options,
         )

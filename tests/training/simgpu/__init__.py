@@ -37,13 +37,14 @@ Backward runs on the default stream.
 Built on torch.utils.backend_registration, with which torch 2.13 takes a device from Python.
 """
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import graph
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
@@ -91,12 +92,14 @@ def installed() -> Iterator[None]:
     """The device is there while the block runs; it begins with nothing counted."""
     if not hasattr(torch, NAME):
         _register()
+    # What a cycle of another test still holds.
+    gc.collect()
     for record in (MEMORY, TRAFFIC, TIMELINE):
         record.restart()
     GENERATORS.clear()
     REFUSED.clear()
     with ExitStack() as patches:
-        for target, name, replacement in (*_pinning(), _backward()):
+        for target, name, replacement in (*_pinning(), *_owners(), _backward()):
             patches.enter_context(patch.object(target, name, replacement))
         # `module.to` can't put a device's tensor into a host's parameter otherwise.
         swapped = torch.__future__.get_swap_module_params_on_conversion()
@@ -124,6 +127,20 @@ def _pinning() -> Iterator[tuple[Any, str, Any]]:
     yield Tensor, "is_pinned", is_pinned
     for name in ("empty", "empty_like", "empty_strided", "zeros", "zeros_like"):
         yield torch, name, _taking_pins(getattr(torch, name))
+
+
+def _owners() -> Iterator[tuple[Any, str, Any]]:
+    """What tells whose memory it is."""
+    for kind in (nn.Module, torch.optim.Optimizer):
+        yield kind, "__init__", _noting(kind.__init__)
+
+
+def _noting(begin: Callable[..., None]) -> Callable[..., None]:
+    def noted(thing: Any, *args: Any, **options: Any) -> None:
+        MEMORY.made(thing)
+        begin(thing, *args, **options)
+
+    return noted
 
 
 def _backward() -> tuple[Any, str, Any]:

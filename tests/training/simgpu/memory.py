@@ -1,10 +1,9 @@
 """What is alive on the simulated devices: storages, not tensors, since views share one."""
 
-import gc
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,16 +41,20 @@ class Memory:
     def __init__(self) -> None:
         self._alive: dict[int, _Storage] = {}
         self._pinned: set[int] = set()
+        self._things: weakref.WeakSet[torch.nn.Module | torch.optim.Optimizer] = weakref.WeakSet()
         self._lock = threading.RLock()
         self.allocated: Counter[int] = Counter()
         self.peak: Counter[int] = Counter()
         self.emptied = 0
         """Calls of `empty_cache`."""
+        self.pinned_for: Counter[int] = Counter()
+        """How often memory of the host was pinned by threads whose device was which."""
 
     def restart(self) -> None:
         """Peaks and calls are counted anew; what is alive stays."""
         self.peak = Counter(self.allocated)
         self.emptied = 0
+        self.pinned_for.clear()
 
     def hold(self, held: torch.Tensor, device: int) -> None:
         """A tensor on a device has this memory."""
@@ -79,6 +82,7 @@ class Memory:
     def pin(self, tensor: torch.Tensor) -> torch.Tensor:
         """Note that a tensor of the host, just made, is in page-locked memory."""
         storage = tensor.untyped_storage()
+        self.pinned_for[TIMELINE.device] += 1
         self._pinned.add(storage._cdata)
         weakref.finalize(storage, self._pinned.discard, storage._cdata).atexit = False
         return tensor
@@ -87,37 +91,35 @@ class Memory:
         """Whether a tensor of the host is in page-locked memory."""
         return tensor.untyped_storage()._cdata in self._pinned
 
+    def made(self, thing: torch.nn.Module | torch.optim.Optimizer) -> None:
+        """A model or an optimizer begins its life; other modules own nothing."""
+        if isinstance(thing, torch.optim.Optimizer) or type(thing).__name__ in OWNERS:
+            self._things.add(thing)
+
+    def _owners(self) -> Iterator[tuple[str, list[Any]]]:
+        for thing in list(self._things):
+            if isinstance(thing, torch.nn.Module):
+                parameters = list(thing.parameters())
+                yield OWNERS[type(thing).__name__], [*parameters, *thing.buffers()]
+                yield "gradients", [p.grad for p in parameters if p.grad is not None]
+            else:
+                yield "optimizer", [v for state in thing.state.values() for v in state.values()]
+
     def by_owner(self, device: int = 0) -> dict[str, int]:
         """Bytes alive on a device by whom they belong to; owners of nothing are left out.
 
-        Models and optimizers are those that the garbage collector knows, also those that nothing
-        but a forgotten frame still holds. What only a cycle keeps alive counts: a GPU's memory is
-        as full with it.
+        Of all models and optimizers that were made since the device was installed, also those that
+        only a forgotten frame or a cycle keeps alive: a GPU's memory is as full with them.
         """
         found: Counter[str] = Counter()
         left = {key: held.bytes for key, held in self._alive.items() if held.device == device}
-        for owner, tensors in _owners():
+        for owner, tensors in self._owners():
             for tensor in tensors:
                 held = getattr(tensor, "held", None)
                 if held is not None:
                     found[owner] += left.pop(held.untyped_storage()._cdata, 0)
         found[OTHER] = sum(left.values())
         return {owner: size for owner, size in found.items() if size}
-
-
-def _owners() -> Iterable[tuple[str, list[Any]]]:
-    things = gc.get_objects()
-    for thing in things:
-        # Proxies of other libraries would import them when they are asked for their class.
-        owner = OWNERS.get(type(thing).__name__)
-        if owner is not None and issubclass(type(thing), torch.nn.Module):
-            parameters = list(thing.parameters())
-            yield owner, [*parameters, *thing.buffers()]
-            yield "gradients", [p.grad for p in parameters if p.grad is not None]
-    for thing in things:
-        if issubclass(type(thing), torch.optim.Optimizer):
-            states = getattr(thing, "state", {}).values()
-            yield "optimizer", [v for state in states for v in state.values()]
 
 
 MEMORY = Memory()
