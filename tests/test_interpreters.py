@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cvbundle
-from cvbundle.bundle.build import Compiled
+from cvbundle.bundle.build import Compiled, compile_file
 
 _PLANTED = (
     *("accelerate", "attr", "av", "click", "cvbundle", "diffusers", "encodings", "json"),
@@ -146,18 +146,19 @@ def test_an_environment_is_made_with_nothing_of_the_current_folder(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_in_a_strangers_folder_imports_nothing_of_it(
-    processes: int, compiled: Compiled, planted: Path
-) -> None:
-    number = f"--num-processes={processes}"
-    done = _cvbundle("run", number, str(compiled.bundle))
+def test_a_run_in_a_strangers_folder_imports_nothing_of_it(demo: Path, planted: Path) -> None:
+    """Neither the launcher, nor the processes that it starts, nor a sample that is made after."""
+    two = ["launch.strategy=ddp", "launch.num_processes=2", "training.batch_size=1"]
+    short = ["training.steps=2", "checkpointing.steps=2", "validation.steps=2"]
+    short += ["validation.num_inference_steps=1", "lr_scheduler.warmup_steps=0"]
+    compiled = compile_file(demo / "spec.yaml", planted.parent / "bundles", settings=two + short)
+    bundle = str(compiled.only.bundle)
+    done = _cvbundle("run", bundle)
     assert done.returncode == 0, done.stderr
     assert not _executed(planted)
     output = planted.parent / "out.mp4"
     done = _cvbundle(
-        *("sample", str(compiled.bundle), "--prompt", "a square", "--output", str(output)),
-        *("--steps", "1"),
+        *("sample", bundle, "--prompt", "a square", "--output", str(output), "--steps", "1")
     )
     assert done.returncode == 0, done.stderr
     assert output.is_file()
