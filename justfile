@@ -32,6 +32,18 @@ test *arguments: setup
 test-slow *arguments: setup
     {{ python }} -m pytest --numprocesses 2 -m slow {{ arguments }}
 
+# All that only an NVIDIA GPU can show: writes benchmarks/results/DEVICE.md
+[no-exit-message]
+gpu *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [[ " {{ arguments }} " != *" --device cpu "* ]] && ! nvidia-smi --list-gpus >/dev/null 2>&1; then
+        echo "no NVIDIA GPU on this machine (nvidia-smi lists none): just gpu has nothing to try" >&2
+        exit 1
+    fi
+    {{ just_executable() }} setup
+    {{ python }} -m benchmarks.gpu {{ arguments }}
+
 # Style
 lint: setup
     .venv/bin/ruff check .

@@ -16,8 +16,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Read when huggingface_hub is imported: no test may ask a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+_NVIDIA = Path("/dev/nvidia0")
+"""Is there where the driver of an NVIDIA GPU runs."""
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 """Of the model in a hub cache."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are skipped where there is none."""
+    if _NVIDIA.exists():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu") is not None:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here; `just gpu` runs these"))
 
 
 @pytest.fixture(scope="session")

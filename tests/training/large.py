@@ -17,6 +17,8 @@ from cvbundle.training.tensors import safetensors_pieces
 
 _SHARD = 5 << 30
 """Bytes of a file at most, as on the hub."""
+_BOUND = 0.05
+"""Of a weight: what is computed with them stays finite in any type."""
 
 
 @frozen
@@ -28,7 +30,9 @@ class _Drawn(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         generator = torch.Generator().manual_seed(len(name))
-        return torch.empty(self.shapes[name], dtype=self.dtype).uniform_(generator=generator)
+        return torch.empty(self.shapes[name], dtype=self.dtype).uniform_(
+            -_BOUND, _BOUND, generator=generator
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
