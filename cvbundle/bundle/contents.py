@@ -1,7 +1,6 @@
 """What stands in the files of a bundle that are made of its spec and model."""
 
 import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from attrs import asdict, evolve
 
 import cvbundle
 from cvbundle.bundle import layout
+from cvbundle.bundle.commit import spec_commit
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import probe_image
 from cvbundle.expand import expanded
@@ -122,15 +122,5 @@ def provenance(spec_file: str, base: Path, written: bytes) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "spec_file": str(Path(spec_file).absolute()),
         "spec": written.decode("utf-8-sig"),
-        "git_commit": _git_commit(base),
+        "git_commit": spec_commit(base),
     }
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit of the repository that the spec is in; `-dirty` with changes on top."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
