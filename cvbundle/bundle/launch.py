@@ -26,7 +26,7 @@ from cvbundle.bundle.venvs import Say, require_venv, venv_of
 from cvbundle.bundle.verify import require_verified
 from cvbundle.interpreters import safe_environment
 from cvbundle.problems import UserError
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 
 
@@ -200,4 +200,4 @@ def read_spec(bundle: Path) -> Spec:
     config = with_local_settings(json.loads((bundle / layout.CONFIG).read_bytes()), bundle)
     config["model"].setdefault("path", "-")
     config["data"].setdefault("root", "-")
-    return structure_sound(config)
+    return structure_config(config)

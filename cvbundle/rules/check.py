@@ -50,7 +50,7 @@ def check_points(document: Document, base: FilePath, *, open_clips: bool = False
     for point in points(document):
         checked = check_document(point.document, base)
         # Most sweeps leave the data alone: its lists are read, and its clips opened, once.
-        told = (checked.spec.data, checked.spec.model, checked.unsound)
+        told = (checked.spec.data, checked.spec.model, checked.invalid)
         if told not in listed:
             listed[told] = check_dataset(checked, open_clips=open_clips)
         data = listed[told]

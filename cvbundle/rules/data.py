@@ -28,14 +28,14 @@ class DatasetCheck:
 
 def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
     """What is wrong with a spec's dataset, as far as the spec says where it is."""
-    if not all(checked.sound(f"data.{name}") for name in ("root", *LISTS)):
+    if not all(checked.is_valid(f"data.{name}") for name in ("root", *LISTS)):
         return DatasetCheck(())
     if any(leads_out(getattr(checked.spec.data, name)) for name in list_fields(checked.spec)):
         return DatasetCheck(())  # told already
     if no_lists := tuple(_no_lists(checked)):
         return DatasetCheck(no_lists)
     root = checked.base / FilePath(checked.spec.data.root).expanduser()
-    opens = open_clips and checked.sound("data")
+    opens = open_clips and checked.is_valid("data")
     try:
         limit = _token_limit(checked) if open_clips else None
     except UserError as error:
@@ -130,7 +130,7 @@ def _token_limit(checked: Checked) -> TokenLimit | None:
 def undecodable_images(checked: Checked) -> Iterator[Problem]:
     """Validation images that are files, but show nothing."""
     validation = checked.spec.validation
-    if validation is None or not checked.sound("validation.images"):
+    if validation is None or not checked.is_valid("validation.images"):
         return
     from cvbundle.dataset.container import BadClip
     from cvbundle.dataset.images import probe_image

@@ -16,9 +16,9 @@ from cvbundle.spec.placed import problem_at
 from cvbundle.spec.resolve import BY_MODEL, canonical, with_defaults, with_listed
 from cvbundle.spec.rules import VALUE_RANGE
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.soundness import is_known, is_sound
 from cvbundle.spec.source import Document
 from cvbundle.spec.structure import structure
+from cvbundle.spec.validity import is_outside, is_valid
 
 
 @frozen
@@ -35,11 +35,11 @@ class Checked:
     spec: Spec
     model: BaseModel | None
     problems: tuple[Problem, ...]
-    unsound: frozenset[Path] = frozenset()
+    invalid: frozenset[Path] = frozenset()
 
-    def sound(self, field: str) -> bool:
+    def is_valid(self, field: str) -> bool:
         """Whether a field, or a whole section, is what the spec says."""
-        return is_sound(tuple(field.split(".")), self.unsound)
+        return is_valid(tuple(field.split(".")), self.invalid)
 
     @property
     def blocked(self) -> bool:
@@ -69,13 +69,13 @@ def check_document(document: Document, base: FilePath) -> Checked:
     unknown.update(path for path in BY_MODEL if path not in by_model and _absent(data, path))
     structured = structure(document, data, unknown=frozenset(unknown))
     problems.extend(structured.problems)
-    if () not in document.unsound:
+    if () not in document.invalid:
         subject = _subject(structured.spec, model, document, base)
         problems.extend(
-            _broken(all_checks(), subject, structured.unsound, with_model=model is not None)
+            _broken(all_checks(), subject, structured.invalid, with_model=model is not None)
         )
     accepted = frozenset(structured.spec.allow)
-    if not document.complete and not structured.sound(("allow",)):
+    if not document.complete and not structured.is_valid(("allow",)):
         # Whether these are accepted stands in what could not be read.
         problems = [problem for problem in problems if problem.severity is Severity.ERROR]
     return Checked(
@@ -84,7 +84,7 @@ def check_document(document: Document, base: FilePath) -> Checked:
         canonical(structured.spec),
         model,
         tuple(in_order(problem for problem in problems if not _waived(problem, accepted))),
-        structured.unsound,
+        structured.invalid,
     )
 
 
@@ -104,12 +104,12 @@ def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:
     """What is wrong with a run by epochs over so many samples; one by steps is checked already."""
     document, training = checked.document, checked.spec.training
     by_epochs = training.steps is None and training.epochs is not None
-    if not (by_epochs and document.complete and all(map(checked.sound, _STEP_SIZE))):
+    if not (by_epochs and document.complete and all(map(checked.is_valid, _STEP_SIZE))):
         return ()
     subject = _subject(checked.spec, checked.model, document, checked.base, samples)
     checks = [check for check in all_checks() if check.by_length]
     with_model = checked.model is not None
-    broken = _broken(checks, subject, checked.unsound, with_model=with_model)
+    broken = _broken(checks, subject, checked.invalid, with_model=with_model)
     return accept(broken, checked.spec)
 
 
@@ -194,22 +194,22 @@ def _absent(data: Mapping[str, object], path: Path) -> bool:
 
 
 def _broken(
-    checks: Iterable[Check], subject: Subject, unsound: frozenset[Path], *, with_model: bool
+    checks: Iterable[Check], subject: Subject, invalid: frozenset[Path], *, with_model: bool
 ) -> Iterator[Problem]:
     for check in checks:
         if check.needs_model and not with_model:
             continue
-        if not all(_known(name, unsound) for name in check.reads):
+        if not all(_known(name, invalid) for name in check.reads):
             continue
         for finding in check.find(subject):
-            if is_known(finding.path, unsound):
+            if is_outside(finding.path, invalid):
                 yield _from_finding(check.rule, finding, subject.document)
 
 
-def _known(reads: str, unsound: frozenset[Path]) -> bool:
+def _known(reads: str, invalid: frozenset[Path]) -> bool:
     """Whether a field is what the spec says; of a list `field[]`, whether it is a list at all."""
     path = _path(reads.removesuffix("[]"))
-    return is_known(path, unsound) if reads.endswith("[]") else is_sound(path, unsound)
+    return is_outside(path, invalid) if reads.endswith("[]") else is_valid(path, invalid)
 
 
 def _from_finding(rule: Rule, finding: Finding, document: Document) -> Problem:

@@ -1,4 +1,4 @@
-"""What the fields of a spec mean: carried by the fields themselves, as metadata."""
+"""The documentation of a spec's fields, kept in the metadata of the fields."""
 
 from typing import Any, get_args
 
@@ -7,20 +7,20 @@ from attrs import Attribute, fields, frozen, has
 
 @frozen
 class About:
-    """What a field means, for `explain`, the JSON Schema and the documentation."""
+    """The documentation of a field, for `explain`, the JSON Schema and docs/spec.md."""
 
     doc: str
     example: object
-    """A sound value; stands in for one that is missing or wrong, so that other checks go on."""
+    """A valid value; replaces a missing or wrong one, so that the other checks can run."""
     default: str = ""
-    """How the default is decided, where it is not a constant."""
+    """How the default is determined, if it is not a constant."""
     local: str = ""
-    """Of a field that is about this machine, and so no part of what is hashed: the environment
-    variable that goes before what the spec said."""
+    """For a field about this machine, which is not hashed: the environment variable that overrides
+    the spec's value."""
     elsewhere: tuple[str, ...] = ()
-    """What other trainers call it."""
+    """Its names in other trainers."""
     parts: tuple[str, ...] = ()
-    """What other trainers call a part of it, so that the value is another one."""
+    """Names of parts of it in other trainers, whose values can't be copied as they are."""
 
 
 def about(
@@ -37,17 +37,17 @@ def about(
 
 
 def about_field(attribute: "Attribute[Any]") -> About:
-    """What a field of a spec class means."""
-    found: About = attribute.metadata["about"]
-    return found
+    """The documentation of a field of a spec class."""
+    documented: About = attribute.metadata["about"]
+    return documented
 
 
 def is_section(cls: Any) -> bool:
-    """Whether a field's type is a section: a class whose fields say what they mean."""
+    """Whether a field's type is a section: a class with documented fields."""
     return has(cls) and any("about" in attribute.metadata for attribute in fields(cls))
 
 
 def section_class(type_: Any) -> Any:
-    """The section behind a field's type, through `| None`; else the type itself."""
+    """The section class in a field's type, without `| None`; else the type itself."""
     options: list[Any] = [option for option in get_args(type_) if is_section(option)]
     return options[0] if options else type_

@@ -1,8 +1,8 @@
-"""Plain data to the classes of a spec and back: cattrs, made strict.
+"""Convert plain data to the classes of a spec and back, with a strict cattrs converter.
 
-Its own hooks coerce (1.7 becomes 1, "no" becomes True, a word a list of letters), and validators
-in `__init__` stop at the first: here types are taken as they are, and each field's validators run
-while it is structured, so that every failure is reported.
+The hooks of cattrs coerce (1.7 becomes 1, "no" becomes True, a word a list of letters), and
+validators in `__init__` stop at the first error. Here nothing is coerced, and each field's
+validators run while it is structured, so that every error is reported.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,11 +21,11 @@ from cvbundle.spec.schema import Resolution, Spec
 
 @frozen
 class Expected:
-    """What a value has to be, in words for a message."""
+    """The expected kind of value, as worded in a message."""
 
     words: str
     written: str = ""
-    """How to write it, where that is shorter."""
+    """How to write it, if that is shorter."""
     choices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -51,16 +51,16 @@ class WrongType(TypeError):
 
 
 def plain(spec: Spec) -> dict[str, object]:
-    """The spec as plain data, every setting explicit; `structure` gives the same spec again."""
+    """The spec as plain data with every setting explicit; `structure_config` reverses it."""
     data: dict[str, object] = converter.unstructure(spec)
     return data
 
 
-def structure_sound(data: Mapping[str, object]) -> Spec:
-    """Make a spec of data that is known to be sound, such as a bundle's `config.json`.
+def structure_config(data: Mapping[str, object]) -> Spec:
+    """Make a spec of a resolved config, such as a bundle's `config.json`.
 
     Raises:
-        cattrs.BaseValidationError: it is not.
+        cattrs.BaseValidationError: the config is not valid.
     """
     return converter.structure(data, Spec)
 
@@ -79,7 +79,7 @@ def _strict(
 def _float(value: Any, _: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise WrongType(NUMBER, value)
-    # -0.0 and 0.0 mean the same, but are written differently.
+    # -0.0 and 0.0 are equal, but serialized differently.
     return float(value) + 0.0
 
 
@@ -127,24 +127,24 @@ def _tuple(value: Any, type_: Any) -> tuple[Any, ...]:
             items.append(hook(item, inner))
         except (TypeError, ValueError, BaseValidationError) as error:
             errors.append(_at_item(error, index, inner))
-    _raise_together(errors)
+    _raise_all(errors)
     return tuple(items)
 
 
 def _at_item(error: Exception, index: int, type_: Any) -> Exception:
-    """The same error, noted as that of one item of a list."""
+    """The error with a note of the list item that it belongs to."""
     note = IterableValidationNote(f"item {index}", index, type_)
     error.__notes__ = [*getattr(error, "__notes__", []), note]
     return error
 
 
-def _raise_together(errors: list[Exception]) -> None:
+def _raise_all(errors: list[Exception]) -> None:
     if errors:
         raise IterableValidationError("items", errors, tuple)
 
 
 def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
-    """Structure a field's value and run its validators at once, so that each failure is its own."""
+    """Structure a field's value and run its validators, so that each error is reported."""
 
     def hook(value: Any, type_: Any) -> Any:
         limit = attribute.validator
@@ -152,7 +152,7 @@ def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
             raise WrongType(_one_of(limit.names), value)
         result = converter.get_structure_hook(type_)(value, type_)
         if isinstance(limit, Items):
-            _raise_together([_at_item(e, i, type_) for i, e in limit.broken(result or ())])
+            _raise_all([_at_item(e, i, type_) for i, e in limit.broken(result or ())])
         if limit is not None:
             limit(None, attribute, result)
         return result

@@ -1,4 +1,4 @@
-"""What other trainers call the fields of a spec, so that whoever knows theirs finds ours."""
+"""Look up the fields of a spec by their names in other trainers."""
 
 import functools
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from cvbundle.spec.fields import all_fields
 
 @functools.cache
 def _fields() -> Mapping[str, str]:
-    """Our field by the name that it has elsewhere."""
+    """Our field names, by their names in other trainers."""
     return {
         name: field.name
         for field in all_fields()
@@ -22,12 +22,12 @@ def _parts() -> frozenset[str]:
 
 
 def is_part(key: str) -> bool:
-    """Whether a name of another trainer's is that of a part of one of our fields."""
+    """Whether another trainer's name means a part of one of our fields."""
     return key.lower() in _parts()
 
 
 def field_called(key: str) -> str | None:
-    """The field that others call `key`; `checkpointing_steps` is that of a section, too."""
+    """The field that other trainers call `key`, or `section_field` as in `checkpointing_steps`."""
     key = key.lower()
     if key in _fields():
         return _fields()[key]

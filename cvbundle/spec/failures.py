@@ -1,4 +1,4 @@
-"""What went wrong while structuring, as problems with a place and words of our own."""
+"""Turn structuring errors into problems with places, messages and hints."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,8 +32,8 @@ from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_MISSING, VALUE_RANGE, VALUE_TYPE
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.soundness import is_known
 from cvbundle.spec.source import Document, read_scalar
+from cvbundle.spec.validity import is_outside
 
 _SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false"}
 _SWITCHES["false"] = "false"
@@ -64,7 +64,7 @@ def places_of(path: Path, cause: BaseException) -> list[Path]:
 
 
 def problems_of(
-    document: Document, path: Path, cause: BaseException, unsound: set[Path]
+    document: Document, path: Path, cause: BaseException, invalid: set[Path]
 ) -> Iterator[Problem]:
     if isinstance(cause, ForbiddenExtraKeysError):
         known = list(attrs.fields_dict(cause.cl))
@@ -72,7 +72,7 @@ def problems_of(
             cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
         ):
             yield _unknown_key(document, (*path, key), known)
-    elif not is_known(path, unsound):
+    elif not is_outside(path, invalid):
         return
     elif isinstance(cause, KeyError):
         yield problem_at(
@@ -111,26 +111,26 @@ def _missing(document: Document, path: Path) -> str:
     if about is None:
         return ""
     if path == ("cvbundle",) and len([key for key in document.data if field_called(key)]) > 2:
-        return "a config of another trainer? cvbundle init --from FILE makes a spec of it"
+        return "a config of another trainer? convert it with cvbundle init --from FILE"
     example = _section_example(path) if _is_section(path) else about.example
     doc = about.doc.rstrip(".")
     return f"write {path[-1]}: {flow(example)} ({doc})" if example else doc
 
 
 def _section_example(path: Path) -> dict[str, object]:
-    """The fields that a section must have."""
+    """The required fields of a section, with example values."""
     inner = (field for field in all_fields() if field.path[:-1] == path)
     return {field.path[-1]: field.about.example for field in inner if field.required}
 
 
 def _slug(text: object) -> str | None:
-    """A name as an experiment may have it, of the letters that it has."""
+    """The text as a valid name of an experiment, if it has enough valid characters."""
     slug = re.sub(r"[^a-z0-9._-]+", "-", str(text).lower()).strip("-._")
     return slug if 0 < len(slug) <= 63 and flow(slug) == slug else None
 
 
 def _such_as(path: Path) -> str:
-    """`, such as 128`: a sound value of the field, or of the list that an item is in."""
+    """`, such as 128`: an example of the field, or of an item of it."""
     about = about_at(path)
     example = about.example if about else None
     if isinstance(path[-1], int) and isinstance(example, list):
@@ -141,7 +141,7 @@ def _such_as(path: Path) -> str:
 def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     key, near = str(path[-1]), _near_key(document, path, known)
     if near and document.has((*path[:-1], near)):
-        hint, near = f"{near} is there too: remove this one", None
+        hint, near = f"{near} is set too: remove this one", None
     elif near:
         hint = f"write {near}"
     elif homes := _homes(key):
@@ -151,7 +151,7 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     elif key in attrs.fields_dict(Spec):
         hint = f"{key} belongs to the top of the spec"
     else:
-        hint = f"known here: {', '.join(known)}"
+        hint = f"the fields are {', '.join(known)}"
     where = dotted(path[:-1]) or "the spec"
     place = document.keys.get(path) or document.section(path)
     message = f"{where} has no field {shown(key)}"
@@ -160,7 +160,7 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
 
 
 def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
-    """The field of the same section that was meant, if one was."""
+    """The most similar field of the same section, if there is one."""
     key, section = str(path[-1]), path[:-1]
     above, _, name = (field_called(key) or "").rpartition(".")
     if is_part(key):
@@ -168,8 +168,8 @@ def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
     if name and above == dotted(section):
         return name
     if name or _homes(key):
-        return None  # it is known in another section
-    # What holds a single value was not meant to be a section.
+        return None  # it is a field of another section
+    # A key with a single value was not meant as a section.
     is_section = isinstance(document.at(path), Mapping)
     fields = [name for name in known if is_section or not _is_section((*section, name))]
     return nearest(key, fields, cutoff=0.7)
@@ -203,20 +203,20 @@ def path_name(path: Path) -> str:
 def about_at(path: Path) -> About | None:
     """The documentation of the field at a path, or None."""
     cls: Any = Spec
-    found: About | None = None
+    documented: About | None = None
     for step in path:
         if isinstance(step, int):
             continue
         if not is_section(cls) or step not in attrs.fields_dict(cls):
             return None
         attribute = attrs.fields_dict(cls)[step]
-        found = about_field(attribute)
+        documented = about_field(attribute)
         cls = section_class(attribute.type)
-    return found
+    return documented
 
 
 def _homes(key: str) -> list[str]:
-    """The sections that do have a field of this name."""
+    """The sections that have a field of this name."""
     sections = {name: section_class(a.type) for name, a in attrs.fields_dict(Spec).items()}
     return [
         name for name, cls in sections.items() if is_section(cls) and key in attrs.fields_dict(cls)
@@ -250,7 +250,7 @@ def _described(value: object) -> str:
 
 
 def _right_type(cause: WrongType, path: Path) -> str | None:
-    """The same value, written as the type that is wanted; None where it can't be."""
+    """The same value written as the expected type; None if that isn't possible."""
     value, expected = cause.value, cause.expected
     if expected is SECTION:
         return _as_section(value, path)
@@ -273,7 +273,7 @@ def _right_type(cause: WrongType, path: Path) -> str | None:
     return None
 
 
-_ESSENCE = {
+_MAIN_FIELD = {
     "model": "path",
     "data": "root",
     "training": "type",
@@ -282,11 +282,11 @@ _ESSENCE = {
     "launch": "strategy",
     "output": "dir",
 }
-"""The field of a section that its value is, where others have a single value."""
+"""The field of a section that other trainers write as a single value."""
 
 
 _SIZES = re.compile(r"(\d{1,6})\s*[xX×*,]\s*(\d{1,6})\s*[xX×*,]\s*(\d{1,6})", re.ASCII)
-"""A resolution as people write it."""
+"""A resolution in a common notation."""
 
 
 def _as_section(value: object, path: Path) -> str | None:
@@ -295,7 +295,7 @@ def _as_section(value: object, path: Path) -> str | None:
         return flow(example) if example else None
     if not isinstance(value, str):
         return None
-    name = _ESSENCE.get(dotted(path))
+    name = _MAIN_FIELD.get(dotted(path))
     if name is None or not value:
         return None
     choices = next(field.choices for field in all_fields() if field.path == (*path, name))
@@ -303,7 +303,7 @@ def _as_section(value: object, path: Path) -> str | None:
 
 
 def _number(text: str, *, whole: bool) -> str | None:
-    """The text, where it is a number as a spec writes one."""
+    """The text, if it is a number as written in a spec."""
     try:
         value = read_scalar(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Every field of a spec as data: what `explain`, the JSON Schema and the documentation show."""
+"""Every field of a spec as data, for `explain`, the JSON Schema and docs/spec.md."""
 
 import functools
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ FieldPath = tuple[str, ...]
 LISTED_IN_FILES: frozenset[FieldPath] = frozenset(
     (("validation", "prompts"), ("validation", "images"))
 )
-"""Lists that may be written as the path of a text file; see `resolve.with_listed`."""
+"""Lists that may be given as the path of a text file; see `resolve.with_listed`."""
 NULL_FOR_DEFAULT: frozenset[FieldPath] = frozenset((("model", "name"), ("lora",)))
-"""Fields where null means the default, although no resolved spec has null there by choice."""
+"""Fields that accept null for the default, though their type doesn't."""
 
 
 class Sweep:
-    """The type of `sweep`, which no class of the spec has: it is gone once points are made."""
+    """The type of `sweep`, which is not a field of a class: it is removed when points are made."""
 
 
 @frozen
@@ -38,29 +38,29 @@ class Field:
     nullable: bool
     about: About
     default: object
-    """`attrs.NOTHING` where there is none, or where it is not a constant."""
+    """`attrs.NOTHING` if there is none, or if it is not a constant."""
     limit: Limit | Choice | None = None
-    """Of the value; of how many items there are, for a list."""
+    """Of the value, or of a list's length."""
     item_limit: Limit | None = None
 
     @property
     def name(self) -> str:
-        """As a person writes it: `lora.rank`."""
+        """The dotted name: `lora.rank`."""
         return dotted(self.path)
 
     @property
     def is_section(self) -> bool:
-        """Whether it has fields of its own."""
+        """Whether it contains fields."""
         return is_section(self.type)
 
     @property
     def required(self) -> bool:
-        """Whether a spec must say something here."""
+        """Whether a spec must set it."""
         return self.default is attrs.NOTHING and not self.about.default
 
     @property
     def choices(self) -> tuple[object, ...]:
-        """The values of an enumeration; of a list's items, for a list of them."""
+        """The values of an enumeration, or of a list's items."""
         if isinstance(self.limit, Choice):
             return self.limit.names
         for type_ in (self.type, self.item):
@@ -75,7 +75,7 @@ class Field:
 
     @property
     def item(self) -> Any:
-        """The type of a list's items; None for what is no list."""
+        """The type of a list's items; None if it isn't a list."""
         return get_args(self.type)[0] if _origin(self.type) is tuple else None
 
     @property
@@ -88,7 +88,7 @@ class Field:
 
     @property
     def default_text(self) -> str:
-        """The default in words; empty where the field is required."""
+        """The default in words; empty if the field is required."""
         if self.about.default:
             return self.about.default
         if self.default is attrs.NOTHING:
@@ -143,13 +143,13 @@ def _limits(validator: Any) -> tuple[Limit | Choice | None, Limit | None]:
     """The limit of a field's value, and that of its items.
 
     Raises:
-        TypeError: a validator that is no limit, so that nobody could say what it asks for.
+        TypeError: the validator is not a limit, so it can't be documented.
     """
     if isinstance(validator, Items):
         return validator.length, validator.each
     if validator is None or isinstance(validator, Range | Length | Pattern | Choice):
         return validator, None
-    raise TypeError(f"{validator!r} is no limit of cvbundle.spec.limits")
+    raise TypeError(f"{validator!r} is not a limit of cvbundle.spec.limits")
 
 
 def _kind(type_: Any, limit: Limit | Choice | None, item_limit: Limit | None) -> str:
@@ -183,7 +183,7 @@ def _bounds(limit: Range) -> list[str]:
 
 
 def _size(limit: Limit | Choice | None) -> str:
-    """How many items a list has."""
+    """The allowed length of a list, in words."""
     if not isinstance(limit, Length):
         return ""
     if limit.at_most is None:

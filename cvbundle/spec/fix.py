@@ -1,7 +1,7 @@
-"""Write what hints offer into a spec's text, and nothing else.
+"""Apply the replacements that problems offer to a spec's text.
 
-Edits are cuts in the text, so that comments, quotes and layout stay. Each is made only if reading
-the result gives the same data with just that value, or that key, changed.
+Edits replace parts of the text, so comments, quotes and layout stay. Each is applied only if
+reading the result gives the same data with just that value or key changed.
 """
 
 import re
@@ -14,13 +14,13 @@ from cvbundle.problems import Path, Place, Problem
 from cvbundle.spec.source import Document, read
 
 _BOM = "\ufeff"
-# Lines end where the reader ends them: see `source._Reader`.
+# The same line ends as the reader's: see `source._Reader`.
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
 @frozen
 class Edit:
-    """A stretch of the text to write over; `start` and `stop` count characters from its start."""
+    """A replacement of the characters from `start` to `stop` of the text."""
 
     start: int
     stop: int
@@ -29,25 +29,25 @@ class Edit:
 
 
 def fixed(content: bytes, problems: Iterable[Problem], file: str) -> bytes:
-    """The spec's bytes with each replacement that its problems offer written over their places.
+    """The spec's bytes with the replacements of its problems applied.
 
-    Of several that overlap, the first one is made. Places in other files, or in values given on the
-    command line, are left alone, and so is a text that can't be read as YAML to its end.
+    Of overlapping edits, the first is applied. Problems in other files or command-line values are
+    ignored, and a text that isn't complete YAML is not changed.
     """
     document = read(content, file)
-    if not document.complete or () in document.unsound:
+    if not document.complete or () in document.invalid:
         return content
     text = content.decode()
     for edit in reversed(_edits(text, problems, file)):
         edited = text[: edit.start] + edit.text + text[edit.stop :]
-        found = read(edited.encode(), file)
-        if found.complete and found.data == _expected(document, edit):
-            text, document = edited, found
+        result = read(edited.encode(), file)
+        if result.complete and result.data == _expected(document, edit):
+            text, document = edited, result
     return text.encode()
 
 
 def _edits(text: str, problems: Iterable[Problem], file: str) -> list[Edit]:
-    """What is to be written, in the order of the text, without overlaps."""
+    """The edits in the order of the text, without overlaps."""
     starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
     lines = _LINE_END.split(text.removeprefix(_BOM))
     chosen: list[Edit] = []
@@ -55,7 +55,7 @@ def _edits(text: str, problems: Iterable[Problem], file: str) -> list[Edit]:
         place = problem.place
         if problem.replacement is None or not place.whole or place.file != file:
             continue
-        # A place that isn't of this text, such as one of a file read before it was changed.
+        # The place is from another version of the text.
         if place.line > len(lines) or lines[place.line - 1] != place.text:
             continue
         start = starts[place.line - 1] + place.column - 1
@@ -67,11 +67,11 @@ def _edits(text: str, problems: Iterable[Problem], file: str) -> list[Edit]:
 
 
 def _expected(document: Document, edit: Edit) -> dict[str, object] | None:
-    """The data once an edit is made; None where the place is not that of a value or a key."""
+    """The data after an edit; None if its place is not that of a value or a key."""
     path = _at(document.values, edit.problem)
     if path is not None:
-        given = read(f"value: {edit.text}".encode(), "").data
-        return cast(dict[str, object], _with_value(document.data, path, given.get("value")))
+        value = read(f"value: {edit.text}".encode(), "").data.get("value")
+        return cast(dict[str, object], _with_value(document.data, path, value))
     path = _at(document.keys, edit.problem)
     if path is None:
         return None
@@ -79,15 +79,15 @@ def _expected(document: Document, edit: Edit) -> dict[str, object] | None:
 
 
 def _at(places: Mapping[Path, Place], problem: Problem) -> Path | None:
-    """The path of what stands at a problem's place: its own, but for what a sweep moved."""
-    wanted = (problem.place.line, problem.place.column)
-    # A section in block style begins where its first key does, but isn't all of it.
-    found = [
+    """The path at a problem's place: the problem's own, except for a swept value."""
+    start = (problem.place.line, problem.place.column)
+    # A section in block style begins at its first key, but its place isn't whole.
+    paths = [
         path
         for path, place in places.items()
-        if path and place.whole and (place.line, place.column) == wanted
+        if path and place.whole and (place.line, place.column) == start
     ]
-    return problem.path if problem.path in found else found[0] if found else None
+    return problem.path if problem.path in paths else paths[0] if paths else None
 
 
 def _with_value(data: Any, path: Path, value: object) -> Any:
@@ -103,7 +103,7 @@ def _with_value(data: Any, path: Path, value: object) -> Any:
 
 
 def _with_key(data: Any, path: Path, key: str) -> Any:
-    """A copy of the data with another name for the key at a path; None where the name is taken."""
+    """A copy of the data with the key at a path renamed; None if the name is taken."""
     step = path[0]
     if len(path) > 1:
         inner = data.get(step) if isinstance(data, Mapping) else data[step]

@@ -1,4 +1,4 @@
-"""Values as YAML text on one line, to be written into a spec."""
+"""Write values as YAML on one line."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cvbundle.spec.source import read_scalar
 
-# What may stand unquoted anywhere, in a flow list too.
+# Text that needs no quotes anywhere, even in a flow list.
 _PLAIN = re.compile(r"[A-Za-z0-9_./~+-][A-Za-z0-9_./+-]*")
 
 
@@ -14,7 +14,7 @@ def flow(value: object) -> str:
     """YAML text that `source.read` reads back as this value.
 
     Raises:
-        TypeError: the value is none that a spec can hold.
+        TypeError: a spec can't contain the value.
     """
     if value is None:
         return "null"
@@ -28,14 +28,14 @@ def flow(value: object) -> str:
         return f"{{{', '.join(f'{flow(str(k))}: {flow(v)}' for k, v in value.items())}}}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(flow, value))}]"
-    raise TypeError(f"{type(value).__name__} can't stand in a spec")
+    raise TypeError(f"a spec can't contain a {type(value).__name__}")
 
 
 def _text(value: str) -> str:
     if _PLAIN.fullmatch(value) and _reads_as(value):
         return value
     quoted = json.dumps(value, ensure_ascii=False)
-    # JSON leaves these as they are, but YAML doesn't print them or ends a line there.
+    # JSON leaves these unescaped, but YAML doesn't allow them or ends a line there.
     return "".join(c if c.isprintable() else _escape(c) for c in quoted)
 
 

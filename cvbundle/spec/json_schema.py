@@ -1,7 +1,7 @@
-"""The JSON Schema of a spec, for editors that complete and check while one types.
+"""The JSON Schema of a spec, for completion and checks in editors.
 
-It says what can be said of a field alone; the rules between fields, models and clips are `check`'s.
-Source: json-schema.org, draft 2020-12.
+It covers each field on its own; the rules about several fields, models and clips are those of
+`cvbundle check`. Source: json-schema.org, draft 2020-12.
 """
 
 import math
@@ -29,7 +29,7 @@ _STEPS_OR_EPOCHS = [
 
 
 def spec_schema(accepted: Sequence[str] = ()) -> _Schema:
-    """The schema of a whole spec, as plain data; `accepted` are the ids that `allow` may name."""
+    """The schema of a spec as plain data; `accepted` are the ids that `allow` may contain."""
     schema = _section(())
     if accepted:
         schema["properties"]["allow"]["items"] = {"enum": list(accepted)}
@@ -38,7 +38,7 @@ def spec_schema(accepted: Sequence[str] = ()) -> _Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "cvbundle spec",
-        "description": "A CogVideoX fine-tuning experiment; `cvbundle check` knows more.",
+        "description": "A CogVideoX fine-tuning experiment; `cvbundle check` checks more.",
         **schema,
     }
 
@@ -106,10 +106,10 @@ def _value(type_: Any, limit: Limit | Choice | None, item_limit: Limit | None) -
 
 
 def _bounds(limit: Limit | None, counted: str) -> _Schema:
-    """A limit as keywords of JSON Schema; what has a length counts `Items` or its `Length`."""
+    """A limit as JSON Schema keywords; those of a length end in `counted`: Items or Length."""
     match limit:
         case Range():
-            return _given(
+            return _keywords(
                 minimum=limit.at_least,
                 exclusiveMinimum=limit.more_than,
                 maximum=limit.at_most,
@@ -117,7 +117,7 @@ def _bounds(limit: Limit | None, counted: str) -> _Schema:
             )
         case Length():
             least = limit.at_least or None
-            return _given(**{f"min{counted}": least, f"max{counted}": limit.at_most})
+            return _keywords(**{f"min{counted}": least, f"max{counted}": limit.at_most})
         case Pattern():
             return {"pattern": f"^(?:{limit.regex})$"}
         case None:
@@ -147,16 +147,16 @@ def _sweep() -> _Schema:
 
 
 def _pointer(name: str) -> str:
-    """Where a field's own schema is in the whole one (RFC 6901)."""
+    """The JSON pointer to a field's schema (RFC 6901)."""
     return "#/" + "/".join(f"properties/{step}" for step in name.split("."))
 
 
-def _given(**keywords: object) -> _Schema:
+def _keywords(**keywords: object) -> _Schema:
     return {name: _plain(value) for name, value in keywords.items() if value is not None}
 
 
 def _plain(value: object) -> object:
-    """As JSON has it; whole floats as whole numbers, so that an editor writes 1 and not 1.0."""
+    """The value for JSON; whole floats become integers, so that an editor writes 1, not 1.0."""
     if isinstance(value, Resolution):
         return str(value)
     if isinstance(value, Mapping):

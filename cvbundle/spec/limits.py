@@ -1,7 +1,7 @@
-"""What a value must keep to beyond its type: data, checked while a spec is structured.
+"""Limits of values beyond their types, as data.
 
-Each limit is an attrs validator, so a field carries its limits and nothing else has to repeat them:
-messages, `explain` and the JSON Schema read them from the field.
+Each limit is an attrs validator that runs while a spec is structured. Messages, `explain` and the
+JSON Schema read the limits from the fields.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Attribute, frozen
 
 _SHOWN = 60
-"""Characters of a value that a message repeats."""
+"""Characters of a value to show in a message."""
 
 
 class OutOfLimits(ValueError):
@@ -27,7 +27,7 @@ class OutOfLimits(ValueError):
 
 
 class WrongChoice(ValueError):
-    """A value that is none of the allowed ones."""
+    """A value that is not among the allowed ones."""
 
     def __init__(self, choices: tuple[str, ...], value: object) -> None:
         self.choices = choices
@@ -37,12 +37,12 @@ class WrongChoice(ValueError):
 
 @frozen
 class Choice:
-    """One of a few names, where they are the rows of a table."""
+    """One of the names of a table's rows."""
 
     names: tuple[str, ...]
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
-        """Raise `WrongChoice` for another name; null is none."""
+        """Raise `WrongChoice` for another name; null is accepted."""
         if value is not None and value not in self.names:
             raise WrongChoice(self.names, value)
 
@@ -79,19 +79,19 @@ class Range:
         return f"must be {broken}, not {value}"
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
-        """Raise `OutOfLimits` for a number outside the bounds; null has none."""
+        """Raise `OutOfLimits` for a number outside the bounds; null is accepted."""
         _check(self, value)
 
 
 @frozen(kw_only=True)
 class Length:
-    """How many characters a text has, or how many items a list."""
+    """Bounds of the length of a text, in characters, or of a list, in items."""
 
     at_least: int = 0
     at_most: int | None = None
 
     def holds(self, value: Any) -> bool:
-        """Whether a text or list is of an allowed length."""
+        """Whether the length of a text or list is within the bounds."""
         return len(value) >= self.at_least and (self.at_most is None or len(value) <= self.at_most)
 
     def refusal(self, value: Any) -> str:
@@ -101,28 +101,28 @@ class Length:
         return f"its length must be {bound}, not {len(value)}"
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
-        """Raise `OutOfLimits` for a text or list of another length; null has none."""
+        """Raise `OutOfLimits` for a text or list of another length; null is accepted."""
         _check(self, value)
 
 
 @frozen
 class Pattern:
-    """A regular expression that all of a text must match."""
+    """A regular expression that a whole text must match."""
 
     regex: str
 
     def holds(self, value: Any) -> bool:
-        """Whether all of a text matches."""
+        """Whether the whole text matches."""
         return re.fullmatch(self.regex, value) is not None
 
     def refusal(self, value: Any) -> str:
         """Why a text that doesn't match is refused."""
         text = str(value)
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-        return f"{shown} has characters or a length that are not allowed"
+        return f"{shown} has a character or a length that is not allowed"
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
-        """Raise `OutOfLimits` for a text that doesn't match; null needn't."""
+        """Raise `OutOfLimits` for a text that doesn't match; null is accepted."""
         _check(self, value)
 
 
@@ -144,7 +144,7 @@ class Items:
         ]
 
     def __call__(self, _: object, __: "Attribute[Any]", value: Any) -> None:
-        """Raise `OutOfLimits` for a list of another length, or for its first wrong item."""
+        """Raise `OutOfLimits` for a list of another length, or for its first invalid item."""
         _check(self.length, value)
         for _index, error in self.broken(value):
             raise error
@@ -166,5 +166,5 @@ def _check(limit: Limit, value: Any) -> None:
 
 
 def bound_text(bound: float) -> str:
-    """A bound as a person writes it."""
+    """A bound as text."""
     return f"{bound:g}" if abs(bound) < 1e6 else "2^64 - 1" if bound == 2**64 - 1 else str(bound)

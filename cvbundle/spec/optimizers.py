@@ -1,6 +1,6 @@
-"""The optimizers that a spec can name: one row each, read by whoever has to know one apart.
+"""The table of optimizers that a spec can name.
 
-A new one is a row here and its distribution in pyproject.toml.
+A new optimizer is a row here and its distribution in pyproject.toml.
 """
 
 from collections.abc import Mapping
@@ -11,30 +11,30 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class OptimizerKind:
-    """An optimizer, what it keeps and what it takes."""
+    """An optimizer: where it comes from, its state and its parameters."""
 
     name: str
     constructor: str
     """`module:class`, called with parameters, lr, weight_decay and betas."""
     distribution: str | None = None
-    """What brings it; None where torch does."""
+    """The package that contains it; None for torch's own."""
     state_bytes: int
-    """Of its state, for each trained parameter."""
+    """Bytes of state per trained parameter."""
     shardable: bool = False
-    """Whether it works on parts of a weight: FSDP2 gives each process rows of it."""
+    """Whether it works on a shard of a weight: FSDP2 gives each process some of its rows."""
     takes_epsilon: bool = True
     third_beta: Literal["beta3", "betas"] | None = None
-    """Where a third decay rate goes: an argument of its own, or behind the other two."""
+    """How a third decay rate is passed: as the argument `beta3`, or as the third of `betas`."""
     third_beta_default: float | None = None
-    """What stands there where the spec gives none."""
+    """The third decay rate if the spec doesn't set one."""
     fused: bool = False
-    """Whether torch has one kernel for its whole step."""
+    """Whether torch has a fused kernel for it."""
     quantized: bool = False
-    """Whether its state is held in 8 bits, by code for the device that may be missing."""
+    """Whether its state has 8 bits, which needs native code that a device may lack."""
     lighter: str | None = None
     """The same optimizer with a smaller state."""
     finds_rate: bool = False
-    """Whether the learning rate is a factor on one that it finds itself."""
+    """Whether it estimates the learning rate itself, so that the spec's is a factor on it."""
 
 
 def _table(*kinds: OptimizerKind) -> Mapping[str, OptimizerKind]:

@@ -1,4 +1,4 @@
-"""`--set section.field=value`: values that replace those of the spec."""
+"""`--set section.field=value`: override values of the spec."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,9 @@ from cvbundle.spec.source import Document, read
 
 
 def override(document: Document, settings: Iterable[str]) -> Document:
-    """The document with each `field=value` set; a value is read as in the spec itself.
+    """The document with each `field=value` set; values are read as in the spec.
 
-    A problem with such a value is reported at the setting instead of a line of the spec.
+    A problem with such a value is reported at the setting, not at a line of the spec.
     """
     for setting in settings:
         document = _set(document, setting)
@@ -28,53 +28,53 @@ def _set(document: Document, setting: str) -> Document:
     key_place = Place("--set", 1, 1, len(name), setting)
     value_place = Place("--set", 1, len(name) + 2, max(1, len(text)), setting, whole=bool(text))
     document = with_value(document, path, None, value_place, key_place)
-    given = read(f"{_BEFORE}{text}".encode("utf-8", "surrogateescape"), "--set")
+    parsed = read(f"{_PREFIX}{text}".encode("utf-8", "surrogateescape"), "--set")
 
     def moved(place: Place) -> Place:
-        """The place in the setting of what stands in `given`."""
+        """The place in the setting of a place in `parsed`."""
         if place.line > 1:
             return value_place
-        column = place.column - len(_BEFORE) + len(name) + 1
+        column = place.column - len(_PREFIX) + len(name) + 1
         return evolve(place, column=column, text=setting)
 
-    problems = given.problems
-    if not problems and (set(given.data) != {"value"} or not given.complete):
+    problems = parsed.problems
+    if not problems and (set(parsed.data) != {"value"} or not parsed.complete):
         problems = (YAML_SYNTAX.problem(value_place, "not one value"),)
     if problems:
         placed = (evolve(problem, place=value_place, path=path) for problem in problems)
         return evolve(
             document,
             problems=(*document.problems, *placed),
-            unsound=document.unsound | {path},
+            invalid=document.invalid | {path},
         )
     inside = {
         kind: {(*path, *at[1:]): moved(place) for at, place in places.items() if len(at) > 1}
-        for kind, places in (("values", given.values), ("keys", given.keys))
+        for kind, places in (("values", parsed.values), ("keys", parsed.keys))
     }
     return evolve(
         document,
-        data=_with(document.data, path, given.data["value"]),
+        data=_with(document.data, path, parsed.data["value"]),
         values=document.values | inside["values"],
         keys=document.keys | inside["keys"],
     )
 
 
-_BEFORE = "value: "
+_PREFIX = "value: "
 
 
 def with_value(
     document: Document, path: Path, value: object, place: Place, key_place: Place
 ) -> Document:
-    """The document with another value at `path`, said to stand at `place`."""
+    """The document with another value at `path`, placed at `place`."""
     document = _without(document, path)
-    # Sections that the document doesn't have begin there, too: what they lack is missing there.
+    # New sections are placed there too, and so are problems about their missing fields.
     new = [path[:depth] for depth in range(1, len(path)) if not document.has(path[:depth])]
-    begun = dict.fromkeys(new, key_place)
+    sections = dict.fromkeys(new, key_place)
     return evolve(
         document,
         data=_with(document.data, path, value),
-        values=document.values | begun | {path: place},
-        keys=document.keys | begun | {path: key_place},
+        values=document.values | sections | {path: place},
+        keys=document.keys | sections | {path: key_place},
     )
 
 
@@ -84,7 +84,7 @@ def _refused(document: Document, place: Place, message: str, hint: str) -> Docum
 
 
 def _without(document: Document, path: Path) -> Document:
-    """The document that says nothing of a path: neither a value, nor places, nor doubts."""
+    """The document without the places, problems and invalid marks of a path and all below it."""
 
     def is_below(other: Path) -> bool:
         return other[: len(path)] == path
@@ -93,8 +93,8 @@ def _without(document: Document, path: Path) -> Document:
         document,
         values={at: place for at, place in document.values.items() if not is_below(at)},
         keys={at: place for at, place in document.keys.items() if not is_below(at)},
-        unsound=frozenset(at for at in document.unsound if not is_below(at)),
-        # What was wrong with a value that is replaced is wrong no longer.
+        invalid=frozenset(at for at in document.invalid if not is_below(at)),
+        # Problems with a replaced value no longer apply.
         problems=tuple(
             problem
             for problem in document.problems
@@ -104,7 +104,7 @@ def _without(document: Document, path: Path) -> Document:
 
 
 def _with(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
-    """A copy of the data with a value at a path; what stands in its way is replaced."""
+    """A copy of the data with a value at a path; a non-section on the way is replaced."""
     key = str(path[0])
     if len(path) == 1:
         return {**data, key: value}

@@ -1,4 +1,4 @@
-"""A problem at the place of a field."""
+"""Make a problem at the place of a field."""
 
 from cvbundle.problems import Path, Problem, Rule
 from cvbundle.spec.source import Document
@@ -12,9 +12,9 @@ def problem_at(
     hint: str = "",
     replacement: str | None = None,
 ) -> Problem:
-    """An error at a field's value; or, where it has none, at the section that it is missing in.
+    """A problem at a field's value, or at its section if the field is missing.
 
-    The `replacement` is offered only where it can be written over the whole value.
+    The `replacement` is only offered if the place covers the whole value.
     """
     place = document.place(path)
     if not document.has(path) or not place.whole:

@@ -1,4 +1,4 @@
-"""Fill in what a spec leaves to its model or to other fields, before it is structured."""
+"""Fill in the defaults that depend on the model or on other fields, before structuring."""
 
 from collections.abc import Mapping
 from pathlib import Path as FilePath
@@ -17,15 +17,15 @@ BY_MODEL: tuple[Path, ...] = (
     ("training", "mixed_precision"),
     ("validation", "fps"),
 )
-"""The fields whose default is the model's."""
+"""The fields whose default depends on the model."""
 _MAX_LIST_BYTES = 1 << 20
 
 
 def with_defaults(data: Mapping[str, object], by_model: Mapping[Path, object]) -> dict[str, object]:
     """A copy of the spec's data with every default that isn't a constant.
 
-    Fields of `BY_MODEL` that `by_model` lacks stay missing. Sections that a spec must have are not
-    made up, but for `training`, which may be left out whole.
+    Fields of `BY_MODEL` that are not in `by_model` stay missing. Required sections are not added,
+    except `training`.
     """
     filled = {name: _section(value) for name, value in data.items()}
     filled.setdefault("training", {})
@@ -47,42 +47,42 @@ _LISTS = ("caption_column", "video_column", "image_column")
 
 
 def _normalize(data: Mapping[str, object], name: str) -> None:
-    """Write a path below the dataset in one way: `./prompts.txt` is `prompts.txt`."""
+    """Normalize a path below the dataset: `./prompts.txt` is `prompts.txt`."""
     section = data.get("data")
     if isinstance(section, dict) and isinstance(written := section.get(name), str) and written:
         section[name] = str(PurePosixPath(written))
 
 
 def canonical(spec: Spec) -> Spec:
-    """The spec with lists in which order means nothing sorted, so that one meaning is one hash."""
+    """The spec with unordered lists sorted, so that equal specs have equal hashes."""
     tracking = evolve(spec.tracking, report_to=tuple(sorted(set(spec.tracking.report_to))))
     return evolve(spec, tracking=tracking, allow=tuple(sorted(set(spec.allow))))
 
 
 def with_listed(data: Mapping[str, object], base: FilePath, field: str) -> dict[str, object]:
-    """A copy of the data in which `validation.<field>`, if it names a text file, is its lines.
+    """A copy of the data in which a text file named by `validation.<field>` is read into a list.
 
     Raises:
         UserError: the file can't be read, or is empty.
     """
     section = data.get("validation")
-    named = section.get(field) if isinstance(section, Mapping) else None
-    if not isinstance(named, str):
+    name = section.get(field) if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
         return dict(data)
     try:
-        path = base / FilePath(named).expanduser()
+        path = base / FilePath(name).expanduser()
         if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_LIST_BYTES):
-            raise UserError(f"{named} is not a text file")
+            raise UserError(f"{name} is not a text file")
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{named} can't be read ({error.strerror})") from None
+        raise UserError(f"{name} can't be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise UserError(f"{named} is not UTF-8 text") from None
-    except (ValueError, RuntimeError):  # a zero byte in the name, the home of nobody
-        raise UserError(f"{named} is not a path") from None
+        raise UserError(f"{name} is not UTF-8 text") from None
+    except (ValueError, RuntimeError):  # a zero byte, or `~user` without such a user
+        raise UserError(f"{name} is not a path") from None
     entries = [line.strip() for line in text.split("\n") if line.strip()]
     if not entries:
-        raise UserError(f"{named} is empty")
+        raise UserError(f"{name} is empty")
     return {**data, "validation": {**cast(Mapping[str, object], section), field: entries}}
 
 
@@ -91,15 +91,15 @@ def _section(value: object) -> Any:
 
 
 def _get(data: Mapping[str, object], section: str, name: str) -> object:
-    found = data.get(section)
-    return found.get(name) if isinstance(found, Mapping) else None
+    fields = data.get(section)
+    return fields.get(name) if isinstance(fields, Mapping) else None
 
 
 def _default(data: Mapping[str, object], section: str, name: str, value: object) -> None:
-    found = data.get(section)
-    # `model.name: null` is a way to write "inferred".
-    unset = isinstance(found, dict) and (
-        name not in found or ((section, name) == ("model", "name") and found[name] is None)
+    fields = data.get(section)
+    # `model.name: null` means "inferred".
+    unset = isinstance(fields, dict) and (
+        name not in fields or ((section, name) == ("model", "name") and fields[name] is None)
     )
     if unset:
-        cast(dict[str, object], found)[name] = value
+        cast(dict[str, object], fields)[name] = value

@@ -1,6 +1,6 @@
-"""What can be wrong while a spec is read and its values are put into their fields.
+"""Rules about a spec's text and the values of single fields.
 
-These are found before any constraint between fields is looked at.
+They are checked before any rule about several fields.
 """
 
 from attrs import frozen
@@ -10,7 +10,7 @@ from cvbundle.problems import Rule, Severity, declare
 
 @frozen(kw_only=True)
 class ReadingRule(Rule):
-    """A rule about a spec's text, with a line that keeps to it and one that breaks it."""
+    """A rule about a spec's text, with a line that follows it and one that breaks it."""
 
     good: str
     bad: str
@@ -25,29 +25,29 @@ def _reading(id: str, *, why: str, source: str, good: str, bad: str) -> ReadingR
 
 YAML_SYNTAX = _reading(
     "yaml-syntax",
-    why="The text is not YAML from this place on: nothing behind it can be read.",
+    why="The text is not YAML from this place on, so the rest can't be read.",
     source="yaml.org/spec/1.2.2",
     good="lora: {rank: 64}",
     bad="lora: {rank: 64",
 )
 YAML_UNSAFE = _reading(
     "yaml-unsafe",
-    why="Aliases, anchors, tags, several documents, great depth or size and bytes that aren't "
-    "UTF-8 make a text mean more than it shows, or take more memory than it has.",
+    why="Aliases, anchors, tags, several documents, excessive depth or size and bytes that aren't "
+    "UTF-8 hide what a text means, or expand to far more memory than its size.",
     source="yaml.org/spec/1.2.2, sections 3.2.2.2 and 9.2",
     good="lora: {rank: 64}",
     bad="lora: &adapter {rank: 64}",
 )
 YAML_AMBIGUOUS = _reading(
     "yaml-ambiguous",
-    why="YAML 1.1 and 1.2 read the value differently, and tools are split between them.",
+    why="YAML 1.1 and 1.2 read the value differently, and both are in use.",
     source="yaml.org/spec/1.2.2, section 10.3.2; yaml.org/type/int.html",
     good="training: {seed: 10}",
     bad="training: {seed: 010}",
 )
 KEY_DUPLICATE = _reading(
     "key-duplicate",
-    why="Of two equal keys one would be ignored, and which one depends on the reader.",
+    why="One of two equal keys would be ignored, and which one depends on the parser.",
     source="yaml.org/spec/1.2.2, section 3.2.1.1",
     good="lora: {rank: 64}",
     bad="lora: {rank: 64, rank: 128}",
@@ -61,29 +61,29 @@ KEY_UNKNOWN = _reading(
 )
 VALUE_MISSING = _reading(
     "value-missing",
-    why="The field has no default: nobody but the author of the spec can know it.",
+    why="The field has no default: only the author of the spec can know it.",
     source="docs/spec.md: the field has no default",
     good="data: {root: clips}",
     bad="data: {}",
 )
 VALUE_TYPE = _reading(
     "value-type",
-    why='Types are strict: a guess at what "5", 1.7 or a bare word was to mean may be wrong.',
+    why='Types are strict: a guess at the meaning of "5", 1.7 or a bare word may be wrong.',
     source="yaml.org/spec/1.2.2, section 10.3; cattrs coerces by default",
     good="lora: {rank: 64}",
     bad='lora: {rank: "64"}',
 )
 VALUE_RANGE = _reading(
     "value-range",
-    why="The value is of the right type but can't be meant: beyond a limit, or a path to nothing.",
-    source="the limits stand beside each field: cvbundle explain FIELD",
+    why="The value has the right type but is out of its limits, or a path that doesn't exist.",
+    source="the limits of each field: cvbundle explain FIELD",
     good="lora: {rank: 64}",
     bad="lora: {rank: 0}",
 )
 VALUE_CHOICE = _reading(
     "value-choice",
-    why="The field takes one of a few values, and this is none of them.",
-    source="the choices stand beside each field: cvbundle explain FIELD",
+    why="The value is not among those that the field accepts.",
+    source="the choices of each field: cvbundle explain FIELD",
     good="training: {type: lora}",
     bad="training: {type: lara}",
 )
@@ -91,7 +91,7 @@ SPEC_UNREADABLE = declare(
     Rule(
         id="spec-unreadable",
         severity=Severity.ERROR,
-        why="The spec itself can't be read: it is not there, is no file, or may not be opened.",
+        why="The spec can't be read: it doesn't exist, is not a file, or permission is denied.",
         source="open(2)",
     )
 )

@@ -1,8 +1,8 @@
-"""Spec text to plain data with places, from one pass over PyYAML's events.
+"""Parse a spec's text into plain data with places, in one pass over PyYAML's events.
 
-PyYAML speaks YAML 1.1; a spec is the YAML 1.2 core schema, so scalars are resolved here
-(yaml.org/spec/1.2.2, section 10.3.2). Events are used, not nodes: composing nodes recurses, and
-PyYAML's C loader crashes on 30,000 open brackets.
+PyYAML implements YAML 1.1; a spec uses the YAML 1.2 core schema, so scalars are resolved here
+(yaml.org/spec/1.2.2, section 10.3.2). Events are used instead of nodes because composing nodes
+recurses: PyYAML's C loader crashes on 30,000 open brackets.
 """
 
 import re
@@ -25,9 +25,9 @@ from cvbundle.spec.rules import (
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_DIGITS = 20
-"""2^64, the largest seed, has twenty."""
+"""2^64 - 1, the largest seed, has twenty."""
 MAX_VALUES = 5_000
-"""Far more than a spec has, so that a hostile file costs no time."""
+"""Far more than a spec contains; bounds the time that a hostile file takes."""
 _MAX_NUMBER = 64
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -56,11 +56,11 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @frozen
 class Document:
-    """A spec as plain data, and where each of its values and keys stands.
+    """A spec as plain data, with the place of each value and key.
 
-    `unsound` holds the paths whose value was refused while reading: they are absent from `data`,
-    and nothing may be concluded from their absence. Where the text could not be read to its end
-    (`complete`), nothing may be concluded from the absence of anything.
+    `invalid` contains the paths whose value was refused while reading. They are absent from `data`
+    but not unset. If the text could not be read to its end (`complete` is false), this is true of
+    every absent path.
     """
 
     file: str
@@ -68,11 +68,11 @@ class Document:
     values: dict[Path, Place]
     keys: dict[Path, Place]
     problems: tuple[Problem, ...] = ()
-    unsound: frozenset[Path] = frozenset()
+    invalid: frozenset[Path] = frozenset()
     complete: bool = True
 
     def place(self, path: Path) -> Place:
-        """The place of a value, or of the nearest section's key around it where it is missing."""
+        """The place of a value, or of the nearest enclosing section if it is missing."""
         if path in self.values:
             return self.values[path]
         if path and isinstance(path[-1], int):
@@ -80,7 +80,7 @@ class Document:
         return self.section(path[:-1])
 
     def section(self, path: Path) -> Place:
-        """The place of a section's key; line 1 for the top."""
+        """The place of a section's key; line 1 for the top level."""
         while path:
             if path in self.keys:
                 return self.keys[path]
@@ -94,7 +94,7 @@ class Document:
         return self.values.get((), Place(self.file, 1, 1))
 
     def at(self, path: Path) -> object:
-        """The value at a path; None where there is none."""
+        """The value at a path; None if there is none."""
         value: object = self.data
         for step in path:
             if isinstance(value, Mapping) and isinstance(step, str):
@@ -106,12 +106,12 @@ class Document:
         return value
 
     def has(self, path: Path) -> bool:
-        """Whether the spec itself says something at this path."""
+        """Whether the spec sets this path."""
         return path in self.values
 
 
 def read(content: bytes, file: str) -> Document:
-    """Read a spec's bytes; every refusal is a problem in the result, none is raised."""
+    """Parse a spec's bytes; errors are problems in the result and never raised."""
     text, refusal = _decoded(content, file)
     if refusal is not None:
         return Document(file, {}, {}, {}, (refusal,), frozenset({()}))
@@ -144,13 +144,13 @@ class _Stop(Exception):
 
 @define
 class _Open:
-    """A mapping or sequence whose end has not been seen."""
+    """A mapping or sequence whose end has not been read."""
 
     path: Path
     target: dict[str, object] | list[object]
     start: Any
     kept: bool
-    """Whether it is part of the data; what stands under a refused key or value is passed over."""
+    """Whether it becomes part of the data, as it does unless a key or value above was refused."""
     key: str | None = None
     key_kept: bool = True
 
@@ -163,7 +163,7 @@ class _Reader:
     values: dict[Path, Place] = Factory(dict)
     keys: dict[Path, Place] = Factory(dict)
     problems: list[Problem] = Factory(list)
-    unsound: set[Path] = Factory(set)
+    invalid: set[Path] = Factory(set)
     stack: list[_Open] = Factory(list)
     lines: list[str] = Factory(list)
     lengths: dict[int, int] = Factory(dict)
@@ -177,7 +177,7 @@ class _Reader:
             self.values,
             self.keys,
             tuple(self.problems),
-            frozenset(self.unsound),
+            frozenset(self.invalid),
             self.complete,
         )
 
@@ -187,50 +187,50 @@ class _Reader:
         try:
             self._events()
         except _Stop:
-            self._broken_off()
+            self._stopped_early()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._mark(mark.line, mark.column) if mark else Place(self.file, 1, 1)
             message = " ".join(str(part) for part in (error.context, error.problem) if part)
             self._problem(YAML_SYNTAX, place, message, self._advice(place, error))
-            self._broken_off()
+            self._stopped_early()
         except yaml.reader.ReaderError as error:
             place = self._spot(*self._position(error.position))
             message = f"{_character(error.character)} is not allowed in YAML"
             self._problem(YAML_SYNTAX, place, message, "remove it")
-            self._broken_off()
+            self._stopped_early()
 
     def _advice(self, place: Place, error: yaml.MarkedYAMLError) -> str:
-        """What to do about a syntax error: the parser's words say what it met, not why."""
+        """A hint for a syntax error: the parser's message names a symptom, not the cause."""
         context, message = str(error.context), f"{error.context} {error.problem}"
-        begun = f" of line {error.context_mark.line + 1}" if error.context_mark else ""
+        origin = f" of line {error.context_mark.line + 1}" if error.context_mark else ""
         here = place.text[place.column - 1 :]
         if "\t" in place.text[: place.column]:
-            return "indent with blanks: YAML allows no tabs there"
+            return "indent with spaces: YAML doesn't allow tabs here"
         if "alias" in message or here[:1] in ("@", "`", "%", "|", ">", "&", "!"):
-            return "a text that begins with such a sign needs quotes around it"
+            return "quote a text that begins with this character"
         if "mapping values are not allowed" in message:
-            return 'indent it like the lines beside it, or put a text with ": " in it in quotes'
+            return 'indent it like the lines around it, or quote a text that contains ": "'
         if "unknown escape character" in message:
-            return "write a backslash twice, or the text in single quotes"
+            return "double the backslash, or use single quotes"
         if "quoted scalar" in context:
-            return f"close the quote{begun}"
+            return f"close the quote{origin}"
         if "flow mapping" in context or "flow sequence" in context:
-            return f"put a comma, or close the bracket{begun}"
+            return f"add a comma, or close the bracket{origin}"
         if "expected <block end>" in message:
-            return "indent it like the lines beside it"
+            return "indent it like the lines around it"
         return "not YAML from here on"
 
-    def _broken_off(self) -> None:
-        """What was being read has no known end, and what comes after it is not known at all."""
+    def _stopped_early(self) -> None:
+        """Mark the document as incomplete, and everything that was still open as invalid."""
         self.complete = False
-        # Where a bracket or quote is missing, the last value has swallowed what came after it.
-        self.unsound.add(self.last)
+        # If a bracket or quote is missing, the last value includes the text after it.
+        self.invalid.add(self.last)
         for still_open in self.stack:
             if isinstance(still_open.target, list):
-                self.unsound.add(still_open.path)
+                self.invalid.add(still_open.path)
             elif still_open.key is not None:
-                self.unsound.add((*still_open.path, still_open.key))
+                self.invalid.add((*still_open.path, still_open.key))
 
     def _events(self) -> None:
         documents = 0
@@ -266,19 +266,19 @@ class _Reader:
             self._key(event, place)
         else:
             path = self._path()
-            kept = self._wanted(event, path, place)
+            kept = self._is_kept(event, path, place)
             value = event.value if event.style else self._plain(event.value, path, place)
-            self._put(path, place, value, kept and path not in self.unsound)
+            self._put(path, place, value, kept and path not in self.invalid)
 
     def _plain(self, text: str, path: Path, place: Place) -> object:
         if reading := _ambiguity(text):
             short = text if len(text) <= _MAX_NUMBER else f"{text[:_MAX_NUMBER]}…"
             hint = f'write {_plain_digits(short)}, or "{short}" for text'
             self._problem(YAML_AMBIGUOUS, place, f"{short} is {reading}", hint, path)
-            self.unsound.add(path)
+            self.invalid.add(path)
         elif message := _no_number(text):
             self._problem(VALUE_RANGE, place, message, "write a finite number", path)
-            self.unsound.add(path)
+            self.invalid.add(path)
         else:
             return _core(text)
         return None
@@ -286,11 +286,11 @@ class _Reader:
     def _key(self, event: yaml.ScalarEvent, place: Place) -> None:
         top = self.stack[-1]
         path = (*top.path, event.value)
-        top.key_kept = self._wanted(event, path, place)
+        top.key_kept = self._is_kept(event, path, place)
         top.key = event.value
         if top.key_kept and path in self.keys:
             first = self.keys[path].line
-            message = f"{event.value} stands twice in this section (first in line {first})"
+            message = f"{event.value} is repeated in this section (first on line {first})"
             self._problem(KEY_DUPLICATE, place, message, "remove one of them", path)
             top.key_kept = False
         elif top.key_kept:
@@ -309,13 +309,13 @@ class _Reader:
                 self._unsafe(place, "a key is a list or a section", "a key is one plain word")
                 raise _Stop
             path = self._path()
-            kept = self._wanted(event, path, place)
+            kept = self._is_kept(event, path, place)
             self._put(path, evolve(place, whole=False), target, kept)
         elif isinstance(target, list):
             self._no_sections(place, "the spec is a list")
             raise _Stop
         else:
-            kept = self._wanted(event, path, place)
+            kept = self._is_kept(event, path, place)
             self.data = target
             self.values[()] = self._spot(0, 0)
         self.stack.append(_Open(path, target, event.start_mark, kept))
@@ -335,20 +335,20 @@ class _Reader:
         self._put(path, place, None, kept=False)
 
     def _at_key(self) -> bool:
-        """Whether the next value is the key of an entry."""
+        """Whether the next event is a key."""
         top = self.stack[-1]
         return isinstance(top.target, dict) and top.key is None
 
     def _path(self) -> Path:
-        """The path of the value that comes next."""
+        """The path of the next value."""
         top = self.stack[-1]
         if isinstance(top.target, list):
             return (*top.path, len(top.target))
         assert top.key is not None
         return (*top.path, top.key)
 
-    def _wanted(self, event: Any, path: Path, place: Place) -> bool:
-        """Whether a value becomes part of the data; refuses anchors and tags."""
+    def _is_kept(self, event: Any, path: Path, place: Place) -> bool:
+        """Whether a value becomes part of the data; anchors and tags are refused."""
         if event.anchor:
             self._refuse(
                 path, place, f"anchor &{event.anchor}", "write the value out where it is used"
@@ -370,12 +370,12 @@ class _Reader:
             if kept:
                 top.target[top.key] = value
             top.key = None
-        if kept or path in self.unsound:
+        if kept or path in self.invalid:
             self.values.setdefault(path, place)
 
     def _refuse(self, path: Path, place: Place, what: str, hint: str) -> None:
         self._unsafe(place, f"{what} is refused", hint, path)
-        self.unsound.add(path)
+        self.invalid.add(path)
 
     def _unsafe(self, place: Place, message: str, hint: str, path: Path = ()) -> None:
         self._problem(YAML_UNSAFE, place, message, hint, path)
@@ -385,7 +385,7 @@ class _Reader:
 
     def _no_sections(self, place: Place, message: str) -> None:
         self._problem(VALUE_TYPE, place, message, "write sections: cvbundle, name, model, data, …")
-        self.unsound.add(())
+        self.invalid.add(())
 
     def _place(self, start: Any, end: Any) -> Place:
         one_line = end.line == start.line
@@ -400,7 +400,7 @@ class _Reader:
         return Place(self.file, line + 1, column + 1, width, text, whole)
 
     def _mark(self, line: int, column: int) -> Place:
-        """Where an error was seen; the end of what is written, for one seen after all of it."""
+        """The place of an error; the end of the text for an error after all of it."""
         here = self.lines[line][column:] if line < len(self.lines) else ""
         if not any(text.strip() for text in (here, *self.lines[line + 1 :])):
             written = [number for number, text in enumerate(self.lines) if text.strip()]
@@ -428,14 +428,14 @@ def _character(character: str | int) -> str:
 
 
 def _ambiguity(text: str) -> str | None:
-    """How YAML 1.1 and 1.2 differ in reading a plain scalar, where that would change a value."""
+    """How YAML 1.1 and 1.2 differ on a plain scalar; None if they agree on its value."""
     if text[:1] not in "+-.0123456789":
         return None
     return next((reading for pattern, reading in _AMBIGUOUS if pattern.fullmatch(text)), None)
 
 
 def _plain_digits(text: str) -> str:
-    """The number that was probably meant, as both versions read it."""
+    """The probable number, in a form that both versions read the same."""
     digits = text.replace("_", "").lstrip("+")
     digits = digits.lstrip("0") if not digits.startswith(("0x", "0o", "0b", "0.")) else digits
     return digits if _INT.fullmatch(digits) or _FLOAT.fullmatch(digits) else "plain digits"
@@ -472,10 +472,10 @@ def _core(text: str) -> object:
 
 
 def read_scalar(text: str) -> object:
-    """A value written on the command line, by the same rules as in a spec.
+    """Parse a value from the command line by the rules of a spec.
 
     Raises:
-        ValueError: the text is not one plain value; says why.
+        ValueError: the text is not one plain value; the message says why.
     """
     document = read(f"value: {text}".encode(), "--set")
     if document.problems:

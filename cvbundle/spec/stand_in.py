@@ -1,4 +1,4 @@
-"""Sound values in the place of what is missing or wrong, so that other checks can go on."""
+"""Replace missing or invalid values with examples, so that the other checks can run."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -25,7 +25,7 @@ def _copy(value: object) -> object:
 
 
 def stand_in(data: dict[str, object], path: Path) -> None:
-    """Put the field's example at `path`, or nothing where the field has a default."""
+    """Put the field's example at `path`, or remove the value if the field has a default."""
     cls: Any = Spec
     target: Any = data
     for depth, step in enumerate(path):
@@ -38,7 +38,7 @@ def stand_in(data: dict[str, object], path: Path) -> None:
         inner = target.get(step) if isinstance(target, dict) else None
         index = path[depth + 1] if not last else None
         if isinstance(index, int) and isinstance(inner, list) and is_tuple(attribute.type):
-            # The other items stay what they are, and where they are.
+            # The other items and their indices stay the same.
             if index < len(inner):
                 inner[index] = cast(list[object], about_field(attribute).example)[0]
             return

@@ -1,4 +1,4 @@
-"""The ways to spread a run over processes that a spec can name: one row each."""
+"""The table of strategies for distributing a run over processes."""
 
 from collections.abc import Mapping
 
@@ -7,21 +7,21 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class StrategyKind:
-    """What each process holds, and where.
+    """What each process stores, and where.
 
-    Whether a block's weights are let go between its forward and its backward tells stage 3 of ZeRO
-    from stage 2 (Rajbhandari et al., arXiv 1910.02054).
+    ZeRO stage 3 frees a block's weights between its forward and backward passes, stage 2 doesn't
+    (Rajbhandari et al., arXiv 1910.02054).
     """
 
     name: str
     several: bool = True
     """Whether more than one process can train."""
     shards: bool = False
-    """Whether no process holds the whole model."""
+    """Whether the model is split, so that no process stores all of it."""
     reshards: bool = False
-    """Whether a block's weights are let go after its forward."""
+    """Whether a block's weights are freed after its forward pass."""
     offloads: bool = False
-    """Whether what a process holds is in host memory between its uses, where the optimizer is."""
+    """Whether shards and the optimizer are in host memory, and on the device only while used."""
 
 
 def _table(*kinds: StrategyKind) -> Mapping[str, StrategyKind]:

@@ -1,4 +1,4 @@
-"""Plain data to a `Spec`, with every failure turned into a problem at its place."""
+"""Structure plain data into a `Spec`, with every error as a problem at its place."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,27 +12,27 @@ from cvbundle.spec.about import is_section, section_class
 from cvbundle.spec.converter import converter
 from cvbundle.spec.failures import failures, places_of, problems_of
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.soundness import is_sound
 from cvbundle.spec.source import Document
 from cvbundle.spec.stand_in import copied, stand_in
+from cvbundle.spec.validity import is_valid
 
 _MAX_ROUNDS = 8
 
 
 @frozen
 class Structured:
-    """A spec, and how far it can be trusted.
+    """A spec and its problems.
 
-    Fields in `unsound` (and all below them) hold stand-ins for what was missing or wrong.
+    Fields in `invalid`, and all below them, have stand-ins for missing or wrong values.
     """
 
     spec: Spec
     problems: tuple[Problem, ...]
-    unsound: frozenset[Path]
+    invalid: frozenset[Path]
 
-    def sound(self, path: Path) -> bool:
-        """Whether the value at `path`, and all of it, is what the spec says."""
-        return is_sound(path, self.unsound)
+    def is_valid(self, path: Path) -> bool:
+        """Whether the value at `path`, and all below it, is the spec's own."""
+        return is_valid(path, self.invalid)
 
 
 def structure(
@@ -40,32 +40,32 @@ def structure(
 ) -> Structured:
     """Make a spec of `data`, which is `document.data` with defaults filled in.
 
-    Fields in `unknown` could not be decided for a reason that is reported elsewhere: they get
-    stand-ins without a problem of their own.
+    Fields in `unknown` have no value for a reason that is reported elsewhere; they get stand-ins
+    without another problem.
     """
-    unsound = set(unknown | document.unsound)
+    invalid = set(unknown | document.invalid)
     if not document.complete:
-        unsound.update(_absent(document, Spec, ()))
+        invalid.update(_absent(document, Spec, ()))
     problems: list[Problem] = []
     remaining = copied(data)
-    for path in sorted(unsound, key=len):
+    for path in sorted(invalid, key=len):
         stand_in(remaining, path)
     for _ in range(_MAX_ROUNDS):
         try:
             spec = converter.structure(remaining, Spec)
         except BaseValidationError as error:
             for path, cause in failures(error, ()):
-                problems.extend(problems_of(document, path, cause, unsound))
+                problems.extend(problems_of(document, path, cause, invalid))
                 for bad in places_of(path, cause):
-                    unsound.add(bad)
+                    invalid.add(bad)
                     stand_in(remaining, bad)
         else:
-            return Structured(spec, tuple(problems), frozenset(unsound))
-    raise AssertionError(f"no stand-ins found for {sorted(map(dotted, unsound))}")
+            return Structured(spec, tuple(problems), frozenset(invalid))
+    raise AssertionError(f"no stand-ins found for {sorted(map(dotted, invalid))}")
 
 
 def _absent(document: Document, cls: Any, path: Path) -> Iterator[Path]:
-    """The fields that a document says nothing of, and so may have said had it been read whole."""
+    """The fields that are not set in an incomplete document, and might have been further on."""
     for name, attribute in attrs.fields_dict(cls).items():
         inner, at = section_class(attribute.type), (*path, name)
         if not document.has(at):

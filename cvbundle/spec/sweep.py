@@ -1,8 +1,8 @@
-"""`sweep`: one spec that stands for several experiments.
+"""`sweep`: several experiments in one spec.
 
-A map of fields to lists is a grid, every value of one with every value of the others; a list of
-maps is chosen points. Each point is a document of its own, in which the swept values keep the
-places they have in the sweep, so that whatever is wrong with them is reported there.
+A map of fields to lists is a grid, every value combined with every value of the others; a list of
+maps is a list of points. Each point is a document of its own, in which swept values keep their
+places in the sweep, so that problems are reported there.
 """
 
 import functools
@@ -26,13 +26,13 @@ FIELD = Field(
     type=Sweep,
     nullable=True,
     about=About(
-        "Several experiments in one spec, one bundle each: fields to lists of values (a grid), or "
-        "a list of maps of fields to values (chosen points). Not part of a bundle's config.",
+        "Several experiments in one spec, one bundle each: a map of fields to lists of values (a "
+        "grid), or a list of maps of fields to values (points). Not part of a bundle's config.",
         {"training.learning_rate": [1e-5, 5e-5], "lora.rank": [64, 128]},
     ),
     default=None,
 )
-"""Documented like the fields of the spec's classes."""
+"""The documentation of `sweep`, like that of the fields of the spec's classes."""
 MAX_POINTS = 1000
 
 _AT: Path = ("sweep",)
@@ -40,22 +40,22 @@ _AT: Path = ("sweep",)
 
 @frozen
 class Point:
-    """One experiment of a sweep; the only one, without a name, where there is no sweep."""
+    """One experiment of a sweep; without a sweep, the only one, which has no name."""
 
     settings: tuple[str, ...]
     """The swept fields with their values: `lora.rank=64`."""
     document: Document
-    """Without `sweep`, and with the point's values as if the spec had said them."""
+    """The spec without `sweep`, with the point's values in place."""
 
     @property
     def name(self) -> str:
-        """All of its settings; empty where there is no sweep."""
+        """All of its settings; empty without a sweep."""
         return ", ".join(self.settings)
 
 
 @frozen
 class _Setting:
-    """One value of one field, and where it stands below `sweep`."""
+    """One value of one field, and its path below `sweep`."""
 
     path: Path
     at: Path
@@ -64,7 +64,7 @@ class _Setting:
 
 @functools.cache
 def sweepable() -> tuple[str, ...]:
-    """The fields that a sweep may name: every one that is a value or can be written as one."""
+    """The fields that can be swept: all that are values or can be written as one."""
     return tuple(
         field.name
         for field in all_fields()
@@ -73,12 +73,11 @@ def sweepable() -> tuple[str, ...]:
 
 
 def points(document: Document) -> tuple[Point, ...]:
-    """Every point of a document's sweep, in the order written; the last field changes fastest.
+    """Every point of a document's sweep, in order; the last field changes fastest.
 
-    What is wrong with the sweep itself is among the problems of every point. At least one point is
-    returned, whatever is wrong.
+    Problems with the sweep itself are among those of every point. At least one point is returned.
     """
-    if document.data.get("sweep") is None and _AT not in document.unsound:
+    if document.data.get("sweep") is None and _AT not in document.invalid:
         return (Point((), _without_sweep(document)),)
     reading = _Reading(document)
     settings = reading.settings()
@@ -86,38 +85,38 @@ def points(document: Document) -> tuple[Point, ...]:
     base = evolve(
         base,
         problems=(*base.problems, *reading.problems),
-        unsound=base.unsound | reading.unsound,
+        invalid=base.invalid | reading.invalid,
     )
     return tuple(Point(_named(chosen), _with(document, base, chosen)) for chosen in settings)
 
 
 @define
 class _Reading:
-    """The sweep section as lists of settings, and what is wrong with it."""
+    """Reads the sweep section into lists of settings, and collects its problems."""
 
     document: Document
     problems: list[Problem] = field(factory=list)
-    unsound: set[Path] = field(factory=set)
-    """Fields that are swept, over values that can't be told."""
+    invalid: set[Path] = field(factory=set)
+    """Swept fields whose values are invalid."""
 
     def settings(self) -> list[tuple[_Setting, ...]]:
         """The settings of each point."""
-        refused = (path[1] for path in self.document.unsound if path[:1] == _AT and len(path) == 2)
-        self.unsound.update(
+        refused = (path[1] for path in self.document.invalid if path[:1] == _AT and len(path) == 2)
+        self.invalid.update(
             tuple(key.split(".")) for key in map(str, refused) if key in sweepable()
         )
         section = self.document.data.get("sweep")
-        found: list[tuple[_Setting, ...]] = []
+        settings: list[tuple[_Setting, ...]] = []
         if isinstance(section, Mapping):
-            found = self._grid(section)
+            settings = self._grid(section)
         elif isinstance(section, list):
-            found = self._chosen(section)
-        elif _AT not in self.document.unsound:
+            settings = self._points(section)
+        elif _AT not in self.document.invalid:
             self._problem(VALUE_TYPE, _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
-        return found or [()]
+        return settings or [()]
 
     def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
-        if not section and _AT not in self.document.unsound:
+        if not section and _AT not in self.document.invalid:
             self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a field, or remove sweep")
         axes = []
         for key, values in section.items():
@@ -125,8 +124,8 @@ class _Reading:
             path = self._field(key, at, values)
             if path is None:
                 continue
-            if at in self.document.unsound:
-                self.unsound.add(path)
+            if at in self.document.invalid:
+                self.invalid.add(path)
                 continue
             if not isinstance(values, list):
                 message = f"{dotted(at)}: expected a list of values, not {flow(values)}"
@@ -138,11 +137,11 @@ class _Reading:
             else:
                 axes.append(self._axis(path, at, values))
                 continue
-            self.unsound.add(path)
+            self.invalid.add(path)
         size = math.prod(len(axis) for axis in axes)
         if size > MAX_POINTS:
             self._too_many(size)
-            self.unsound.update(axis[0].path for axis in axes)
+            self.invalid.update(axis[0].path for axis in axes)
             return []
         return list(itertools.product(*axes)) if axes else []
 
@@ -150,19 +149,19 @@ class _Reading:
         axis = [_Setting(path, (*at, index), value) for index, value in enumerate(values)]
         for index, setting in enumerate(axis):
             if any(_same(setting.value, other.value) for other in axis[:index]):
-                self._twice(setting.at, f"{flow(setting.value)} stands twice")
+                self._repeated(setting.at, f"{flow(setting.value)} is repeated")
         return axis
 
-    def _chosen(self, section: list[object]) -> list[tuple[_Setting, ...]]:
-        if not section and _AT not in self.document.unsound:
+    def _points(self, section: list[object]) -> list[tuple[_Setting, ...]]:
+        if not section and _AT not in self.document.invalid:
             self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a point, or remove sweep")
         if len(section) > MAX_POINTS:
             self._too_many(len(section))
             return []
-        found: list[tuple[_Setting, ...]] = []
+        points: list[tuple[_Setting, ...]] = []
         for index, point in enumerate(section):
             at: Path = (*_AT, index)
-            if at in self.document.unsound:
+            if at in self.document.invalid:
                 continue
             if not isinstance(point, Mapping) or not point:
                 message = f"{dotted(at)}: expected fields and their values, not {flow(point)}"
@@ -170,11 +169,11 @@ class _Reading:
                 self._problem(VALUE_TYPE, at, message, hint)
                 continue
             settings = tuple(self._point(point, at))
-            if any(_equal(settings, other) for other in found):
-                self._twice(at, "this point stands twice")
+            if any(_equal(settings, other) for other in points):
+                self._repeated(at, "this point is repeated")
             elif settings:
-                found.append(settings)
-        return found
+                points.append(settings)
+        return points
 
     def _point(self, point: Mapping[str, object], above: Path) -> Iterator[_Setting]:
         for key, value in point.items():
@@ -184,19 +183,19 @@ class _Reading:
                 yield _Setting(path, at, value)
 
     def _field(self, key: str, at: Path, value: object) -> Path | None:
-        """The path that a sweep's key names, if that can be swept."""
+        """The field that a key of a sweep names, if it can be swept."""
         path: Path = tuple(key.split("."))
         if key in sweepable():
             place = self.document.values.get(path)
             if place is None or place.file == self.document.file:
                 return path
-            message = f"{key} is set here and swept in the spec"
+            message = f"{key} is set here, but swept in the spec"
             self._problem(VALUE_CHOICE, path, message, "remove one of the two")
             return None
         hint, near = "cvbundle explain lists all fields", None
         if isinstance(value, Mapping) and value:
             inner = next(iter(value))
-            hint = f"write whole names: {key}.{inner}"
+            hint = f"write the full name: {key}.{inner}"
         elif near := _nearest(key):
             hint = f"write {near}"
         place = self.document.keys.get(at) or self.document.place(at)
@@ -204,13 +203,13 @@ class _Reading:
         self.problems.append(KEY_UNKNOWN.problem(place, message, hint, at, near))
         return None
 
-    def _twice(self, at: Path, message: str) -> None:
-        hint = "remove one: both would be the same bundle"
+    def _repeated(self, at: Path, message: str) -> None:
+        hint = "remove one: both give the same bundle"
         self._problem(VALUE_RANGE, at, message, hint)
 
     def _too_many(self, size: int) -> None:
         message = f"{size:,} points, more than {MAX_POINTS:,}"
-        self._problem(VALUE_RANGE, _AT, message, "sweep over fewer values, or choose points")
+        self._problem(VALUE_RANGE, _AT, message, "sweep over fewer values, or list points")
 
     def _problem(
         self, rule: Rule, path: Path, message: str, hint: str, replacement: str | None = None
@@ -223,7 +222,7 @@ class _Reading:
         self.problems.append(rule.problem(place, message, hint, path, replacement))
 
 
-_FORM = "fields to lists of values, or a list of points"
+_FORM = "a map of fields to lists of values, or a list of points"
 _HINT = "write {lora.rank: [64, 128]}"
 
 
@@ -236,28 +235,28 @@ def _without_sweep(document: Document) -> Document:
         data={key: value for key, value in document.data.items() if key != "sweep"},
         values=kept(document.values),
         keys=kept(document.keys),
-        unsound=frozenset(path for path in document.unsound if path[:1] != _AT),
+        invalid=frozenset(path for path in document.invalid if path[:1] != _AT),
     )
 
 
 def _with(document: Document, base: Document, settings: tuple[_Setting, ...]) -> Document:
-    """The document with a point's values in it, at the places they have in `document`."""
+    """The document with a point's values, at their places in `document`."""
     data = base.data
-    values, keys, unsound = dict(base.values), dict(base.keys), set(base.unsound)
+    values, keys, invalid = dict(base.values), dict(base.keys), set(base.invalid)
     for setting in settings:
         path, at = setting.path, setting.at
         data = _put(data, path, setting.value)
         for places in (values, keys):
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
-        unsound = {old for old in unsound if old[: len(path)] != path}
+        invalid = {old for old in invalid if old[: len(path)] != path}
         values |= _moved(document.values, at, path)
         keys |= _moved(document.keys, at, path)
         key = at if isinstance(at[-1], str) else at[:-1]
         if key in document.keys:
             keys[path] = document.keys[key]
-        unsound.update((*path, *old[len(at) :]) for old in document.unsound if old[: len(at)] == at)
-    return evolve(base, data=data, values=values, keys=keys, unsound=frozenset(unsound))
+        invalid.update((*path, *old[len(at) :]) for old in document.invalid if old[: len(at)] == at)
+    return evolve(base, data=data, values=values, keys=keys, invalid=frozenset(invalid))
 
 
 def _moved(places: Mapping[Path, Place], at: Path, path: Path) -> dict[Path, Place]:
@@ -292,5 +291,5 @@ def _equal(one: tuple[_Setting, ...], other: tuple[_Setting, ...]) -> bool:
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether two values are equal and of one type: 1 and true are two values."""
+    """Whether two values are equal: unlike in Python, 1 and true are not."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

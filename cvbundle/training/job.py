@@ -14,7 +14,7 @@ from cvbundle.model.architecture import Architecture, architecture_data, read_ar
 from cvbundle.model.hub import hub_errors, said, snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 
 
@@ -62,7 +62,7 @@ def read_job(bundle: Path, run: Path, device: str, world_size: int) -> Job:
             "where the model and the clips are is not known: "
             "set CVBUNDLE_MODEL_PATH and CVBUNDLE_DATA_ROOT"
         )
-    spec = structure_sound(with_local_settings(config, bundle))
+    spec = structure_config(with_local_settings(config, bundle))
     record = json.loads((bundle / MODEL).read_bytes())
     folder, files, commit = _model(record, model_path)
     architecture = read_architecture(folder)

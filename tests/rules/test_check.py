@@ -385,7 +385,7 @@ def pipe(path: Path) -> Path:
 def test_a_spec_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     (problem,) = check_file(tmp_path / "gone.yaml").problems
     assert (problem.rule, problem.place.file) == ("spec-unreadable", str(tmp_path / "gone.yaml"))
-    assert problem.hint == "name a spec file"
+    assert problem.hint == "give the path of a spec file"
 
 
 def test_a_program_always_gets_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,11 @@
-"""Specs with something wrong in them, made of a sound one by a seeded generator."""
+"""Invalid specs, made from a valid one by a seeded generator."""
 
 import json
 import random
 from collections.abc import Iterator
 from typing import Any
 
-SOUND: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "cvbundle": 1,
     "name": "everything",
     "model": {"path": "THUDM/CogVideoX-5b-I2V", "revision": None, "name": None, "type": "i2v"},
@@ -88,7 +88,7 @@ SOUND: dict[str, Any] = {
     "output": {"dir": None},
     "allow": ["frames-8n-plus-1"],
 }
-"""Every field of the design, with a value that is sound."""
+"""Every field of a spec, with a valid value."""
 
 _ODD: tuple[Any, ...] = (
     None,
@@ -118,14 +118,14 @@ _TOKENS = "{}[],:&*!|>'\"%@`#-? \t\n\r\0\x07\x7f\x85\u2028\ufeff\ufffe~<=.0x1e_"
 
 
 def mutants(number: int, seed: int) -> Iterator[bytes]:
-    """So many mutated specs; the same ones for the same seed."""
+    """`number` mutated specs; the same ones for the same seed."""
     draw = random.Random(seed)
     for index in range(number):
         yield (_pruned, _swapped, _garbled)[index % 3](draw)
 
 
 def as_yaml(value: Any, depth: int = 0) -> str:
-    """Block style down to the fields, flow style below, as a person writes it."""
+    """Block style down to the fields, flow style below, as in a hand-written spec."""
     if not isinstance(value, dict) or not value or depth > 1:
         return json.dumps(value)
     indent = "  " * depth
@@ -138,7 +138,7 @@ def as_yaml(value: Any, depth: int = 0) -> str:
 
 
 def _pruned(draw: random.Random) -> bytes:
-    tree = _copy(SOUND)
+    tree = _copy(VALID)
     for _ in range(draw.randint(1, 6)):
         section, key = _field(tree, draw)
         if key in section:
@@ -147,7 +147,7 @@ def _pruned(draw: random.Random) -> bytes:
 
 
 def _swapped(draw: random.Random) -> bytes:
-    tree = _copy(SOUND)
+    tree = _copy(VALID)
     for _ in range(draw.randint(1, 6)):
         section, key = _field(tree, draw)
         other = draw.choice(_ODD) if draw.random() < 0.7 else draw.choice(list(_values(tree)))
@@ -156,7 +156,7 @@ def _swapped(draw: random.Random) -> bytes:
 
 
 def _garbled(draw: random.Random) -> bytes:
-    content = bytearray(_text(_copy(SOUND), draw))
+    content = bytearray(_text(_copy(VALID), draw))
     for _ in range(draw.randint(1, 8)):
         at = draw.randrange(len(content))
         kind = draw.random()

@@ -1,4 +1,4 @@
-"""Edits change what they are for, and not another byte."""
+"""An edit changes its value or key, and no other byte."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ def problem(document: Document, path: Path, text: str, *, key: bool = False) -> 
     return Problem("rule", Severity.ERROR, place, "wrong", "", path, text)
 
 
-def mended(text: str, values: Mapping[Path, str], keys: Mapping[Path, str] | None = None) -> str:
+def fixed_by(text: str, values: Mapping[Path, str], keys: Mapping[Path, str] | None = None) -> str:
     document = read(text.encode(), "spec.yaml")
     problems = [problem(document, path, new) for path, new in values.items()]
     problems += [problem(document, path, new, key=True) for path, new in (keys or {}).items()]
@@ -40,24 +40,24 @@ def mended(text: str, values: Mapping[Path, str], keys: Mapping[Path, str] | Non
         ("rank: [5, 6]  # both\n", "rank: 64  # both\n"),
     ],
 )
-def test_a_value_is_replaced_and_all_around_it_stays(old: str, new: str) -> None:
-    assert mended(old, {("rank",): "64"}) == new
+def test_a_value_is_replaced_and_the_rest_stays(old: str, new: str) -> None:
+    assert fixed_by(old, {("rank",): "64"}) == new
 
 
 def test_a_key_is_renamed_and_its_value_and_comments_stay() -> None:
     text = "lora: # adapter\n  rnk: 5  # small\n"
-    assert mended(text, {}, {("lora", "rnk"): "rank"}) == "lora: # adapter\n  rank: 5  # small\n"
+    assert fixed_by(text, {}, {("lora", "rnk"): "rank"}) == "lora: # adapter\n  rank: 5  # small\n"
 
 
 def test_several_edits_in_one_line_are_all_made() -> None:
     text = "lora: {rnk: 5, alpha: 'x', dropout: no}\n"
     values: dict[Path, str] = {("lora", "alpha"): "32.0", ("lora", "dropout"): "0.0"}
-    assert mended(text, values, {("lora", "rnk"): "rank"}) == (
+    assert fixed_by(text, values, {("lora", "rnk"): "rank"}) == (
         "lora: {rank: 5, alpha: 32.0, dropout: 0.0}\n"
     )
 
 
-def test_of_two_edits_of_one_place_the_first_is_made() -> None:
+def test_the_first_of_two_edits_of_one_place_is_applied() -> None:
     document = read(b"rank: 5\n", "spec.yaml")
     both = [problem(document, ("rank",), "6"), problem(document, ("rank",), "7")]
     assert fixed(b"rank: 5\n", both, "spec.yaml") == b"rank: 6\n"
@@ -65,7 +65,7 @@ def test_of_two_edits_of_one_place_the_first_is_made() -> None:
 
 def test_an_item_and_its_list_overlap() -> None:
     values: dict[Path, str] = {("a", 0): "9", ("a",): "[3]"}
-    assert mended("a: [1, 2]\n", values) == "a: [9, 2]\n"
+    assert fixed_by("a: [1, 2]\n", values) == "a: [9, 2]\n"
 
 
 @pytest.mark.parametrize(
@@ -80,20 +80,20 @@ def test_an_item_and_its_list_overlap() -> None:
         "rank:\n",
     ],
 )
-def test_a_value_that_is_not_all_in_one_line_is_left_alone(text: str) -> None:
-    assert mended(text, {("rank",): "64"}) == text
+def test_a_value_over_several_lines_is_left_alone(text: str) -> None:
+    assert fixed_by(text, {("rank",): "64"}) == text
 
 
-def test_a_name_that_is_taken_is_not_given_twice() -> None:
+def test_a_key_is_not_renamed_to_an_existing_one() -> None:
     text = "rnk: 5\nrank: 6\n"
-    assert mended(text, {}, {("rnk",): "rank"}) == text
+    assert fixed_by(text, {}, {("rnk",): "rank"}) == text
 
 
-def test_an_edit_that_would_mean_something_else_is_not_made() -> None:
+def test_an_edit_that_would_change_other_data_is_not_applied() -> None:
     text = "a: {rank: 5}\n"
-    assert mended(text, {("a", "rank"): "6, b: 7"}) == text
-    assert mended(text, {("a", "rank"): "6 # no"}) == text
-    assert mended("rank: 5\n", {("rank",): "*alias"}) == "rank: 5\n"
+    assert fixed_by(text, {("a", "rank"): "6, b: 7"}) == text
+    assert fixed_by(text, {("a", "rank"): "6 # no"}) == text
+    assert fixed_by("rank: 5\n", {("rank",): "*alias"}) == "rank: 5\n"
 
 
 def test_a_place_in_another_file_is_left_alone() -> None:
@@ -102,7 +102,7 @@ def test_a_place_in_another_file_is_left_alone() -> None:
     assert fixed(b"rank: 5\n", [other], "spec.yaml") == b"rank: 5\n"
 
 
-def test_a_place_of_an_older_text_is_left_alone() -> None:
+def test_a_place_in_an_older_text_is_ignored() -> None:
     old = read(b"rank: 55\n", "spec.yaml")
     assert fixed(b"rank: 5\n", [problem(old, ("rank",), "6")], "spec.yaml") == b"rank: 5\n"
 
@@ -115,8 +115,8 @@ def test_a_text_that_is_not_yaml_is_left_alone() -> None:
     assert fixed(b"\xff", [broken], "spec.yaml") == b"\xff"
 
 
-def test_a_value_that_was_refused_while_reading_is_mended() -> None:
-    assert mended("seed: 010\n", {("seed",): "10"}) == "seed: 10\n"
+def test_a_value_refused_while_reading_is_fixed() -> None:
+    assert fixed_by("seed: 010\n", {("seed",): "10"}) == "seed: 10\n"
 
 
 _keys = st.sampled_from(["a", "b", "c", "d"])
@@ -126,8 +126,8 @@ _values = st.one_of(
 
 
 @given(st.dictionaries(_keys, _values, min_size=1), _values, st.sampled_from(["\n", "\r\n"]))
-def test_only_the_value_asked_for_changes(entries: dict[str, str], new: str, newline: str) -> None:
+def test_only_the_requested_value_changes(entries: dict[str, str], new: str, newline: str) -> None:
     first, *_ = entries
     text = newline.join(f"{key}:  {value}  # {key}" for key, value in entries.items()) + newline
     expected = text.replace(f"{first}:  {entries[first]}  #", f"{first}:  {new}  #")
-    assert mended(text, {(first,): new}) == expected
+    assert fixed_by(text, {(first,): new}) == expected

@@ -1,4 +1,4 @@
-"""Editors get a schema that takes what is right and refuses what one field alone makes wrong."""
+"""The schema accepts valid specs and rejects fields that are wrong on their own."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from cvbundle.spec.source import read
 from cvbundle.starters import Starter, all_starters, starter_text
 from tests.spec.mutations import mutants
 
-SOUND = """\
+VALID = """\
 cvbundle: 1
 name: tiny
 model: {path: THUDM/CogVideoX-2b}
@@ -39,7 +39,7 @@ def validator() -> Draft202012Validator:
 
 
 def strict(validator: Draft202012Validator) -> Any:
-    """The same, but with whole numbers as a spec has them."""
+    """The same, with the stricter whole numbers of a spec."""
 
     def is_whole(_: object, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
@@ -62,7 +62,7 @@ def errors(validator: Draft202012Validator, text: str) -> list[str]:
 
 
 def test_a_small_spec_is_valid(validator: Draft202012Validator) -> None:
-    assert errors(validator, SOUND) == []
+    assert errors(validator, VALID) == []
 
 
 @pytest.mark.parametrize("starter", all_starters(), ids=lambda starter: starter.name)
@@ -84,8 +84,8 @@ def test_every_starter_is_valid(starter: Starter, validator: Draft202012Validato
         "sweep: {training.image_noise: [null, {mean: -3.0, std: 0.5}]}",
     ],
 )
-def test_what_the_spec_allows_is_valid(more: str, validator: Draft202012Validator) -> None:
-    assert errors(validator, SOUND + more) == []
+def test_what_a_spec_accepts_is_valid(more: str, validator: Draft202012Validator) -> None:
+    assert errors(validator, VALID + more) == []
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,17 @@ def test_what_the_spec_allows_is_valid(more: str, validator: Draft202012Validato
         ("{steps: 10}", "{steps: 10}\nextra: 1"),
     ],
 )
-def test_what_is_wrong_by_itself_is_not_valid(
+def test_a_field_that_is_wrong_on_its_own_is_not_valid(
     old: str, new: str, validator: Draft202012Validator
 ) -> None:
-    assert old in SOUND
-    assert errors(validator, SOUND.replace(old, new)) != []
+    assert old in VALID
+    assert errors(validator, VALID.replace(old, new)) != []
 
 
 def test_schema_and_check_agree_on_mutated_specs(
     validator: Draft202012Validator, tmp_path: Path
 ) -> None:
-    """But for whole numbers: 1.0 is one to JSON Schema, and not in a spec."""
+    """Except on whole numbers: 1.0 is one in JSON Schema, but not in a spec."""
     validator = strict(validator)
     by_field = {"key-unknown", "value-missing", "value-type", "value-choice"}
     compared = 0
@@ -147,7 +147,7 @@ def test_schema_and_check_agree_on_mutated_specs(
     assert compared > 50
 
 
-def test_editors_complete_what_can_be_accepted() -> None:
+def test_allow_completes_the_ids_that_can_be_accepted() -> None:
     schema = spec_schema(acceptable_rules())
     assert "precision-fp16" in schema["properties"]["allow"]["items"]["enum"]
     assert "frames-vae" not in schema["properties"]["allow"]["items"]["enum"]
@@ -159,14 +159,14 @@ def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out) == spec_schema(acceptable_rules())
 
 
-def test_every_field_is_described_and_nothing_else_is() -> None:
+def test_exactly_the_fields_of_the_spec_are_described() -> None:
     schema = spec_schema()
     described = set(_properties(schema, ()))
     assert described == {field.path for field in all_fields()} | {("sweep",)}
 
 
 def test_every_limit_of_the_classes_is_in_the_schema() -> None:
-    """A validator of a kind that the schema can't say would be left out in silence."""
+    """A kind of limit that the schema can't express would be left out silently."""
     walked = [field.path for field in all_fields()]
     assert walked == list(_paths(Spec, ()))
 

@@ -1,4 +1,4 @@
-"""Whoever comes from another trainer is told where its settings are here."""
+"""Settings of other trainers lead to the fields of a spec."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def found(text: str) -> Problem:
     return problem
 
 
-def test_no_name_of_others_means_two_fields_or_is_a_name_of_ours() -> None:
+def test_a_name_in_other_trainers_means_one_field_and_is_not_one_of_ours() -> None:
     assert len(OTHERS) > 80
     assert len(OTHERS) == len(set(OTHERS))
     assert not {field.path[-1] for field in all_fields()} & set(OTHERS)
@@ -33,7 +33,7 @@ def test_no_name_of_others_means_two_fields_or_is_a_name_of_ours() -> None:
         ("adam_beta1: 0.9", "here it is part of optimizer.betas: [0.9, 0.95]"),
         ("rank: 64", "rank belongs to lora"),
         ("gradient_checkpointing: true", "gradient_checkpointing belongs to training"),
-        ("version: 1", "cvbundle is there too: remove this one"),
+        ("version: 1", "cvbundle is set too: remove this one"),
         ("optimizer: {eps: 1e-8}", "write epsilon"),
         ("optimizer: {lr: 1e-4}", "here it is training.learning_rate"),
         ("lora: {lora_dropout: 0.1}", "write dropout"),
@@ -41,18 +41,18 @@ def test_no_name_of_others_means_two_fields_or_is_a_name_of_ours() -> None:
         ("lora: {lr_scheduler: cosine}", "lr_scheduler belongs to the top of the spec"),
         ("launch: {num_gpus: 8}", "write num_processes"),
         # A word that is only a little like one of ours, and a section for a single value.
-        ("allow_tf32: true", "known here: cvbundle, name"),
-        ("validations: 5", "known here: cvbundle, name"),
+        ("allow_tf32: true", "the fields are cvbundle, name"),
+        ("validations: 5", "the fields are cvbundle, name"),
         ("validations: {steps: 200}", "write validation"),
     ],
 )
-def test_a_key_of_another_trainer_names_ours(text: str, hint: str) -> None:
+def test_a_key_of_another_trainer_leads_to_our_field(text: str, hint: str) -> None:
     problem = found(text)
     assert problem.rule == "key-unknown"
     assert problem.hint.startswith(hint)
 
 
-def test_a_part_of_a_field_is_never_written_over_it() -> None:
+def test_a_part_of_a_field_never_replaces_the_field() -> None:
     """`height: 480` as `resolution: 480` would be nonsense."""
     for name in PARTS:
         field = field_called(name) or ""
@@ -61,7 +61,7 @@ def test_a_part_of_a_field_is_never_written_over_it() -> None:
         assert found(text).replacement is None
 
 
-def test_a_config_of_another_trainer_is_told_how_to_become_a_spec() -> None:
+def test_a_config_of_another_trainer_leads_to_init_from() -> None:
     text = "model_path: x/y\ndata_root: data\ntrain_epochs: 10\n"
     first = check_text(text).problems[0]
     assert first.path == ("cvbundle",)
@@ -78,13 +78,11 @@ def test_a_config_of_another_trainer_is_told_how_to_become_a_spec() -> None:
         ('lora: {target_modules: "to_q, to_k to_v"}', "[to_q, to_k, to_v]"),
     ],
 )
-def test_a_single_value_is_written_as_the_section_or_list_that_it_was_to_be(
-    text: str, written: str
-) -> None:
+def test_a_single_value_becomes_the_section_or_list(text: str, written: str) -> None:
     problem = found(text)
     assert (problem.rule, problem.replacement) == ("value-type", written)
-    mended = text.replace(problem.place.text[problem.place.column - 1 :].rstrip("}"), written)
-    assert check_text(text_of({}) + mended + "\n").problems == ()
+    fixed_by = text.replace(problem.place.text[problem.place.column - 1 :].rstrip("}"), written)
+    assert check_text(text_of({}) + fixed_by + "\n").problems == ()
 
 
 @pytest.mark.parametrize(
@@ -96,25 +94,25 @@ def test_a_single_value_is_written_as_the_section_or_list_that_it_was_to_be(
         "thudm/CogVideo-2b",
     ],
 )
-def test_a_model_that_is_nearly_named_gets_its_hub_id(written: str) -> None:
+def test_a_misspelt_model_gets_its_hub_id(written: str) -> None:
     (problem,) = check_text(text_of({"model.path": written})).problems
     assert problem.replacement == "THUDM/CogVideoX-2b"
 
 
 @pytest.mark.parametrize("written", ["./CogVideoX-2b", "me/CogVideoX-2b", "Wan-AI/Wan2.1-T2V-14B"])
-def test_a_model_of_ones_own_is_not_taken_for_another(written: str) -> None:
+def test_a_users_own_model_is_not_taken_for_a_known_one(written: str) -> None:
     (problem,) = check_text(text_of({"model.path": written})).problems
     assert problem.path == ("model", "path")
     assert problem.replacement is None
 
 
 @pytest.mark.parametrize("written", ["49 x 480 x 720", "49X480X720", "49*480*720", "49,480,720"])
-def test_a_resolution_in_other_signs_is_written_in_ours(written: str) -> None:
+def test_a_resolution_in_another_notation_is_rewritten(written: str) -> None:
     (problem,) = check_text(text_of({"data.resolution": written})).problems
     assert problem.replacement == "49x480x720"
 
 
-def test_a_section_of_nothing_gets_what_it_must_have() -> None:
+def test_an_empty_section_gets_its_required_fields() -> None:
     problems = check_text("cvbundle: 1\nname: x\nmodel:\ndata:\ntraining: {steps: 1000}\n").problems
     assert [problem.hint for problem in problems] == [
         "write {path: THUDM/CogVideoX-2b}",
@@ -126,7 +124,7 @@ def test_no_tracker_is_an_empty_list() -> None:
     assert found("tracking: {report_to: none}").replacement == "[]"
 
 
-def test_a_name_is_made_of_the_letters_that_it_has() -> None:
+def test_an_invalid_name_becomes_a_slug() -> None:
     (problem,) = check_text(text_of({"name": "My LoRA, v2!"})).problems
     assert problem.replacement == "my-lora-v2"
 
@@ -138,18 +136,18 @@ def test_a_missing_section_is_written_out() -> None:
 
 
 @pytest.mark.parametrize("written", ["480x720x49", "720x480x49"])
-def test_frames_that_are_written_last_are_put_first(written: str) -> None:
+def test_frames_written_last_are_moved_first(written: str) -> None:
     problems = check_text(text_of({"data.resolution": written})).problems
     assert {problem.replacement for problem in problems} == {"49x480x720"}
 
 
-def test_one_value_mends_frames_and_size_together() -> None:
+def test_one_value_fixes_frames_and_size_together() -> None:
     changes = {"model.path": "THUDM/CogVideoX-5b-I2V", "data.resolution": "81x720x1280"}
     problems = check_text(text_of(changes)).problems
     assert [problem.replacement for problem in problems] == ["49x480x720"] * 2
 
 
-def test_an_image_in_the_place_of_a_list_is_written_as_one() -> None:
+def test_a_single_image_becomes_a_list() -> None:
     changes = {
         "model.path": "THUDM/CogVideoX-5b-I2V",
         "validation.steps": 200,
@@ -160,7 +158,7 @@ def test_an_image_in_the_place_of_a_list_is_written_as_one() -> None:
     assert problem.replacement == "[gone.png]"
 
 
-def test_a_prompt_in_the_place_of_a_list_is_written_as_one() -> None:
+def test_a_single_prompt_becomes_a_list() -> None:
     problem = found("validation: {steps: 200, prompts: A cat walks.}")
     assert problem.replacement == '["A cat walks."]'
 
@@ -168,18 +166,18 @@ def test_a_prompt_in_the_place_of_a_list_is_written_as_one() -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("data: {caption_column: *.txt}", "quotes"),
-        ("output: {dir: @home}", "quotes"),
-        ("output:\n\tdir: runs", "indent with blanks"),
+        ("data: {caption_column: *.txt}", "quote a text"),
+        ("output: {dir: @home}", "quote a text"),
+        ("output:\n\tdir: runs", "indent with spaces"),
         ("output:\n  dir: runs\n   b: c", "indent it like"),
         ("validation:\n  steps: 200\n  prompts:\n  - A cat: it walks.", "quotes"),
-        ('data: {root: "C:\\data"}', "a backslash twice"),
+        ('data: {root: "C:\\data"}', "double the backslash"),
         ('data: {root: "data}', "close the quote of line 2"),
         ("data: {root: data\nname: x", "close the bracket of line 2"),
         ("lora: {target_modules: [to_q, to_k}", "close the bracket of line 2"),
     ],
 )
-def test_a_syntax_error_says_what_to_do(text: str, hint: str) -> None:
+def test_a_syntax_error_has_a_hint(text: str, hint: str) -> None:
     problems = check_text(f"cvbundle: 1\n{text}\n").problems
     assert [problem for problem in problems if hint in problem.hint]
 
@@ -187,7 +185,7 @@ def test_a_syntax_error_says_what_to_do(text: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("written", "plain"), [("10_000", "10000"), ("010", "10"), ("1_0.5", "10.5")]
 )
-def test_an_ambiguous_number_is_written_plainly(written: str, plain: str) -> None:
+def test_an_ambiguous_number_gets_plain_digits(written: str, plain: str) -> None:
     problem = found(f"allow: [{written}]")
     assert problem.rule == "yaml-ambiguous"
     assert problem.hint.startswith(f"write {plain}, or ")

@@ -1,4 +1,4 @@
-"""`--set` replaces values, and what is wrong with one is said of the setting."""
+"""`--set` replaces values, and problems with one are reported at the setting."""
 
 import pytest
 
@@ -37,13 +37,13 @@ def test_a_setting_is_read_like_a_value_of_the_spec(
     assert document.place((section, name)).file == "--set"
 
 
-def test_the_spec_itself_is_left_as_it_was() -> None:
+def test_the_document_itself_is_unchanged() -> None:
     document = read(SPEC, "spec.yaml")
     override(document, ["lora.rank=8"])
     assert document.data["lora"] == {"rank": 4, "target_modules": ["to_q"]}
 
 
-def test_the_last_setting_of_a_field_counts() -> None:
+def test_the_last_setting_of_a_field_wins() -> None:
     assert with_settings("name=a", "name=b").data["name"] == "b"
 
 
@@ -63,24 +63,22 @@ def test_the_last_setting_of_a_field_counts() -> None:
         ("lora.rank=\udcff", "yaml-unsafe", 11),
     ],
 )
-def test_a_setting_that_is_none_is_refused_at_its_place(
-    setting: str, rule: str, column: int
-) -> None:
+def test_a_malformed_setting_is_refused_at_its_place(setting: str, rule: str, column: int) -> None:
     (problem,) = with_settings(setting).problems
     assert (problem.rule, problem.place.file, problem.place.column) == (rule, "--set", column)
 
 
-def test_a_refused_setting_leaves_the_field_unknown() -> None:
-    assert ("lora", "rank") in with_settings("lora.rank=010").unsound
+def test_a_refused_setting_makes_the_field_invalid() -> None:
+    assert ("lora", "rank") in with_settings("lora.rank=010").invalid
 
 
-def test_a_replaced_value_is_wrong_no_longer() -> None:
+def test_problems_of_a_replaced_value_are_dropped() -> None:
     document = with_settings("lora.rank=8", spec=b"lora:\n  rank: 010\n")
     assert document.problems == ()
-    assert document.unsound == frozenset()
+    assert document.invalid == frozenset()
 
 
-def test_a_replaced_section_keeps_nothing_of_the_old_one() -> None:
+def test_a_replaced_section_keeps_no_old_fields() -> None:
     document = with_settings("lora={rank: 2}")
     assert document.data["lora"] == {"rank": 2}
     assert not document.has(("lora", "target_modules"))

@@ -1,4 +1,4 @@
-"""What a spec leaves to its model, to other fields and to text files is filled in."""
+"""Defaults that depend on the model, on other fields or on text files are filled in."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ MODEL: dict[SpecPath, object] = {
 }
 
 
-def test_the_model_decides_only_what_is_left_to_it() -> None:
+def test_the_model_gives_only_missing_defaults() -> None:
     data = {"model": {"path": "x"}, "data": {"resolution": "9x32x48"}}
     filled = with_defaults(data, MODEL)
     assert filled["model"] == {"path": "x", "name": "cogvideox-5b"}
@@ -44,12 +44,12 @@ def test_full_training_has_no_adapter() -> None:
     assert with_defaults({}, {})["lora"] == {}
 
 
-def test_what_is_no_section_is_left_to_be_refused() -> None:
+def test_a_value_that_is_not_a_section_is_left_for_structuring() -> None:
     filled = with_defaults({"model": 5, "data": [1], "training": None}, MODEL)
     assert (filled["model"], filled["data"], filled["training"]) == (5, [1], None)
 
 
-def test_a_text_file_is_its_lines(tmp_path: Path) -> None:
+def test_a_text_file_becomes_its_lines(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfA cat.\r\n\r\n A dog. \n")
     data = with_listed({"validation": {"prompts": "p.txt"}}, tmp_path, "prompts")
     assert data["validation"] == {"prompts": ["A cat.", "A dog."]}
@@ -62,13 +62,13 @@ def test_a_list_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone.txt", "", ".", "a\0b", "~nobody-here/x", "x" * 5000])
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"is not|can't be read"):
         with_listed({"validation": {"prompts": name}}, tmp_path, "prompts")
 
 
 def test_a_device_or_pipe_is_not_read(tmp_path: Path) -> None:
-    """Neither ends: one would fill the memory, the other wait for ever."""
+    """One would fill the memory, the other block forever."""
     os.mkfifo(tmp_path / "pipe")
     for name in ("/dev/zero", "pipe"):
         with pytest.raises(UserError, match="not a text file"):

@@ -1,4 +1,4 @@
-"""A spec's text is read as YAML 1.2 core, and every refusal has its place."""
+"""A spec's text is read as YAML 1.2 core, and every problem has its place."""
 
 import json
 
@@ -59,7 +59,7 @@ def refusals(text: str | bytes) -> list[tuple[str, int, int]]:
         ("{a: 1}", {"a": 1}),
     ],
 )
-def test_a_scalar_is_what_yaml_1_2_says(text: str, value: object) -> None:
+def test_a_scalar_is_read_as_yaml_1_2(text: str, value: object) -> None:
     read_value = document(f"v: {text}").data["v"]
     assert read_value == value
     assert type(read_value) is type(value)
@@ -69,11 +69,11 @@ def test_a_scalar_is_what_yaml_1_2_says(text: str, value: object) -> None:
     "text",
     ["010", "-010", "00", "08", "0o17", "0b101", "1_000", "0x1_0", "1_0.5", "12:30", "1:30:00.5"],
 )
-def test_a_scalar_that_yaml_1_1_reads_otherwise_is_refused(text: str) -> None:
+def test_a_scalar_that_yaml_1_1_reads_differently_is_refused(text: str) -> None:
     found = document(f"a:\n  v: {text}")
     assert refusals(f"a:\n  v: {text}") == [("yaml-ambiguous", 2, 6)]
     assert found.problems[0].path == ("a", "v")
-    assert ("a", "v") in found.unsound
+    assert ("a", "v") in found.invalid
     assert found.data == {"a": {}}
 
 
@@ -110,12 +110,12 @@ def test_a_refusal_has_its_line_and_column(text: str, rule: str, line: int, colu
     assert refusals(text) == [(rule, line, column)]
 
 
-def test_bytes_that_are_not_utf_8_are_refused_where_they_stand() -> None:
+def test_bytes_that_are_not_utf_8_are_refused_at_their_place() -> None:
     assert refusals(b"a: 1\nb: caf\xe9") == [("yaml-unsafe", 2, 7)]
     assert refusals("a: 1".encode("utf-16")) == [("yaml-unsafe", 1, 1)]
 
 
-def test_limits_of_size_depth_and_number_are_kept() -> None:
+def test_size_depth_and_number_of_values_are_limited() -> None:
     assert refusals(b"#" * (MAX_BYTES + 1)) == [("yaml-unsafe", 1, 1)]
     deep = "a: " + "[" * 30_000
     assert refusals(deep) == [("yaml-unsafe", 1, 3 + MAX_DEPTH)]
@@ -124,7 +124,7 @@ def test_limits_of_size_depth_and_number_are_kept() -> None:
     ]
 
 
-def test_windows_line_ends_and_a_byte_order_mark_move_no_place() -> None:
+def test_windows_line_ends_and_a_byte_order_mark_shift_no_place() -> None:
     text = "\ufeffa: 1\r\nb:\r\n  c: 010\r\n"
     assert refusals(text) == [("yaml-ambiguous", 3, 6)]
     assert document(text).problems[0].place.text == "  c: 010"
@@ -134,7 +134,7 @@ def test_columns_count_characters() -> None:
     assert refusals('{é: "\U0001f600", v: 010}') == [("yaml-ambiguous", 1, 13)]
 
 
-def test_comments_directives_and_document_marks_are_fine() -> None:
+def test_comments_directives_and_document_markers_are_accepted() -> None:
     text = "%YAML 1.2\n---\n# why\na: 1 # because\n...\n"
     assert document(text).data == {"a": 1}
     assert not refusals(text)
@@ -167,44 +167,44 @@ def test_values_keys_and_sections_have_places() -> None:
     assert at(("missing",))[:2] == (1, 1)
 
 
-def test_an_empty_value_is_no_place_to_write_over() -> None:
+def test_an_empty_value_is_not_a_whole_place() -> None:
     assert not document("a:\nb: 1").place(("a",)).whole
 
 
-def test_what_was_read_before_a_syntax_error_is_known() -> None:
+def test_values_before_a_syntax_error_are_kept() -> None:
     found = document("a: 1\nb:\n  c: [1, 2\n  d: }\n")
     assert not found.complete
     assert found.data["a"] == 1
-    assert ("b", "c") in found.unsound
+    assert ("b", "c") in found.invalid
 
 
-def test_a_list_that_breaks_off_inside_an_item_is_unknown() -> None:
-    """Found by atheris: an item below a list that is replaced whole."""
+def test_a_list_cut_off_inside_an_item_is_invalid() -> None:
+    """Found by atheris: an item below a list that is replaced as a whole."""
     found = check_text(f"{text_of({})}validation: {{steps: 200, prompts: [a, b: 1, 'c")
     assert [problem.rule for problem in found.problems] == ["yaml-syntax"]
 
 
-def test_a_value_in_a_refused_section_is_passed_over() -> None:
+def test_values_in_a_refused_section_are_skipped() -> None:
     found = document("a: &x {b: 1, c: [2]}\nd: 3")
     assert found.data == {"d": 3}
-    assert found.unsound == {("a",)}
+    assert found.invalid == {("a",)}
 
 
 @given(st.text(max_size=200))
 @bounded
-def test_any_text_ends_in_data_or_places(text: str) -> None:
+def test_any_text_gives_data_or_problems(text: str) -> None:
     _harmless(text.encode("utf-8", "surrogatepass"))
 
 
 @given(st.binary(max_size=200))
 @bounded
-def test_any_bytes_end_in_data_or_places(content: bytes) -> None:
+def test_any_bytes_give_data_or_problems(content: bytes) -> None:
     _harmless(content)
 
 
 @given(st.text("{}[],:&*!|>'\"%@`#-?~<=.0x1e_ \t\n\r", max_size=80))
 @bounded
-def test_any_marks_end_in_data_or_places(text: str) -> None:
+def test_any_punctuation_gives_data_or_problems(text: str) -> None:
     _harmless(text.encode())
 
 

@@ -1,4 +1,4 @@
-"""Data becomes a spec strictly, and every failure is a problem with a place and a way out."""
+"""Data is structured strictly, and every error is a problem with a place and a hint."""
 
 import json
 from typing import Any
@@ -10,29 +10,29 @@ from hypothesis import strategies as st
 
 from cvbundle.problems import Problem
 from cvbundle.spec.about import about_field, is_section
-from cvbundle.spec.converter import plain, structure_sound
+from cvbundle.spec.converter import plain, structure_config
 from cvbundle.spec.resolve import with_defaults
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
 from cvbundle.spec.structure import structure
 from tests.rules.specs import check_text, text_of
-from tests.spec.mutations import SOUND, mutants
+from tests.spec.mutations import VALID, mutants
 
 
 def problems(changes: dict[str, object]) -> tuple[Problem, ...]:
     return check_text(text_of(changes)).problems
 
 
-def test_every_field_of_the_design_may_be_written_out() -> None:
-    checked = check_text(json.dumps(SOUND))
+def test_every_field_can_be_written_out() -> None:
+    checked = check_text(json.dumps(VALID))
     assert checked.problems == ()
-    assert plain(checked.spec)["launch"] == {**SOUND["launch"], "gpu_memory_gib": 80.0}
+    assert plain(checked.spec)["launch"] == {**VALID["launch"], "gpu_memory_gib": 80.0}
 
 
-def test_a_spec_as_plain_data_gives_the_same_spec() -> None:
+def test_a_spec_survives_a_round_trip_through_plain_data() -> None:
     for changes in ({}, {"training.type": "sft"}, {"training.image_noise": None}):
         spec = check_text(text_of(changes)).spec
-        assert structure_sound(plain(spec)) == spec
+        assert structure_config(plain(spec)) == spec
         again = check_text(json.dumps(plain(spec), indent=2))
         assert (again.problems, again.spec) == ((), spec)
 
@@ -149,7 +149,7 @@ def test_each_item_out_of_its_limits_is_named_at_its_own_place() -> None:
         {"allow": []},
     ],
 )
-def test_what_the_design_allows_is_not_refused(changes: dict[str, object]) -> None:
+def test_valid_values_are_not_refused(changes: dict[str, object]) -> None:
     assert problems(changes) == ()
 
 
@@ -161,7 +161,7 @@ def test_a_missing_field_is_reported_at_its_section() -> None:
     ]
 
 
-def test_an_empty_spec_misses_what_it_must_have() -> None:
+def test_an_empty_spec_lacks_its_required_fields() -> None:
     found = check_text("{}").problems
     missing = [problem.path for problem in found if problem.rule == "value-missing"]
     assert set(missing) == {("cvbundle",), ("name",), ("model",), ("data",)}
@@ -176,19 +176,19 @@ def test_a_wrong_item_hides_no_other_item() -> None:
     ]
 
 
-def test_a_key_beside_the_one_it_resembles_is_to_be_removed() -> None:
+def test_a_misspelt_key_beside_the_right_one_is_removed() -> None:
     (found,) = problems({"training.step": 5})
     assert found.replacement is None
     assert "remove" in found.hint
 
 
-def test_a_key_of_another_section_is_sent_there() -> None:
+def test_a_key_of_another_section_names_that_section() -> None:
     (found,) = problems({"training.warmup_steps": 5})
     assert "lr_scheduler" in found.hint
 
 
-def test_examples_of_fields_are_sound() -> None:
-    """They stand in for what is wrong, so a wrong one would hide the rest."""
+def test_examples_of_fields_are_valid() -> None:
+    """They replace invalid values, so an invalid example would hide other problems."""
     for name, attribute in attrs.fields_dict(Spec).items():
         for path, value in _examples(name, attribute):
             found = problems({path: value})
@@ -214,10 +214,10 @@ _values: st.SearchStrategy[object] = st.sampled_from(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(SOUND)), _values, max_size=6))
+@given(st.dictionaries(st.sampled_from(sorted(VALID)), _values, max_size=6))
 @settings(max_examples=60, derandomize=True, deadline=None)
-def test_any_data_ends_in_a_spec_and_problems(changes: dict[str, object]) -> None:
-    data = {**SOUND, **changes}
+def test_any_data_gives_a_spec_and_problems(changes: dict[str, object]) -> None:
+    data = {**VALID, **changes}
     document = read(json.dumps(data).encode(), "spec.yaml")
     found = structure(document, with_defaults(document.data, {}))
     assert isinstance(found.spec, Spec)
@@ -225,8 +225,8 @@ def test_any_data_ends_in_a_spec_and_problems(changes: dict[str, object]) -> Non
         assert problem.place.line == 1
 
 
-def test_mutated_specs_end_in_problems_that_have_a_place() -> None:
-    """A few of what `benchmarks/mutate_specs.py` checks ten thousand of."""
+def test_mutated_specs_give_problems_with_places() -> None:
+    """A few of the ten thousand that `benchmarks/mutate_specs.py` checks."""
     for content in mutants(90, seed=1):
         for problem in check_text(content).problems:
             assert problem.place.line >= 1

@@ -1,4 +1,4 @@
-"""A sweep is several specs in one: a grid, or chosen points."""
+"""A sweep is several specs in one: a grid, or a list of points."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def problems(section: str, *settings: str) -> list[tuple[str, int, int, str]]:
     return [(p.rule, p.place.line, p.place.column, p.hint) for p in found]
 
 
-def test_a_spec_without_a_sweep_is_its_own_only_point() -> None:
+def test_a_spec_without_a_sweep_is_a_single_point() -> None:
     (point,) = swept("")
     assert point.name == ""
     assert point.document == read(HEAD.encode(), "spec.yaml")
@@ -42,7 +42,7 @@ def test_null_means_no_sweep() -> None:
     assert "sweep" not in point.document.data
 
 
-def test_a_map_of_lists_is_a_grid_whose_last_field_changes_fastest() -> None:
+def test_a_map_of_lists_is_a_grid_with_the_last_field_changing_fastest() -> None:
     found = swept("sweep: {training.learning_rate: [1e-5, 5e-5], lora.rank: [64, 128]}")
     assert [point.name for point in found] == [
         "training.learning_rate=1e-05, lora.rank=64",
@@ -54,7 +54,7 @@ def test_a_map_of_lists_is_a_grid_whose_last_field_changes_fastest() -> None:
     assert values(found, "lora", "rank") == [64, 128, 64, 128]
 
 
-def test_a_list_of_maps_is_chosen_points() -> None:
+def test_a_list_of_maps_is_a_list_of_points() -> None:
     found = swept("sweep: [{lora.rank: 64, lora.alpha: 32}, {lora.rank: 128}]")
     assert [point.name for point in found] == ["lora.rank=64, lora.alpha=32", "lora.rank=128"]
     assert found[1].document.data["lora"] == {"rank": 128}
@@ -80,9 +80,9 @@ def test_a_list_can_be_a_value() -> None:
     assert found[1].document.values["lora", "target_modules", 1].column == 46
 
 
-def test_a_value_refused_while_reading_stays_unsound_in_its_point() -> None:
+def test_a_value_refused_while_reading_is_invalid_in_its_point() -> None:
     found = swept("sweep: {lora.rank: [010, 8]}")
-    assert [("lora", "rank") in point.document.unsound for point in found] == [True, False]
+    assert [("lora", "rank") in point.document.invalid for point in found] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_value_refused_while_reading_stays_unsound_in_its_point() -> None:
         ("sweep: {rank: [1]}", ("key-unknown", 6, 9, "write lora.rank")),
         (
             "sweep: {lora: {rank: [1, 2]}}",
-            ("key-unknown", 6, 9, "write whole names: lora.rank"),
+            ("key-unknown", 6, 9, "write the full name: lora.rank"),
         ),
         ("sweep: {lora.rank: 64}", ("value-type", 6, 20, "write [64]")),
         (
@@ -111,36 +111,36 @@ def test_a_value_refused_while_reading_stays_unsound_in_its_point() -> None:
         ),
         (
             "sweep: {lora.rank: [64, 64]}",
-            ("value-range", 6, 25, "remove one: both would be the same bundle"),
+            ("value-range", 6, 25, "remove one: both give the same bundle"),
         ),
         (
             "sweep: [{lora.rank: 1}, {lora.rank: 1}]",
-            ("value-range", 6, 25, "remove one: both would be the same bundle"),
+            ("value-range", 6, 25, "remove one: both give the same bundle"),
         ),
         ("sweep: {allow: [[memory]]}", ("key-unknown", 6, 9, "cvbundle explain lists all fields")),
     ],
 )
-def test_what_is_wrong_with_a_sweep_is_said_at_its_place(
+def test_a_problem_with_a_sweep_is_reported_at_its_place(
     section: str, expected: tuple[str, int, int, str]
 ) -> None:
     assert problems(section) == [expected]
 
 
-def test_a_sweep_of_too_many_points_is_refused_before_they_are_made() -> None:
+def test_a_sweep_with_too_many_points_is_refused_before_they_are_made() -> None:
     many = list(range(1, 40))
     section = f"sweep: {{lora.rank: {many}, lora.alpha: {many}, training.seed: {many}}}"
     assert [rule for rule, *_ in problems(section)] == ["value-range"]
     assert len(swept(section)) == 1
 
 
-def test_a_field_swept_and_set_on_the_command_line_is_told_instead_of_ignored() -> None:
+def test_a_field_both_swept_and_set_on_the_command_line_is_a_problem() -> None:
     found = problems("sweep: {lora.rank: [64, 128]}", "lora.rank=8")
     assert found == [("value-choice", 1, 11, "remove one of the two")]
 
 
-def test_nothing_is_concluded_from_a_field_whose_values_are_not_known() -> None:
+def test_a_swept_field_with_invalid_values_causes_no_other_problem() -> None:
     (point,) = swept("sweep: {training.learning_rate: 1e-4}")
-    assert ("training", "learning_rate") in point.document.unsound
+    assert ("training", "learning_rate") in point.document.invalid
 
 
 def test_one_and_true_are_two_values() -> None:

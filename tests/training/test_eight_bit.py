@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from cvbundle.digest import json_file
 from cvbundle.problems import UserError
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 from cvbundle.training.checkpoint import optimizer_state
 from cvbundle.training.optimizers import make_optimizer
@@ -31,7 +31,7 @@ class _OtherCuda(torch.optim.Optimizer):
 
 
 def _spec() -> Spec:
-    return structure_sound(
+    return structure_config(
         {
             "cvbundle": 1,
             "name": "eight-bit",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cvbundle.problems import UserError
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.session import Stopped
@@ -18,7 +18,7 @@ from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, dige
 def _spec(bundle: Path) -> Spec:
     config = json.loads((bundle / "config.json").read_bytes())
     config["model"]["path"] = config["data"]["root"] = "-"
-    return structure_sound(config)
+    return structure_config(config)
 
 
 @pytest.mark.train

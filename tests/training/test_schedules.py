@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers.optimization import TYPE_TO_SCHEDULER_FUNCTION, get_scheduler
 
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import SchedulerName, Spec
 from cvbundle.training.optimizers import make_schedule
 from cvbundle.training.session import Stopped
@@ -59,7 +59,7 @@ def _bundle(compile_demo: CompileDemo, name: str, *settings: str) -> Path:
 def _spec(bundle: Path) -> Spec:
     config = json.loads((bundle / "config.json").read_bytes())
     config["model"]["path"] = config["data"]["root"] = "-"
-    return structure_sound(config)
+    return structure_config(config)
 
 
 def _rates(run: Path) -> list[float]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cvbundle.model.catalog import CATALOG
-from cvbundle.spec.converter import structure_sound
+from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec, TimestepSampling
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.components import load_scheduler
@@ -28,7 +28,7 @@ _OFF = 2.23 / math.sqrt(_DRAWS)
 def _spec(bundle: Path) -> Spec:
     config = json.loads((bundle / "config.json").read_bytes())
     config["model"]["path"] = config["data"]["root"] = "-"
-    return structure_sound(config)
+    return structure_config(config)
 
 
 def _drawn(spec: Spec, folder: Path) -> list[int]:

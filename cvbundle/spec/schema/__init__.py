@@ -1,8 +1,7 @@
-"""The fields of a spec: names, types, defaults, limits and one text each; a file for what belongs
-together, and all of them from here.
+"""The fields of a spec: names, types, defaults, limits and documentation.
 
-A `Spec` is always resolved: what the model or another field decides (see `About.default`) is filled
-in by `spec.resolve` before structuring, so no field means "ask the model".
+A `Spec` is always resolved: defaults that depend on the model or another field (`About.default`)
+are filled in by `spec.resolve` before structuring.
 """
 
 from cvbundle.spec.schema.data import BadSamples, Data, Fit, FrameSampling, ShortClips

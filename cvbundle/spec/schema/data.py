@@ -1,4 +1,4 @@
-"""`data`: what is trained on."""
+"""`data`: the clips and captions."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ BadSamples = Literal["error", "skip"]
 
 @frozen(kw_only=True)
 class Data:
-    """The clips, their captions, and how frames are taken from them."""
+    """The clips, their captions, and how frames are chosen."""
 
     root: str = field(
         validator=NOT_EMPTY,
@@ -38,8 +38,8 @@ class Data:
         default=None,
         validator=NOT_EMPTY,
         metadata=about(
-            "Table under root (.csv .tsv .jsonl .parquet); null means two text files, "
-            "one entry a line.",
+            "Table under root (.csv .tsv .jsonl .parquet); null means two text files with one "
+            "entry a line.",
             None,
             elsewhere=("dataset_file", "metadata_path"),
         ),
@@ -56,7 +56,7 @@ class Data:
     video_column: str = field(
         validator=NOT_EMPTY,
         metadata=about(
-            "Text file under root, or column of the table, that names the clips.",
+            "Text file under root, or column of the table, with the clips.",
             "videos.txt",
             default="`videos.txt`, or `video` with metadata",
             elsewhere=("video_file",),
@@ -66,8 +66,8 @@ class Data:
         default=None,
         validator=NOT_EMPTY,
         metadata=about(
-            "Image to video only: where the first images are named; null means each clip's first "
-            "frame.",
+            "Image to video only: text file or column with the first images; null means the first "
+            "frame of each clip.",
             None,
         ),
     )
@@ -82,7 +82,7 @@ class Data:
     )
     fit: Fit = field(
         default="crop",
-        metadata=about("Keep the aspect ratio and cut the middle, or distort.", "crop"),
+        metadata=about("Crop the centre and keep the aspect ratio, or stretch.", "crop"),
     )
     frame_sampling: FrameSampling = field(
         default="uniform",
@@ -94,7 +94,7 @@ class Data:
     )
     short_clips: ShortClips = field(
         default="error",
-        metadata=about("What to do with clips of too few frames.", "error"),
+        metadata=about("What to do with clips that have too few frames.", "error"),
     )
     bad_samples: BadSamples = field(
         default="error",
@@ -106,7 +106,7 @@ class Data:
     caption_prefix: str = field(
         default="",
         metadata=about(
-            "Put before every caption (identifier token).",
+            "Prepended to every caption (identifier token).",
             "sks ",
             elsewhere=("id_token", "instance_prompt", "trigger_word"),
         ),
@@ -124,7 +124,7 @@ class Data:
         default=4,
         validator=NOT_NEGATIVE,
         metadata=about(
-            "Threads that make batches ahead, for each training process.",
+            "Threads that prepare batches, for each training process.",
             4,
             elsewhere=("dataloader_num_workers",),
         ),
@@ -135,7 +135,9 @@ class Data:
     vae_tiling: bool = field(
         default=True,
         metadata=about(
-            "Encode and decode frames in tiles: less memory.", True, elsewhere=("enable_tiling",)
+            "Encode and decode frames in tiles, to save memory.",
+            True,
+            elsewhere=("enable_tiling",),
         ),
     )
     vae_slicing: bool = field(

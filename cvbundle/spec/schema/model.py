@@ -1,4 +1,4 @@
-"""`model`: what is fine-tuned."""
+"""`model`: the base model."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ ModelName = Literal[
 ]
 Task = Literal["t2v", "i2v"]
 
-# A commit, branch or tag: it becomes part of a path in the hub's cache, and must not lead out.
+# A commit, branch or tag: it becomes part of a path in the hub's cache, and must stay inside it.
 _REVISION = Pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}")
 
 
@@ -54,13 +54,13 @@ class Model:
     )
     name: ModelName = field(
         metadata=about(
-            "Which CogVideoX it is; `custom` means just what the folder's own config files say.",
+            "Which CogVideoX model; `custom` means whatever the folder's config files describe.",
             "cogvideox-2b",
             default="inferred from the model's config files or hub id",
         ),
     )
     type: Task = field(
         metadata=about(
-            "Text to video or image to video; must agree with the model.", "t2v", default="by model"
+            "Text to video or image to video; must match the model.", "t2v", default="by model"
         ),
     )

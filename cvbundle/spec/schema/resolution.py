@@ -1,4 +1,4 @@
-"""Frames, height and width, as a spec writes them."""
+"""The resolution of a spec: frames, height and width."""
 
 import re
 
@@ -19,7 +19,7 @@ class Resolution:
 
     @classmethod
     def parse(cls, text: str) -> "Resolution | None":
-        """Read `FxHxW`; None where the text is not three whole numbers joined by `x`.
+        """Parse `FxHxW`; None if the text is not three whole numbers joined by `x`.
 
         Raises:
             OutOfLimits: one of them is 0.

@@ -37,7 +37,7 @@ class Checkpointing:
         default=cast(int | None, 10),
         validator=AT_LEAST_ONE,
         metadata=about(
-            "How many checkpoints are kept, the newest; null means all.",
+            "How many of the latest checkpoints to keep; null means all.",
             10,
             elsewhere=("checkpoints_total_limit", "save_total_limit"),
         ),
@@ -87,7 +87,7 @@ class Validation:
     seed: int = field(
         default=42,
         validator=Range(at_least=0, at_most=MAX_SEED),
-        metadata=about("Decides the noise that samples start from.", 42),
+        metadata=about("Seed of the noise that samples start from.", 42),
     )
 
 
@@ -120,7 +120,7 @@ class Launch:
         default="single",
         validator=Choice(tuple(STRATEGIES)),
         metadata=about(
-            "How the model is spread over processes; fsdp and the stages of ZeRO by FSDP2.",
+            "How the model is distributed over processes; fsdp and the ZeRO stages use FSDP2.",
             "single",
         ),
     )

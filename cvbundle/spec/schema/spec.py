@@ -15,14 +15,12 @@ from cvbundle.spec.schema.update import Lora, LrScheduler, Optimizer
 
 @frozen(kw_only=True)
 class Spec:
-    """A fine-tuning experiment, with nothing left to decide."""
+    """A fine-tuning experiment with every setting resolved."""
 
     cvbundle: Literal[1] = field(metadata=about("Format of the spec.", 1, elsewhere=("version",)))
     name: str = field(
         validator=Pattern(r"[a-z0-9][a-z0-9._-]{0,62}"),
-        metadata=about(
-            "Label of the experiment: a-z 0-9 . _ - , at most 63 characters.", "my-lora"
-        ),
+        metadata=about("Name of the experiment: a-z 0-9 . _ - , at most 63 characters.", "my-lora"),
     )
     model: Model = field(metadata=about("The base model.", None))
     data: Data = field(metadata=about("The clips and captions.", None))
@@ -34,10 +32,10 @@ class Spec:
     )
     optimizer: Optimizer = field(default=Optimizer(), metadata=about("The optimizer.", None))
     lr_scheduler: LrScheduler = field(
-        default=LrScheduler(), metadata=about("The learning rate over the run.", None)
+        default=LrScheduler(), metadata=about("The learning rate schedule.", None)
     )
     checkpointing: Checkpointing = field(
-        default=Checkpointing(), metadata=about("When the run's state is saved.", None)
+        default=Checkpointing(), metadata=about("When checkpoints are saved.", None)
     )
     validation: Validation | None = field(
         default=None,
@@ -45,19 +43,17 @@ class Spec:
             "Sample videos made during training; null means none.", None, parts=("do_validation",)
         ),
     )
-    tracking: Tracking = field(default=Tracking(), metadata=about("Where curves go.", None))
+    tracking: Tracking = field(default=Tracking(), metadata=about("Where metrics go.", None))
     launch: Launch = field(default=Launch(), metadata=about("How many processes train.", None))
-    output: Output = field(default=Output(), metadata=about("Where runs go.", None))
+    output: Output = field(default=Output(), metadata=about("Where runs are written.", None))
     allow: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            "Ids of warnings and waivable errors accepted on purpose.", ["frames-8n-plus-1"]
-        ),
+        metadata=about("Ids of warnings and waivable errors to accept.", ["frames-8n-plus-1"]),
     )
 
     @property
     def global_batch(self) -> int:
-        """Samples to an optimizer step, over all processes."""
+        """Samples per optimizer step, over all processes."""
         training = self.training
         return (
             training.batch_size * training.gradient_accumulation_steps * self.launch.num_processes
@@ -66,7 +62,7 @@ class Spec:
     def total_steps(self, samples: int) -> int:
         """Optimizer steps of the run over a dataset of this many samples.
 
-        A run by epochs is rounded up to whole steps, so that no sample is left out.
+        A run by epochs is rounded up to whole steps, so that every sample is used.
         """
         if self.training.steps is not None:
             return self.training.steps

@@ -43,7 +43,7 @@ class Training:
     seed: int = field(
         default=42,
         validator=Range(at_least=0, at_most=MAX_SEED),
-        metadata=about("Decides order, noise, timesteps and initial weights.", 42),
+        metadata=about("Seed of the order of samples, noise, timesteps and initial weights.", 42),
     )
     epochs: int | None = field(
         default=None,
@@ -67,7 +67,7 @@ class Training:
         default=1,
         validator=AT_LEAST_ONE,
         metadata=about(
-            "Samples a process takes at a time.",
+            "Samples per batch in each process.",
             1,
             elsewhere=("per_device_train_batch_size", "train_batch_size"),
         ),
@@ -76,14 +76,14 @@ class Training:
         default=1,
         validator=AT_LEAST_ONE,
         metadata=about(
-            "Batches of each process to an optimizer step.",
+            "Batches per optimizer step in each process.",
             1,
             elsewhere=("grad_accum", "gradient_accumulation"),
         ),
     )
     mixed_precision: Precision = field(
         metadata=about(
-            "Type that the frozen weights and the forward pass are in; `no` is fp32.",
+            "Type of the frozen weights and the forward pass; `no` is fp32.",
             "bf16",
             default="by model",
             elsewhere=("dtype", "precision"),
@@ -98,7 +98,7 @@ class Training:
         default=cast(float | None, 1.0),
         validator=POSITIVE,
         metadata=about(
-            "Gradients are scaled down to this norm, once a step; null means never.",
+            "Gradients are clipped to this norm at each step; null means never.",
             1.0,
             elsewhere=("grad_clip", "gradient_clipping"),
         ),
@@ -106,16 +106,16 @@ class Training:
     gradient_checkpointing: GradientCheckpointing = field(
         default=True,
         metadata=about(
-            "Compute activations again in the backward pass: less memory, slower; `selective` "
-            "keeps attention's output, which is dear to compute again.",
+            "Recompute activations in the backward pass: less memory, slower; `selective` keeps "
+            "attention's output, which is expensive to recompute.",
             True,
         ),
     )
     deterministic: bool = field(
         default=True,
         metadata=about(
-            "Only kernels that give the same bits each time; false takes the fastest, and no run "
-            "is promised to come out the same again.",
+            "Use only kernels with reproducible results; false uses the fastest ones, and no run "
+            "can be repeated bit for bit.",
             True,
         ),
     )

@@ -1,4 +1,4 @@
-"""`lora`, `optimizer` and `lr_scheduler`: which weights change, and how."""
+"""`lora`, `optimizer` and `lr_scheduler`: which weights are updated, and how."""
 
 from typing import Literal
 
@@ -47,7 +47,7 @@ class Lora:
         default=("to_q", "to_k", "to_v", "to_out.0"),
         validator=Items(length=NOT_EMPTY, each=NOT_EMPTY),
         metadata=about(
-            "Modules that get an adapter, by the end of their names, as peft matches them.",
+            "Modules that get an adapter, by the ends of their names, as peft matches them.",
             ["to_q", "to_k", "to_v", "to_out.0"],
             elsewhere=("target_module", "targets"),
         ),
@@ -69,7 +69,7 @@ class Lora:
 
 @frozen(kw_only=True)
 class Optimizer:
-    """The optimizer; never another one than named."""
+    """The optimizer, and never a substitute."""
 
     name: str = field(
         default="adamw",
@@ -107,7 +107,7 @@ class Optimizer:
 
     @property
     def kind(self) -> OptimizerKind:
-        """What it keeps and what it takes."""
+        """The row of the table of optimizers."""
         return OPTIMIZERS[self.name]
 
 
@@ -118,7 +118,7 @@ class LrScheduler:
     name: SchedulerName = field(
         default="constant_with_warmup",
         metadata=about(
-            "diffusers' name of the schedule.", "cosine", elsewhere=("lr_scheduler_type",)
+            "The schedule, by its name in diffusers.", "cosine", elsewhere=("lr_scheduler_type",)
         ),
     )
     warmup_steps: int = field(
