@@ -50,6 +50,9 @@ def save(folder: Path, state: State, *, limit: int | None) -> Path:
     """Write a checkpoint, then remove the oldest beyond `limit`.
 
     Processes that share the state's tensors call `lend` meanwhile.
+
+    Raises:
+        OSError: the disk takes no more; its file name is the checkpoint's.
     """
     final = folder / f"{_PREFIX}{state.step:08d}"
     pieces = _pieces(state)
@@ -97,14 +100,22 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
 
 
-def newest(folder: Path, refuse: Callable[[str], None]) -> State | None:
+def newest(folder: Path, refuse: Callable[[str], None]) -> Path | None:
     """The newest checkpoint that holds what was written; `refuse` hears of those that don't."""
     for path in reversed(list_checkpoints(folder)):
         wrong = verify(path)
         if wrong is None:
-            return _read(path)
+            return path
         refuse(f"checkpoint {path.name} is not used: {wrong}")
     return None
+
+
+def identity(path: Path) -> str | None:
+    """What tells a checkpoint's content from every other's; None if it isn't there."""
+    try:
+        return f"{path.name} {sha256_file(path / SUMS)}"
+    except OSError:
+        return None
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -134,12 +145,17 @@ def verify(path: Path) -> str | None:
     return None
 
 
-def _pieces(state: State) -> Iterator[tuple[str, bytes | memoryview]]:
-    """Everything that a checkpoint holds, as names of files and what comes next in each."""
+def tensor_files(state: State) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors of a checkpoint by their file, in the order in which the files are written."""
     files = {_WEIGHTS: state.weights, _OPTIMIZER: state.moments}
     if state.average is not None:
         files[_AVERAGE] = state.average
-    for name, tensors in files.items():
+    return files
+
+
+def _pieces(state: State) -> Iterator[tuple[str, bytes | memoryview]]:
+    """Everything that a checkpoint holds, as names of files and what comes next in each."""
+    for name, tensors in tensor_files(state).items():
         for piece in safetensors_pieces(tensors, {"format": "pt"}):
             yield name, piece
     record = {"step": state.step, "optimizer": state.settings, "scaler": dict(state.scaler)}
@@ -159,7 +175,8 @@ def _write(folder: Path, pieces: Iterator[tuple[str, bytes | memoryview]]) -> No
     write_bytes(folder / SUMS, lines.encode())
 
 
-def _read(path: Path) -> State:
+def read(path: Path) -> State:
+    """A checkpoint that was verified; its tensors are read when they are asked for."""
     record = json.loads((path / _STATE).read_bytes())
     average = path / _AVERAGE
     return State(

@@ -1,5 +1,6 @@
 """What a run trains with, as far as an earlier start of it got."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,9 +67,11 @@ def load_trainer(session: Session) -> Trainer:
         if session.accelerator.scaler is not None:
             # accelerate 1.15.0 takes FSDP1's, which can't add to DTensors (executed).
             session.accelerator.scaler = torch.amp.GradScaler(device.type)
-        optimizer = session.accelerator.prepare_optimizer(optimizer)
     else:
-        transformer, optimizer = session.accelerator.prepare(transformer, optimizer)
+        transformer = session.accelerator.prepare(transformer)
+    # Its state is where its parameters are, which is host memory with offload: accelerate would
+    # take it to the device (1.15.0, optimizer.py:68).
+    optimizer = session.accelerator.prepare_optimizer(optimizer, device_placement=False)
     scaler = session.accelerator.scaler
     if scaler is not None and state is not None and state.scaler:
         scaler.load_state_dict(dict(state.scaler))
@@ -97,21 +100,38 @@ def load_trainer(session: Session) -> Trainer:
 
 
 def _last_state(session: Session) -> checkpoint.State | None:
-    """The newest checkpoint that holds; the same one in all processes."""
+    """The newest checkpoint that holds: the first process looks for it, and tells the others."""
     folder = session.job.run / RUN_CHECKPOINTS
+    found = None
     if session.leads:
         checkpoint.remove_leftovers(folder)
-    state = checkpoint.newest(folder, session.reporter.say)
+        found = checkpoint.newest(folder, session.reporter.say)
     if session.job.world_size > 1:
-        from accelerate.utils import gather_object
+        found = _told(folder, found)
+    return None if found is None else checkpoint.read(found)
 
-        steps = gather_object([0 if state is None else state.step])
-        if len(set(steps)) > 1:
-            raise UserError(
-                f"the processes see different checkpoints (after steps {steps}): "
-                "put the run on a disk that all machines share, or use --fresh"
-            )
-    return state
+
+def _told(folder: Path, found: Path | None) -> Path | None:
+    """What the first process has found, if all processes see the same there.
+
+    Raises:
+        UserError: one doesn't.
+    """
+    from accelerate.utils import broadcast_object_list, gather_object
+
+    told: list[Any] = [None if found is None else (found.name, checkpoint.identity(found))]
+    broadcast_object_list(told)
+    if told[0] is None:
+        return None
+    name, content = told[0]
+    seen = gather_object([checkpoint.identity(folder / name)])
+    if others := [number for number, each in enumerate(seen) if each != content]:
+        raise UserError(
+            f"the processes see different checkpoints (process 0 has {name}, and process "
+            f"{others[0]} another or none): put the run on a disk that all machines share, "
+            "or use --fresh"
+        )
+    return folder / str(name)
 
 
 def _put_weights(trained: Any, state: checkpoint.State) -> None:

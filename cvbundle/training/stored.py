@@ -153,12 +153,13 @@ class _Buffers:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._on_gpu = device.type == "cuda"
+        self._on_gpu = device.type != "cpu"
         self._all = [
             torch.empty(_BUFFER, dtype=torch.uint8, pin_memory=self._on_gpu)
             for _ in range(2 if self._on_gpu else 1)
         ]
-        self._sent: list[Any] = [torch.cuda.Event() if self._on_gpu else None for _ in self._all]
+        event = torch.get_device_module(device).Event if self._on_gpu else lambda: None
+        self._sent: list[Any] = [event() for _ in self._all]
 
     def next(self, dtype: torch.dtype, count: int) -> Tensor:
         """A buffer that nothing is sent from any more, for up to `count` elements."""

@@ -41,8 +41,7 @@ def safetensors_pieces(
     Tensors that are shared out over processes are brought together one by one, so all of these
     have to ask for every piece.
     """
-    # As the library orders them: every tensor begins at a multiple of its type's size.
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    names = written_order(tensors)
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
@@ -58,6 +57,11 @@ def safetensors_pieces(
     yield len(text).to_bytes(LENGTH, "little") + text
     for name in names:
         yield tensor_bytes(whole(tensors[name].detach()))
+
+
+def written_order(tensors: Mapping[str, Tensor]) -> list[str]:
+    """As the library orders them: every tensor begins at a multiple of its type's size."""
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -32,6 +32,7 @@ from cvbundle.training.loop import Trainer
 from cvbundle.training.metrics import Metrics, Row, read_metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
+from cvbundle.training.saver import Saver
 from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
 from cvbundle.training.sharding import gathered
 from cvbundle.training.validate import averaged, validate
@@ -142,8 +143,10 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
     validate(session, trainer, source)
     with (
         closing(_batches(session, trainer.step, source)) as batches,
+        closing(_saver(session, trainer)) as saver,
         session.reporter.phase("training", job.total_steps, trainer.step) as bar,
     ):
+        trainer.stop_asked = lambda: session.any(session.stop.is_set() or saver.failed)
         steps = trainer.steps(batches)
         for rows in _timed(steps, session.record, "train"):
             if metrics is not None:
@@ -160,10 +163,15 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
                 if metrics is not None:
                     metrics.sync()
                 with session.record.phase("checkpoint"), session.together():
-                    _save(session, trainer)
+                    saver.save(_state(session, trainer))
             if due:
+                if trainer.average is not None:
+                    # It takes the place of the weights meanwhile.
+                    saver.before_change()
                 validate(session, trainer, source)
             yield
+        with session.record.phase("checkpoint"), session.together():
+            saver.wait()
     if trainer.step < job.total_steps:
         raise Stopped(f"after step {trainer.step}")
 
@@ -193,10 +201,21 @@ def _batches(session: Session, first_step: int, source: SampleSource) -> Generat
         raise FailedAlone(str(error)) from None
 
 
-def _save(session: Session, trainer: Trainer) -> None:
+def _saver(session: Session, trainer: Trainer) -> Saver:
+    spec = session.job.spec
+    return Saver(
+        session.job.run / RUN_CHECKPOINTS,
+        trainer.optimizer.optimizer,
+        limit=spec.checkpointing.limit,
+        writes=session.leads,
+        shared=spec.launch.kind.shards,
+    )
+
+
+def _state(session: Session, trainer: Trainer) -> checkpoint.State:
     scaler = session.accelerator.scaler
     moments, settings = checkpoint.optimizer_state(trainer.optimizer)
-    state = checkpoint.State(
+    return checkpoint.State(
         step=trainer.step,
         weights=trainer.trained,
         moments=moments,
@@ -204,11 +223,6 @@ def _save(session: Session, trainer: Trainer) -> None:
         average=trainer.average.tensors if trainer.average is not None else None,
         scaler=scaler.state_dict() if scaler is not None else {},
     )
-    if session.leads:
-        folder = session.job.run / RUN_CHECKPOINTS
-        checkpoint.save(folder, state, limit=session.job.spec.checkpointing.limit)
-    elif session.job.spec.launch.kind.shards:
-        checkpoint.lend(state)
 
 
 def _kernels(session: Session) -> AbstractContextManager[None]:

@@ -23,10 +23,12 @@ def make_trainable(transformer: Any, spec: Spec) -> dict[str, nn.Parameter]:
     else:
         transformer.requires_grad_(True)
     cast_once(transformer)
-    trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    for parameter in trained.values():
-        parameter.data = parameter.data.to(torch.float32)
-    return trained
+    for name, parameter in list(transformer.named_parameters()):
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            module, _, its_name = name.rpartition(".")
+            in_fp32 = nn.Parameter(parameter.detach().to(torch.float32))
+            setattr(transformer.get_submodule(module), its_name, in_fp32)
+    return {name: p for name, p in transformer.named_parameters() if p.requires_grad}
 
 
 def cast_once(transformer: Any) -> None:

@@ -16,7 +16,7 @@ from attrs import Factory, define, frozen
 
 from cvbundle.bundle.encodings import entries_folder
 from cvbundle.spec.schema import TrainingType
-from cvbundle.training import device, fill, loader, sample, train, validate
+from cvbundle.training import device, fill, loader, sample, stored, train, validate
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
 from cvbundle.training.job import read_job
@@ -136,6 +136,8 @@ def seen(simgpu: None, monkeypatch: pytest.MonkeyPatch) -> Seen:
     monkeypatch.setattr(Record, "phase", watched_phase)
     monkeypatch.setattr(Trainer, "steps", watched_steps)
     monkeypatch.setattr(EncodingCache, "write", watched_write)
+    # As small beside a demo's weights as the real one is beside a real model's.
+    monkeypatch.setattr(stored, "_BUFFER", 1 << 13)
     for module in (fill, train, validate):
         monkeypatch.setattr(module, "free", watched_free)
     return found

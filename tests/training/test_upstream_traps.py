@@ -7,6 +7,7 @@ about a mistake that must be told before anything is encoded.
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -250,7 +251,8 @@ def _each_file_operation(runs: Path, copies: Path, kept: list[Path]) -> Iterator
 
     def hear(event: str, _: tuple[Any, ...]) -> None:
         nonlocal listening
-        if not listening or not event.startswith(("open", "os.", "shutil.")):
+        writes = threading.current_thread().name.startswith("checkpoint")
+        if not (listening and writes and event.startswith(("open", "os.", "shutil."))):
             return
         listening = False
         if folder.is_dir():

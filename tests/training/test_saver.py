@@ -1,0 +1,234 @@
+"""A checkpoint is written while the next steps run, and holds what was there when it was due."""
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from cvbundle.problems import UserError
+from cvbundle.training import checkpoint
+from cvbundle.training.checkpoint import State, identity, newest, optimizer_state, read
+from cvbundle.training.load import _last_state
+from cvbundle.training.saver import Saver
+from tests.training.simgpu import TRAFFIC
+
+
+class _Training:
+    """A few weights with an optimizer, in place of a run."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.weights = {
+            name: nn.Parameter(torch.ones(3, 5, device=device) * number)
+            for number, name in enumerate(("a", "b"))
+        }
+        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=0.1, foreach=False)
+        self.folder = folder
+        self.steps = 0
+        self.saver = Saver(folder, self.optimizer, limit=None, writes=True, shared=False)
+
+    def step(self) -> None:
+        for weight in self.weights.values():
+            weight.grad = torch.ones_like(weight)
+        self.optimizer.step()
+        self.steps += 1
+
+    def save(self) -> None:
+        moments, settings = optimizer_state(self.optimizer)
+        self.saver.save(
+            State(
+                step=self.steps,
+                weights=self.weights,
+                moments=moments,
+                settings=settings,
+                average=None,
+                scaler={},
+            )
+        )
+
+    def copy(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
+
+
+class _SlowDisk:
+    """Writes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.written: list[int] = []
+        self._save = checkpoint.save
+
+    def save(self, folder: Path, state: State, *, limit: int | None) -> Path:
+        assert self.goes_on.wait(20)
+        path = self._save(folder, state, limit=limit)
+        self.written.append(state.step)
+        return path
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[_SlowDisk]:
+    disk = _SlowDisk()
+    monkeypatch.setattr(checkpoint, "save", disk.save)
+    yield disk
+    disk.goes_on.set()
+
+
+def _saved(folder: Path) -> State:
+    path = newest(folder, pytest.fail)
+    assert path is not None
+    return read(path)
+
+
+def _assert_holds(state: State, weights: dict[str, torch.Tensor]) -> None:
+    assert set(state.weights) == set(weights)
+    for name, weight in weights.items():
+        assert torch.equal(state.weights[name], weight)
+
+
+def test_on_a_device_the_next_steps_run_while_it_is_written(
+    simgpu: None, tmp_path: Path, slow_disk: _SlowDisk
+) -> None:
+    training = _Training(tmp_path, "simgpu:0")
+    with closing(training.saver) as saver:
+        training.step()
+        weights = training.copy()
+        waited = len(TRAFFIC.syncs)
+        training.save()
+        training.step()
+        training.step()
+        assert len(TRAFFIC.syncs) == waited
+        assert not slow_disk.written
+        slow_disk.goes_on.set()
+        saver.wait()
+        copies = [copy for copy in TRAFFIC.copies if copy.to == "host" and copy.non_blocking]
+        # Two weights with two moments each; an update's number is in host memory as it is.
+        assert len(copies) >= 6
+        assert all(copy.pinned for copy in copies)
+    state = _saved(tmp_path)
+    assert state.step == 1
+    _assert_holds(state, weights)
+
+
+def test_in_host_memory_the_next_update_waits_and_nothing_is_copied(
+    tmp_path: Path, slow_disk: _SlowDisk
+) -> None:
+    training = _Training(tmp_path)
+    with closing(training.saver) as saver:
+        training.step()
+        weights = training.copy()
+        training.save()
+        assert not slow_disk.written
+        threading.Timer(0.2, slow_disk.goes_on.set).start()
+        training.step()
+        assert slow_disk.written == [1]
+        saver.wait()
+    _assert_holds(_saved(tmp_path), weights)
+
+
+def test_a_checkpoint_waits_for_the_one_before_and_the_end_for_the_last(
+    tmp_path: Path, slow_disk: _SlowDisk
+) -> None:
+    training = _Training(tmp_path)
+    threading.Timer(0.2, slow_disk.goes_on.set).start()
+    with closing(training.saver) as saver:
+        training.step()
+        training.save()
+        training.steps += 1
+        training.save()
+        assert slow_disk.written[:1] == [1]
+        saver.wait()
+        assert slow_disk.written == [1, 2]
+
+
+def test_what_the_disk_does_not_take_is_told_at_the_next_step_and_raised_at_the_next_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", "step-00000001")
+
+    training = _Training(tmp_path)
+    with closing(training.saver) as saver:
+        training.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save", full)
+            training.save()
+            training.step()
+        assert saver.failed
+        with pytest.raises(OSError, match="No space left on device: 'step-00000001'"):
+            training.save()
+        # It was told: what comes after is another matter.
+        training.save()
+        saver.wait()
+    assert _saved(tmp_path).step == 2
+
+
+def test_where_host_memory_has_no_room_for_a_copy_it_is_written_from_the_device(
+    simgpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        available = 100
+
+    training = _Training(tmp_path, "simgpu:0")
+    monkeypatch.setattr(psutil, "virtual_memory", Full)
+    with closing(training.saver):
+        training.step()
+        weights = training.copy()
+        training.save()
+        _assert_holds(_saved(tmp_path), weights)
+
+
+class _Session:
+    """The second of two processes, as far as looking for a checkpoint goes."""
+
+    leads = False
+
+    def __init__(self, run: Path) -> None:
+        self.job = SimpleNamespace(run=run, world_size=2)
+        self.reporter = SimpleNamespace(say=pytest.fail)
+
+
+def _tell(monkeypatch: pytest.MonkeyPatch, told: object) -> None:
+    """The first process says `told`; every process then hears what this one sees."""
+
+    def broadcast(found: list[object]) -> None:
+        found[0] = told
+
+    monkeypatch.setattr("accelerate.utils.broadcast_object_list", broadcast)
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda seen: [told and told[1], *seen])  # type: ignore[index]
+
+
+def test_only_the_first_process_reads_all_of_a_checkpoint_to_verify_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = _Training(tmp_path / "checkpoints")
+    with closing(training.saver):
+        training.step()
+        training.save()
+        weights = training.copy()
+    session: Any = _Session(tmp_path)
+    found = newest(tmp_path / "checkpoints", pytest.fail)
+    assert found is not None
+    monkeypatch.setattr(checkpoint, "verify", pytest.fail)
+    _tell(monkeypatch, (found.name, identity(found)))
+    state = _last_state(session)
+    assert state is not None
+    _assert_holds(state, weights)
+    # The first process has refused everything.
+    _tell(monkeypatch, None)
+    assert _last_state(session) is None
+
+
+def test_processes_that_see_different_checkpoints_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tell(monkeypatch, ("step-00000001", "step-00000001 and its content"))
+    session: Any = _Session(tmp_path)
+    with pytest.raises(UserError, match="process 0 has step-00000001, and process 1 another or no"):
+        _last_state(session)
