@@ -89,7 +89,7 @@ def _value(field: Field, recorded: Mapping[str, Value]) -> Value:
     return value
 
 
-def _holds(limit: Limit | None, value: str | int | float) -> bool:
+def _holds(limit: Limit | Choice | None, value: str | int | float) -> bool:
     if isinstance(limit, Choice):
         return value in limit.names
     return limit is None or limit.holds(value)

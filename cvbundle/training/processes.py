@@ -43,7 +43,7 @@ def start_processes(job: Job, store: Store | None) -> Any:
         log_with=list(job.spec.tracking.report_to) or None,
         # Trackers want to know at once that there is a folder; which one is known later.
         project_dir=job.run,
-        kwargs_handlers=[_data_parallel()],
+        kwargs_handlers=[data_parallel()],
     )
     several = DistributedType.MULTI_CPU if job.device == "cpu" else DistributedType.MULTI_GPU
     expected = {several} if job.world_size > 1 else {DistributedType.NO}
@@ -74,7 +74,7 @@ def _without_peer_to_peer() -> None:
         os.environ.setdefault("NCCL_IB_DISABLE", "1")
 
 
-def _data_parallel() -> Any:
+def data_parallel() -> Any:
     """How DDP exchanges gradients: in the same order at every step of every attempt.
 
     Otherwise it lays its buckets out anew after the first backward, in the order in which gradients
