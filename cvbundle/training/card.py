@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cvbundle.bundle.layout import ADAPTER_WEIGHTS, DATASET, SUMS
+from cvbundle.bundle.layout import ADAPTER_WEIGHTS, CONFIG, DATASET, SUMS
 from cvbundle.digest import sha256_file
-from cvbundle.spec.converter import plain
 from cvbundle.training.components import DTYPES
 from cvbundle.training.job import Job
 
@@ -30,9 +29,8 @@ def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
     spec = job.spec
     image = "ImageToVideo" if spec.model.type == "i2v" else ""
     load = _LOAD_TRANSFORMER if spec.lora is None else _LOAD_ADAPTER
-    settings = plain(spec)
-    for section, name in (("model", "path"), ("data", "root"), ("output", "dir")):
-        settings[section].pop(name)  # type: ignore[attr-defined]
+    # Without what is about the machine that it was trained on.
+    settings = json.loads((job.bundle / CONFIG).read_bytes())
     base = '"path/to/the/base/model"'
     if job.hub_commit is not None:
         base = f'"{spec.model.path}", revision="{job.hub_commit}"'

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
+from attrs.validators import instance_of
 
 from cvbundle.problems import UserError
 from cvbundle.training.link import Link, Message
@@ -38,14 +39,14 @@ class Interrupted(Exception):
 class Machine:
     """A machine as it introduces itself."""
 
-    host: str
-    job: str
+    host: str = field(validator=instance_of(str))
+    job: str = field(validator=instance_of(str))
     """Tells two runs of one bundle apart; empty where nobody has said."""
-    bundle: str
+    bundle: str = field(validator=instance_of(str))
     """The bundle's digest."""
-    rank: int
-    machines: int
-    processes: int
+    rank: int = field(validator=instance_of(int))
+    machines: int = field(validator=instance_of(int))
+    processes: int = field(validator=instance_of(int))
     """On all machines."""
 
 
@@ -110,6 +111,9 @@ def gather(own: Machine, place: Place, store_port: int, stop: threading.Event) -
     except Interrupted:
         _end_all([link for _, link in others.values()], {"kind": "interrupted"})
         raise
+    finally:
+        for link in strangers:
+            link.close()
     links = {names[rank]: link for rank, (_, link) in sorted(others.items())}
     address = links[names[1]].own_address
     return Meeting(peers=Peers(names[0], links), store_port=store_port, own_address=address)

@@ -122,7 +122,15 @@ def test_another_job_is_sent_away_and_the_run_begins(
 def test_what_speaks_something_else_is_ignored(pool: ThreadPoolExecutor, place: Place) -> None:
     first = _gather(pool, place)
     time.sleep(0.5)
-    for said in (b"GET / HTTP/1.1\r\n\r\n", b'{"kind": "hello", "rank": 1}\n', b"[1]\n", b""):
+    strange = b'{"kind": "hello", "host": 1, "job": "7", "bundle": "", "rank": [], "machines": 2}\n'
+    for said in (
+        strange,
+        b"[" * 60000 + b"\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'{"kind": "hello", "rank": 1}\n',
+        b"[1]\n",
+        b"",
+    ):
         with socket.create_connection((place.address, place.port)) as stranger:
             stranger.sendall(said)
     second = _join(pool, place)

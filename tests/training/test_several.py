@@ -78,6 +78,45 @@ def test_gradients_of_three_processes_have_the_same_bits_at_every_step() -> None
     assert others == [first, first]
 
 
+_SILENCE = """
+import os, socket, sys, time
+from datetime import timedelta
+from torch import distributed
+from cvbundle.training.group import is_of_the_group
+from cvbundle.training.processes import Agreement
+
+def work(rank, port, fd):
+    store = distributed.TCPStore("127.0.0.1", port, 2, rank == 0, wait_for_workers=False,
+                                 **({"master_listen_fd": fd} if rank == 0 else {}))
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    agreement = Agreement(2, timeout_s=1)
+    assert agreement.any(rank == 1)
+    if rank == 1:
+        time.sleep(5)
+        os._exit(0)
+    began = time.monotonic()
+    try:
+        agreement.any(False)
+    except RuntimeError as error:
+        print(is_of_the_group(error), time.monotonic() - began < 4)
+        os._exit(0)
+
+server = socket.create_server(("127.0.0.1", 0))
+if os.fork():
+    work(0, server.getsockname()[1], server.fileno())
+work(1, server.getsockname()[1], -1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_a_process_that_says_nothing_for_the_timeout_is_an_error_of_the_group() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SILENCE], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
 def _launched(bundle: Path, *options: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHON": sys.executable, "CVBUNDLE_DEVICE": "cpu"}
     command = ["bash", str(bundle / "launch.sh"), *options]
