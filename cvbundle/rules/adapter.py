@@ -1,4 +1,4 @@
-"""Which modules an adapter is put on."""
+"""Rules about the modules that get an adapter."""
 
 from collections.abc import Iterator
 
@@ -22,13 +22,13 @@ _ELSEWHERE = {
     "fc1": "ff.net.0.proj",
     "fc2": "ff.net.2",
 }
-"""What other models call the same modules: letters alone would suggest another one."""
+"""The same modules in other models, for which the most similar name would be wrong."""
 
 
 @rule(
     "lora-target-missing",
     Severity.ERROR,
-    why="peft ignores a name that matches nothing as long as another one matches.",
+    why="peft ignores a name that matches nothing if another one matches.",
     source="peft 0.21.2, tuners/tuners_utils.py; executed",
     reads=(_ITEMS,),
     needs_model=True,
@@ -43,10 +43,10 @@ def lora_target_missing(subject: Subject) -> Iterator[Finding]:
     for index, target in enumerate(subject.spec.lora.target_modules):
         if lora_targets(transformer, target):
             continue
-        message = f"{target} is the name of no module of this model that can take LoRA"
+        message = f"{target} matches no module of this model that can take LoRA"
         if target.lower() == "all-linear":
             every = " ".join(_endings(transformer))
-            yield Finding(_FIELD, message, f"name the modules: {every}", index=index)
+            yield Finding(_FIELD, message, f"list the modules: {every}", index=index)
         elif near := nearest_target(transformer, target):
             yield Finding.write(_FIELD, message, near, index=index)
         else:
@@ -57,7 +57,7 @@ def lora_target_missing(subject: Subject) -> Iterator[Finding]:
 @rule(
     "lora-target-broad",
     Severity.WARNING,
-    why="The name also adapts modules outside the blocks, such as the patch embedding or the last "
+    why="The name also matches modules outside the blocks, such as the patch embedding or the last "
     "projection.",
     source="peft 0.21.2 matches ends of names; executed: proj hits patch_embed.proj, linear hits "
     "norm_out.linear",
@@ -67,17 +67,17 @@ def lora_target_missing(subject: Subject) -> Iterator[Finding]:
     bad={_FIELD: ["to_q", "proj"]},
 )
 def lora_target_broad(subject: Subject) -> Iterator[Finding]:
-    """No target hits modules inside the blocks and outside of them."""
+    """No target matches modules both inside and outside the blocks."""
     if subject.spec.lora is None:
         return
     transformer = subject.model.architecture.transformer
     for index, target in enumerate(subject.spec.lora.target_modules):
-        found = [module.name for module in lora_targets(transformer, target)]
-        outside = [name for name in found if not _in_blocks(name)]
-        inside = list(dict.fromkeys(_ending(name) for name in found if _in_blocks(name)))
+        names = [module.name for module in lora_targets(transformer, target)]
+        outside = [name for name in names if not _in_blocks(name)]
+        inside = list(dict.fromkeys(_ending(name) for name in names if _in_blocks(name)))
         if not (inside and outside):
             continue
-        message = f"{target} is also the end of {' and '.join(outside)}, outside the blocks"
+        message = f"{target} also matches {' and '.join(outside)}, outside the blocks"
         if len(inside) == 1:
             yield Finding.write(_FIELD, message, inside[0], index=index)
         else:
@@ -85,8 +85,8 @@ def lora_target_broad(subject: Subject) -> Iterator[Finding]:
 
 
 def nearest_target(transformer: Transformer, target: str) -> str | None:
-    """The ending of a module's name that is most like `target`, if one is."""
-    # Slow to import, and only a wrong name needs it.
+    """The ending of a module's name most similar to `target`, if one is similar enough."""
+    # Slow to import, and only needed for a wrong name.
     import difflib
 
     endings = list(_endings(transformer))
@@ -99,7 +99,7 @@ def nearest_target(transformer: Transformer, target: str) -> str | None:
 
 
 def _endings(transformer: Transformer) -> dict[str, None]:
-    """The shortest names that mean one kind of module each; those inside the blocks first."""
+    """The shortest ending of each kind of module; those inside the blocks come first."""
     names = [module.name for module in modules(evolve(transformer, num_layers=1))]
     names.sort(key=lambda name: not _in_blocks(name))
     return dict.fromkeys(map(_ending, names))
@@ -110,7 +110,7 @@ def _in_blocks(name: str) -> bool:
 
 
 def _ending(name: str) -> str:
-    """A module's name without its block: `to_q`, `ff.net.2`; outside the blocks, all of it."""
+    """A module's name without its block: `to_q`, `ff.net.2`; outside the blocks, the full name."""
     if not _in_blocks(name):
         return name
     return ".".join(name.split(".")[2:]).removeprefix("attn1.")
@@ -120,7 +120,7 @@ def _ending(name: str) -> str:
     "lora-with-sft",
     Severity.ERROR,
     why="Full fine-tuning has no adapter: the settings would be ignored.",
-    source="promise 5 of the design: nothing is silently something else",
+    source="cvbundle training/weights.py adds the adapter only for training.type: lora",
     reads=("training.type", "lora[]"),
     good={"training.type": "lora", "lora.rank": 64},
     bad={"training.type": "sft", "lora.rank": 64},
@@ -130,7 +130,7 @@ def lora_with_sft(subject: Subject) -> Iterator[Finding]:
     if subject.spec.training.type == "sft" and subject.spec.lora is not None:
         yield Finding(
             "lora",
-            "the adapter's settings mean nothing with training.type: sft",
+            "the adapter's settings have no effect with training.type: sft",
             "remove the section, or write training.type: lora",
             at_key=True,
         )

@@ -1,4 +1,4 @@
-"""Check a spec: from its text to a resolved spec and every problem in it and its dataset."""
+"""Check a spec and its dataset, from text to resolved spec and problems."""
 
 from collections.abc import Iterable
 from pathlib import Path as FilePath
@@ -31,37 +31,38 @@ def check_file(
 ) -> Checked:
     """Check a spec file and its dataset's lists; `settings` are `field=value` overrides.
 
-    With `open_clips`, every clip is opened too. A file that can't be read is a problem like others.
+    With `open_clips`, every clip is probed too. An unreadable spec file is reported as a problem.
     """
     file = read_file(path)
     return check_points(override(file.document, settings), file.base, open_clips=open_clips)
 
 
 def check_points(document: Document, base: FilePath, *, open_clips: bool = False) -> Checked:
-    """Check every point of a document's sweep, and the lists that each point's data names.
+    """Check every point of a document's sweep, and the lists of each point's dataset.
 
-    What is returned is the first point with the problems of all of them, each once. A document
-    without a sweep is its own only point.
+    Returns the first point with the problems of all points, each once. A document without a sweep
+    is a single point.
     """
     checks: list[Checked] = []
     in_spec: list[tuple[Point, tuple[Problem, ...]]] = []
     in_data: list[tuple[Point, tuple[Problem, ...]]] = []
-    listed: dict[object, DatasetCheck] = {}
+    datasets: dict[object, DatasetCheck] = {}
     for point in points(document):
         checked = check_document(point.document, base)
-        # Most sweeps leave the data alone: its lists are read, and its clips opened, once.
-        told = (checked.spec.data, checked.spec.model, checked.invalid)
-        if told not in listed:
-            listed[told] = check_dataset(checked, open_clips=open_clips)
-        data = listed[told]
-        found = accept(data.problems, checked.spec)
-        here = [problem for problem in found if problem.path]
+        # Most sweeps don't vary the data: its lists are read, and its clips probed, once.
+        key = (checked.spec.data, checked.spec.model, checked.invalid)
+        if key not in datasets:
+            datasets[key] = check_dataset(checked, open_clips=open_clips)
+        data = datasets[key]
+        problems_of_data = accept(data.problems, checked.spec)
+        with_path = [problem for problem in problems_of_data if problem.path]
         if data.samples is not None:
-            here += length_problems(checked, data.samples)
+            with_path += length_problems(checked, data.samples)
         if open_clips:
-            here += undecodable_images(checked)
+            with_path += undecodable_images(checked)
         checks.append(checked)
-        in_spec.append((point, (*checked.problems, *here)))
-        in_data.append((point, tuple(problem for problem in found if not problem.path)))
+        in_spec.append((point, (*checked.problems, *with_path)))
+        without_path = tuple(problem for problem in problems_of_data if not problem.path)
+        in_data.append((point, without_path))
     problems = (*in_order(merged(in_spec)), *merged(in_data))
     return evolve(checks[0], problems=problems)

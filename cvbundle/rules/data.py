@@ -1,4 +1,4 @@
-"""Check what a spec says is trained on: the lists of its dataset, and, if wanted, every clip."""
+"""Check a spec's dataset: its lists and, on request, every clip."""
 
 import stat
 from collections.abc import Iterator
@@ -11,27 +11,27 @@ from cvbundle.dataset.layouts import Listing, list_entries
 from cvbundle.dataset.tables import NoColumn
 from cvbundle.problems import Problem, UserError
 from cvbundle.rules.document import Checked
-from cvbundle.rules.lists import LISTS, leads_out, list_fields
+from cvbundle.rules.lists import LISTS, leaves_root, list_fields
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.rules import VALUE_RANGE
 
 
 @frozen
 class DatasetCheck:
-    """What a dataset's lists, and its clips if they were opened, say."""
+    """The result of checking a dataset's lists, and its clips if they were probed."""
 
     problems: tuple[Problem, ...]
     """In the order of the dataset."""
     samples: int | None = None
-    """At most: what is skipped is known only once it is opened. None where lists are wrong."""
+    """An upper bound until clips are probed, since some may be skipped; None if lists are wrong."""
 
 
 def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
-    """What is wrong with a spec's dataset, as far as the spec says where it is."""
+    """Check the dataset of a spec, unless the fields that locate it are invalid."""
     if not all(checked.is_valid(f"data.{name}") for name in ("root", *LISTS)):
         return DatasetCheck(())
-    if any(leads_out(getattr(checked.spec.data, name)) for name in list_fields(checked.spec)):
-        return DatasetCheck(())  # told already
+    if any(leaves_root(getattr(checked.spec.data, name)) for name in list_fields(checked.spec)):
+        return DatasetCheck(())  # already reported
     if no_lists := tuple(_no_lists(checked)):
         return DatasetCheck(no_lists)
     root = checked.base / FilePath(checked.spec.data.root).expanduser()
@@ -58,40 +58,43 @@ def check_dataset(checked: Checked, *, open_clips: bool) -> DatasetCheck:
 
 
 def _no_lists(checked: Checked) -> Iterator[Problem]:
-    """Why the dataset, or each of its lists, can't be read at all."""
+    """Problems with a root or lists that can't be read at all."""
     data, document = checked.spec.data, checked.document
     try:
         root = checked.base / FilePath(data.root).expanduser()
         if not root.is_dir():
             raise NotADirectoryError
-    except (OSError, ValueError, RuntimeError):  # a long name, a zero byte, the home of nobody
-        message, hint = f"{data.root} is not a folder", "write where the dataset is"
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, or an unknown `~user`
+        message, hint = f"{data.root} is not a folder", "write the path of the dataset's folder"
         yield problem_at(document, VALUE_RANGE, ("data", "root"), message, hint)
         return
     for field in list_fields(checked.spec):
         name = getattr(data, field)
-        why = _no_list(root / name)
-        if why is not None:
-            hint = f"name a {_KIND.get(field, 'text file')} below data.root ({data.root})"
-            yield problem_at(document, VALUE_RANGE, ("data", field), f"{name} {why}", hint)
+        reason = _not_a_file(root / name)
+        if reason is not None:
+            hint = (
+                f"write the path of a {_KIND.get(field, 'text file')} below data.root ({data.root})"
+            )
+            yield problem_at(document, VALUE_RANGE, ("data", field), f"{name} {reason}", hint)
 
 
 def _no_column(checked: Checked, error: NoColumn) -> Problem:
-    """At the field that names the column."""
+    """The problem of a missing column, at the field that names it."""
     columns = [field for field in LISTS if field != "metadata"]
     field = next(name for name in columns if getattr(checked.spec.data, name) == error.column)
-    hint = f"name the column in data.{field}"
+    hint = f"write the column's name in data.{field}"
     return problem_at(checked.document, VALUE_RANGE, ("data", field), str(error), hint)
 
 
 _KIND = {"metadata": "table"}
 
 
-def _no_list(path: FilePath) -> str | None:
+def _not_a_file(path: FilePath) -> str | None:
+    """Why a path is not a file; None if it is one."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return "is not there"
+        return "doesn't exist"
     except OSError as error:
         return f"can't be read ({error.strerror})"
     except ValueError:
@@ -102,16 +105,16 @@ def _no_list(path: FilePath) -> str | None:
 
 
 def _opened(checked: Checked, listing: Listing, root: FilePath) -> DatasetCheck:
-    """What the clips are."""
-    # Opening clips needs a video library, which listing them does not.
+    """Probe the clips of a listing."""
+    # Probing clips needs a video library, listing them doesn't.
     from cvbundle.dataset.manifest import Sample
     from cvbundle.dataset.probe import PROBE_VERSION
     from cvbundle.dataset.scan import scan
     from cvbundle.dataset.scan_cache import scan_cache
 
     problems, samples = [], 0
-    with scan_cache(PROBE_VERSION) as known:
-        for row in scan(listing.entries, checked.spec.data, root, cache=known):
+    with scan_cache(PROBE_VERSION) as cache:
+        for row in scan(listing.entries, checked.spec.data, root, cache=cache):
             samples += isinstance(row, Sample)
             if isinstance(row, Problem):
                 problems.append(row)
@@ -119,7 +122,7 @@ def _opened(checked: Checked, listing: Listing, root: FilePath) -> DatasetCheck:
 
 
 def _token_limit(checked: Checked) -> TokenLimit | None:
-    """The longest caption that the model takes, counted by its own tokenizer if it is here."""
+    """The longest caption that the model accepts, by its own tokenizer if available."""
     from cvbundle.dataset.tokens import token_limit
 
     if checked.model is None:
@@ -128,7 +131,7 @@ def _token_limit(checked: Checked) -> TokenLimit | None:
 
 
 def undecodable_images(checked: Checked) -> Iterator[Problem]:
-    """Validation images that are files, but show nothing."""
+    """Problems with validation images that are files, but can't be decoded."""
     validation = checked.spec.validation
     if validation is None or not checked.is_valid("validation.images"):
         return
@@ -138,9 +141,9 @@ def undecodable_images(checked: Checked) -> Iterator[Problem]:
     for index, image in enumerate(validation.images):
         path = checked.base / FilePath(image).expanduser()
         if not path.is_file():
-            continue  # told already
+            continue  # already reported
         try:
             probe_image(path)
         except BadClip as error:
-            at, hint = ("validation", "images", index), "name an image"
+            at, hint = ("validation", "images", index), "write the path of an image"
             yield problem_at(checked.document, VALUE_RANGE, at, f"{image} {error.reason}", hint)

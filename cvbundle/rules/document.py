@@ -1,4 +1,4 @@
-"""Check a spec that is read: every problem in it, but for those of its dataset."""
+"""Check a parsed spec, without its dataset."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
@@ -23,10 +23,10 @@ from cvbundle.spec.validity import is_outside, is_valid
 
 @frozen
 class Checked:
-    """A spec after every check that needs no clip to be opened.
+    """A spec after every check that doesn't probe clips.
 
-    `problems` are in file order and without those that `allow` accepts. Where one of them blocks,
-    `spec` may hold stand-ins and must not be used.
+    `problems` are in file order, without those that `allow` accepts. If one of them blocks, `spec`
+    may contain stand-ins and must not be used.
     """
 
     document: Document
@@ -38,31 +38,31 @@ class Checked:
     invalid: frozenset[Path] = frozenset()
 
     def is_valid(self, field: str) -> bool:
-        """Whether a field, or a whole section, is what the spec says."""
+        """Whether a field, or a whole section, has the spec's own values."""
         return is_valid(tuple(field.split(".")), self.invalid)
 
     @property
     def blocked(self) -> bool:
-        """Whether nothing may be compiled."""
+        """Whether a problem forbids compiling."""
         return any(problem.blocks for problem in self.problems)
 
 
 def check_document(document: Document, base: FilePath) -> Checked:
-    """Check a spec that is read; its paths are relative to `base`."""
+    """Check a parsed spec; its paths are relative to `base`."""
     problems = list(document.problems)
-    model, trouble = _model(document, base)
+    model, model_problem = _model(document, base)
     data = document.data
     unknown: set[Path] = set()
-    if trouble is not None:
-        problems.append(trouble)
-        unknown.add(trouble.path)
+    if model_problem is not None:
+        problems.append(model_problem)
+        unknown.add(model_problem.path)
     for name in ("prompts", "images"):
         try:
             data = with_listed(data, base, name)
         except UserError as error:
             path = ("validation", name)
-            hint, meant = _listed(name, document.at(path))
-            problems.append(problem_at(document, VALUE_RANGE, path, str(error), hint, meant))
+            hint, replacement = _list_hint(name, document.at(path))
+            problems.append(problem_at(document, VALUE_RANGE, path, str(error), hint, replacement))
             unknown.add(path)
     by_model = _defaults(model)
     data = with_defaults(data, by_model)
@@ -72,11 +72,11 @@ def check_document(document: Document, base: FilePath) -> Checked:
     if () not in document.invalid:
         subject = _subject(structured.spec, model, document, base)
         problems.extend(
-            _broken(all_checks(), subject, structured.invalid, with_model=model is not None)
+            _violations(all_checks(), subject, structured.invalid, with_model=model is not None)
         )
     accepted = frozenset(structured.spec.allow)
     if not document.complete and not structured.is_valid(("allow",)):
-        # Whether these are accepted stands in what could not be read.
+        # `allow` may be in the part that could not be read.
         problems = [problem for problem in problems if problem.severity is Severity.ERROR]
     return Checked(
         document,
@@ -88,20 +88,20 @@ def check_document(document: Document, base: FilePath) -> Checked:
     )
 
 
-def _listed(name: str, written: object) -> tuple[str, str | None]:
-    """What to write instead of a text file's path that is none: perhaps a list of one was meant.
+def _list_hint(name: str, written: object) -> tuple[str, str | None]:
+    """Hint and replacement for a value that isn't the path of a text file.
 
-    A prompt has blanks in it, which few paths have; an image is no text file.
+    It may be a single item: prompts contain spaces, which few paths do, and images have suffixes.
     """
-    meant = None
+    item = None
     if isinstance(written, str):
         is_image = name == "images" and FilePath(written).suffix not in ("", ".txt")
-        meant = flow([written]) if " " in written or is_image else None
-    return f"write {meant or 'a list'}, or the path of a text file", meant
+        item = flow([written]) if " " in written or is_image else None
+    return f"write {item or 'a list'}, or the path of a text file", item
 
 
 def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:
-    """What is wrong with a run by epochs over so many samples; one by steps is checked already."""
+    """Problems with the length of a run by epochs; that of a run by steps is already checked."""
     document, training = checked.document, checked.spec.training
     by_epochs = training.steps is None and training.epochs is not None
     if not (by_epochs and document.complete and all(map(checked.is_valid, _STEP_SIZE))):
@@ -109,8 +109,8 @@ def length_problems(checked: Checked, samples: int) -> tuple[Problem, ...]:
     subject = _subject(checked.spec, checked.model, document, checked.base, samples)
     checks = [check for check in all_checks() if check.by_length]
     with_model = checked.model is not None
-    broken = _broken(checks, subject, checked.invalid, with_model=with_model)
-    return accept(broken, checked.spec)
+    problems = _violations(checks, subject, checked.invalid, with_model=with_model)
+    return accept(problems, checked.spec)
 
 
 _STEP_SIZE = (
@@ -120,7 +120,7 @@ _STEP_SIZE = (
     "training.gradient_accumulation_steps",
     "launch.num_processes",
 )
-"""What decides how many steps an epoch has."""
+"""The fields that determine the number of steps in an epoch."""
 
 
 def _subject(
@@ -130,7 +130,7 @@ def _subject(
     base: FilePath,
     samples: int | None = None,
 ) -> Subject:
-    # Rules that need no model don't look at it.
+    # Rules without `needs_model` don't read it.
     return Subject(spec, model, document, base, samples)  # type: ignore[arg-type]
 
 
@@ -141,7 +141,7 @@ def accept(problems: Iterable[Problem], spec: Spec) -> tuple[Problem, ...]:
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """File order; then what was given as options, in the order of their texts."""
+    """Problems in file order, then those of command-line options."""
 
     def position(problem: Problem) -> tuple[bool, int, int]:
         place = problem.place
@@ -193,21 +193,21 @@ def _absent(data: Mapping[str, object], path: Path) -> bool:
     return isinstance(section, Mapping) and section.get(str(path[1])) is None
 
 
-def _broken(
+def _violations(
     checks: Iterable[Check], subject: Subject, invalid: frozenset[Path], *, with_model: bool
 ) -> Iterator[Problem]:
     for check in checks:
         if check.needs_model and not with_model:
             continue
-        if not all(_known(name, invalid) for name in check.reads):
+        if not all(_is_usable(name, invalid) for name in check.reads):
             continue
         for finding in check.find(subject):
             if is_outside(finding.path, invalid):
                 yield _from_finding(check.rule, finding, subject.document)
 
 
-def _known(reads: str, invalid: frozenset[Path]) -> bool:
-    """Whether a field is what the spec says; of a list `field[]`, whether it is a list at all."""
+def _is_usable(reads: str, invalid: frozenset[Path]) -> bool:
+    """Whether a field is valid; for `field[]`, its items may be invalid."""
     path = _path(reads.removesuffix("[]"))
     return is_outside(path, invalid) if reads.endswith("[]") else is_valid(path, invalid)
 

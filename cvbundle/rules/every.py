@@ -1,4 +1,4 @@
-"""All rules: a module's rules are declared when it is imported."""
+"""Import every module of rules, which declares them, and list them."""
 
 from collections.abc import Mapping
 
@@ -27,12 +27,12 @@ def all_rules() -> Mapping[str, Rule]:
 
 
 def all_checks() -> tuple[Check, ...]:
-    """Every function that finds where a spec breaks a rule."""
+    """Every check of a rule."""
     return checks()
 
 
 def acceptable_rules() -> tuple[str, ...]:
-    """The ids that `allow` may name, by the alphabet: of warnings and waivable errors."""
+    """The ids that `allow` may contain, sorted: those of warnings and waivable errors."""
     return tuple(
         sorted(rule.id for rule in all_rules().values() if rule.severity is not Severity.ERROR)
     )

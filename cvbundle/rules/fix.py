@@ -1,4 +1,4 @@
-"""Mend a spec: write what hints offer, until they offer nothing more."""
+"""Fix a spec: apply the replacements of its problems until there are none left."""
 
 import stat
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _MAX_ROUNDS = 16
 
 @frozen
 class Fix:
-    """A spec file's bytes as they are, and as they would be with every offered value written."""
+    """A spec file's bytes before and after all replacements."""
 
     path: Path
     before: bytes
@@ -31,38 +31,38 @@ class Fix:
         return self.before != self.after
 
     def write(self) -> None:
-        """Put the mended text in place of the file, whole, with the permissions it had.
+        """Replace the file atomically by the fixed text, with the same permissions.
 
         Raises:
-            UserError: the file is no longer what was mended.
+            UserError: the file was changed in the meantime.
         """
         target = self.path.resolve()
         if read_file(target).content != self.before:
-            raise UserError(f"{self.path} was changed meanwhile; nothing is written")
+            raise UserError(f"{self.path} was changed in the meantime: nothing is written")
         write_bytes(target, self.after, mode=stat.S_IMODE(target.stat().st_mode))
 
 
 def plan_fix(path: Path, settings: Iterable[str] = ()) -> Fix:
-    """What `check --fix` would write into a spec file; nothing is written.
+    """The changes that `check --fix` would make to a spec file; nothing is written.
 
-    One that can't be read has nothing to be mended.
+    A file that can't be read has no changes.
 
     Raises:
-        UserError: it is a pipe, or no file at all.
+        UserError: the path is not a regular file.
     """
     if path == STDIN or (path.exists() and not path.is_file()):
-        raise UserError(f"{path}: not a file that can be mended")
+        raise UserError(f"{path}: not a file that can be fixed")
     file = read_file(path)
     before = file.content
     after = before
-    seen = {before}
+    versions = {before}
     settings = tuple(settings)
-    # One mended value can bring out the next problem, and of two for one place one is mended.
+    # A fixed value can reveal another problem, and of overlapping edits only one is applied.
     for _ in range(_MAX_ROUNDS):
         document = override(read(after, str(path)), settings)
-        mended = fixed(after, check_points(document, file.base).problems, str(path))
-        if mended in seen:
+        edited = fixed(after, check_points(document, file.base).problems, str(path))
+        if edited in versions:
             break
-        seen.add(mended)
-        after = mended
+        versions.add(edited)
+        after = edited
     return Fix(path, before, after)

@@ -1,4 +1,4 @@
-"""How many frames a sample may have."""
+"""Rules about the number of frames of a sample."""
 
 from collections.abc import Iterator
 
@@ -13,8 +13,8 @@ _FIELD = "data.resolution"
 @rule(
     "frames-vae",
     Severity.ERROR,
-    why="The VAE makes one latent frame of the first frame and one of every four after it; "
-    "it cuts any other count silently.",
+    why="The VAE encodes the first frame to one latent frame, and every four after it to one; it "
+    "truncates any other count silently.",
     source="diffusers autoencoder_kl_cogvideox.py, _encode; executed: 48 frames give 12 latents",
     reads=(_FIELD,),
     needs_model=True,
@@ -37,7 +37,7 @@ def frames_vae(subject: Subject) -> Iterator[Finding]:
     "frames-8n-plus-1",
     Severity.WAIVABLE,
     why="The models were trained on 8n + 1 frames (16n + 1 for 1.5); 4n + 1 runs, and on 1.5 even "
-    "saves the padding, but is not what they know.",
+    "saves the padding, but the models were not trained on it.",
     source="zai-org/CogVideo README.md:189-258, finetune/schemas/args.py:148",
     reads=(_FIELD,),
     needs_model=True,
@@ -49,7 +49,7 @@ def frames_8n_plus_1(subject: Subject) -> Iterator[Finding]:
     size = subject.spec.data.resolution
     stride = subject.model.architecture.vae.temporal_compression_ratio
     if subject.model.architecture.transformer.use_learned_positional_embeddings:
-        return  # frames-fixed says more
+        return  # frames-fixed is stricter
     if (size.frames - 1) % stride == 0 and (size.frames - 1) % (2 * stride):
         legal = nearest_legal(size, subject.model)
         frames = nearest_frames(size.frames, 2 * stride)
@@ -71,7 +71,7 @@ def frames_8n_plus_1(subject: Subject) -> Iterator[Finding]:
     bad={"model.path": "THUDM/CogVideoX-5b-I2V", _FIELD: "41x480x720"},
 )
 def frames_fixed(subject: Subject) -> Iterator[Finding]:
-    """A model with learned positions gets exactly its own number of frames."""
+    """A model with learned positions needs exactly its own number of frames."""
     size = subject.spec.data.resolution
     transformer = subject.model.architecture.transformer
     if not transformer.use_learned_positional_embeddings:

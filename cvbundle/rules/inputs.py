@@ -1,4 +1,4 @@
-"""What goes into the model must be what it takes."""
+"""Rules that the inputs match the model."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,8 @@ from cvbundle.spec.schema import ImageNoise
 @rule(
     "model-name",
     Severity.ERROR,
-    why="The name decides what the model was trained for; one of another model misleads every "
-    "check.",
+    why="The name determines what the model was trained on; another model's name makes every check "
+    "misleading.",
     source="the model's own config files",
     reads=("model.name",),
     needs_model=True,
@@ -21,7 +21,7 @@ from cvbundle.spec.schema import ImageNoise
     bad={"model.path": "THUDM/CogVideoX-5b", "model.name": "cogvideox-2b"},
 )
 def model_name(subject: Subject) -> Iterator[Finding]:
-    """`model.name` is built like the model that is there."""
+    """`model.name` has the architecture of the actual model."""
     named = card(subject.spec.model.name)
     architecture = subject.model.architecture
     if named is None or has_traits_of(named.architecture.transformer, architecture.transformer):
@@ -30,7 +30,7 @@ def model_name(subject: Subject) -> Iterator[Finding]:
     right = alike.name if alike else "custom"
     yield Finding.write(
         "model.name",
-        f"the model is not built like {named.name}: its config files are those of {right}",
+        f"the model's architecture is not that of {named.name}: its config files match {right}",
         right,
     )
 
@@ -46,13 +46,13 @@ def model_name(subject: Subject) -> Iterator[Finding]:
     bad={"model.path": "THUDM/CogVideoX-5b", "model.type": "i2v"},
 )
 def task_matches_model(subject: Subject) -> Iterator[Finding]:
-    """`model.type` is what the model's input channels say."""
+    """`model.type` matches the model's input channels."""
     task = task_of(subject.model.architecture.transformer)
     if subject.spec.model.type != task:
         channels = subject.model.architecture.transformer.in_channels
         yield Finding.write(
             "model.type",
-            f"{subject.spec.model.type} with a model of {channels} input channels, which is for "
+            f"{subject.spec.model.type} with a model that has {channels} input channels and is for "
             f"{task}",
             task,
         )
@@ -62,7 +62,7 @@ REVISION_OF_FOLDER = declare(
     Rule(
         id="revision-of-folder",
         severity=Severity.ERROR,
-        why="A revision names a state of a hub's repository; of a folder it would be ignored.",
+        why="A revision is a commit of a hub repository; for a folder it would be ignored.",
         source="huggingface_hub snapshot_download: a revision is a repository's branch, tag or "
         "commit",
     )
@@ -73,15 +73,15 @@ REVISION_OF_FOLDER = declare(
 def revision_of_folder(subject: Subject) -> Iterator[Finding]:
     """A folder has no revision: its files are pinned by their digests."""
     if not subject.model.is_on_hub and subject.spec.model.revision is not None:
-        message = "model.revision means nothing for a folder: its files are pinned by their digests"
+        message = "model.revision has no effect for a folder: its files are pinned by their digests"
         yield Finding("model.revision", message, "remove it", at_key=True)
 
 
 @rule(
     "image-column-with-t2v",
     Severity.ERROR,
-    why="Text to video takes no image: the settings would be ignored.",
-    source="diffusers pipeline_cogvideox.py: the text pipeline takes no image",
+    why="Text to video uses no image: the settings would be ignored.",
+    source="diffusers pipeline_cogvideox.py: the text-to-video pipeline has no image argument",
     reads=(
         "model.type",
         "data.image_column",
@@ -97,13 +97,13 @@ def image_column_with_t2v(subject: Subject) -> Iterator[Finding]:
     spec = subject.spec
     if spec.model.type != "t2v":
         return
-    told = {
+    settings = {
         "data.image_column": spec.data.image_column is not None,
-        # No noise on an image that isn't there is what happens.
+        # `null` is accepted: there is no image to add noise to.
         "training.image_noise": spec.training.image_noise not in (None, ImageNoise()),
         "training.image_dropout": spec.training.image_dropout > 0,
         "validation.images": spec.validation is not None and bool(spec.validation.images),
     }
-    for at, given in told.items():
-        if given:
-            yield Finding(at, f"{at} means nothing with model.type: t2v", "remove it")
+    for at, is_set in settings.items():
+        if is_set:
+            yield Finding(at, f"{at} has no effect with model.type: t2v", "remove it")

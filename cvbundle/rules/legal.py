@@ -1,11 +1,11 @@
-"""The resolution that was probably meant: the nearest one that no error forbids."""
+"""Suggest the nearest resolution that a model accepts."""
 
 from cvbundle.model.identify import BaseModel
 from cvbundle.spec.schema import Resolution
 
 
 def nearest_legal(size: Resolution, model: BaseModel) -> Resolution:
-    """The nearest resolution that breaks no rule, so that one mended value mends them all."""
+    """The nearest resolution that breaks no rule, so that one replacement fixes all problems."""
     transformer = model.architecture.transformer
     if transformer.use_learned_positional_embeddings:
         return model.resolution
@@ -27,12 +27,12 @@ def nearest_legal(size: Resolution, model: BaseModel) -> Resolution:
 
 
 def nearest_frames(frames: int, stride: int) -> int:
-    """The legal count `stride` k + 1 nearest to `frames`; the larger one of two as near."""
+    """The number `stride` k + 1 nearest to `frames`; the larger one if two are equally near."""
     return max(0, (2 * (frames - 1) + stride) // (2 * stride)) * stride + 1
 
 
 def _frames_first(size: Resolution, model: BaseModel) -> Resolution:
-    """What was written as `480x720x49` or `720x480x49`, in the order that a spec has."""
+    """The size with frames first if it was written as `480x720x49` or `720x480x49`."""
     stride = model.architecture.vae.temporal_compression_ratio
     unit = model.architecture.pixels_per_patch
     sides = sorted((size.frames, size.height))

@@ -1,4 +1,4 @@
-"""What the optimizer needs."""
+"""Rules about the optimizer."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from cvbundle.spec.schema import Optimizer
 @rule(
     "optimizer-missing",
     Severity.ERROR,
-    why="Another optimizer in its place would be another experiment.",
+    why="Training with a substitute would be another experiment.",
     source="zai-org/CogVideo finetune/utils/optimizer_utils.py falls back to AdamW; executed",
     reads=("optimizer.name",),
     good={"optimizer.name": "adamw"},
@@ -30,8 +30,8 @@ def optimizer_missing(subject: Subject) -> Iterator[Finding]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution of this name is installed here; imports nothing of it."""
-    # Slow to import, and only these optimizers need it.
+    """Whether a distribution of this name is installed; it is not imported."""
+    # Slow to import, and only needed for these optimizers.
     from importlib import metadata
 
     try:
@@ -44,7 +44,7 @@ def is_installed(package: str) -> bool:
 @rule(
     "optimizer-betas",
     Severity.ERROR,
-    why="There are two moments; the optimizer would fail at its first step, after all clips are "
+    why="There are two moments; the optimizer would fail at its first step, after all clips were "
     "encoded.",
     source="torch optim/adamw.py: beta1, beta2 = group['betas']",
     reads=("optimizer.betas[]",),
@@ -57,7 +57,7 @@ def optimizer_betas(subject: Subject) -> Iterator[Finding]:
     if len(betas) > 2:
         yield Finding.write(
             "optimizer.betas",
-            f"{len(betas)} betas for two moments; a third one is optimizer.beta3",
+            f"{len(betas)} betas for two moments; the third one is optimizer.beta3",
             list(betas[:2]),
         )
 
@@ -68,14 +68,14 @@ _WITH_THIRD_BETA = [kind.name for kind in OPTIMIZERS.values() if kind.third_beta
 @rule(
     "optimizer-unused",
     Severity.WARNING,
-    why="The optimizer does not have this setting: whatever it says, the run is the same.",
+    why="The optimizer doesn't have this setting, so it has no effect.",
     source="cvbundle training/optimizers.py; came-pytorch 0.1.3, CAME.py: eps is a pair",
     reads=("optimizer.name", "optimizer.beta3", "optimizer.epsilon"),
     good={"optimizer.name": "adamw", "optimizer.epsilon": 1e-6},
     bad={"optimizer.name": "adamw", "optimizer.beta3": 0.98},
 )
 def optimizer_unused(subject: Subject) -> Iterator[Finding]:
-    """No setting but the default for what the optimizer doesn't have."""
+    """Settings that the optimizer doesn't have are at their defaults."""
     optimizer = subject.spec.optimizer
     if optimizer.beta3 is not None and optimizer.kind.third_beta is None:
         yield Finding(
@@ -94,10 +94,10 @@ def optimizer_unused(subject: Subject) -> Iterator[Finding]:
 @rule(
     "prodigy-learning-rate",
     Severity.WARNING,
-    why="prodigy finds the learning rate itself and multiplies it by this one: with a rate that "
-    "suits adamw, next to nothing is learned.",
-    source="prodigyopt 1.1.2, prodigy.py: lr is a factor on the rate found (dlr = d * lr), 1.0 if "
-    "nothing is said",
+    why="prodigy estimates the learning rate and multiplies it by this one: with a rate that "
+    "suits adamw, almost nothing is learned.",
+    source="prodigyopt 1.1.2, prodigy.py: lr is a factor on the estimated rate (dlr = d * lr), 1.0 "
+    "by default",
     reads=("optimizer.name", "training.learning_rate"),
     good={"optimizer.name": "prodigy", "training.learning_rate": 1.0},
     bad={"optimizer.name": "prodigy", "training.learning_rate": 1e-4},
@@ -108,11 +108,11 @@ def prodigy_learning_rate(subject: Subject) -> Iterator[Finding]:
     if subject.spec.optimizer.kind.finds_rate and rate <= _LEAST_FOR_PRODIGY:
         yield Finding.write(
             "training.learning_rate",
-            f"prodigy multiplies the rate that it finds by {rate:g}",
+            f"prodigy multiplies the rate that it estimates by {rate:g}",
             1.0,
             otherwise="optimizer.name",
         )
 
 
 _LEAST_FOR_PRODIGY = 0.1
-"""Rates that suit other optimizers are far below; factors for prodigy are around 1."""
+"""Learning rates of other optimizers are far below; factors for prodigy are around 1."""

@@ -1,4 +1,4 @@
-"""The problems of a sweep's points as those of one spec: each once, with the points it is in."""
+"""Merge the problems of a sweep's points: each once, with the points that have it."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,23 @@ from cvbundle.problems import Problem
 from cvbundle.spec.sweep import Point
 
 
-def merged(found: Sequence[tuple[Point, Sequence[Problem]]]) -> tuple[Problem, ...]:
-    """Every problem once, in the order found; where some points only have it, it names them."""
-    every = tuple(point for point, _ in found)
-    with_it: dict[Problem, list[Point]] = {}
-    for point, problems in found:
+def merged(by_point: Sequence[tuple[Point, Sequence[Problem]]]) -> tuple[Problem, ...]:
+    """Every problem once, in order; one that only some points have names them."""
+    every = tuple(point for point, _ in by_point)
+    points_with: dict[Problem, list[Point]] = {}
+    for point, problems in by_point:
         for problem in dict.fromkeys(problems):
-            with_it.setdefault(problem, []).append(point)
+            points_with.setdefault(problem, []).append(point)
     return tuple(
         problem
         if len(points) == len(every)
         else evolve(problem, message=f"{problem.message} ({_where(points, every)})")
-        for problem, points in with_it.items()
+        for problem, points in points_with.items()
     )
 
 
 def _where(some: Sequence[Point], every: Sequence[Point]) -> str:
-    """What some of a sweep's points have in common and the others don't; else their names."""
+    """The settings that only these points have in common, or their names."""
     common = [s for s in some[0].settings if all(s in point.settings for point in some)]
     alike = [point for point in every if all(s in point.settings for s in common)]
     if common and len(alike) == len(some):

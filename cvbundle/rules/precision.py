@@ -1,4 +1,4 @@
-"""Which number type a model is stable in."""
+"""The rule about mixed precision."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,8 @@ from cvbundle.rules.rule import Finding, Subject, rule
 @rule(
     "precision-fp16",
     Severity.WAIVABLE,
-    why="Only cogvideox-2b was trained in fp16; the others were trained in bf16 and overflow.",
+    why="Only cogvideox-2b was trained in fp16; the others were trained in bf16 and overflow in "
+    "fp16.",
     source="zai-org/CogVideo README.md:291, finetune/schemas/args.py:171",
     reads=("training.mixed_precision",),
     needs_model=True,
@@ -17,7 +18,7 @@ from cvbundle.rules.rule import Finding, Subject, rule
     bad={"model.path": "THUDM/CogVideoX-5b", "training.mixed_precision": "fp16"},
 )
 def precision_fp16(subject: Subject) -> Iterator[Finding]:
-    """fp16 is for models that were trained in it."""
+    """fp16 is only used for models that were trained in it."""
     if subject.spec.training.mixed_precision == "fp16" and subject.model.precision != "fp16":
         yield Finding.write(
             "training.mixed_precision",

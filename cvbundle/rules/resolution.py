@@ -1,4 +1,4 @@
-"""How large a frame may be."""
+"""Rules about the size of a frame."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ _FIELD = "data.resolution"
 @rule(
     "resolution-multiple",
     Severity.ERROR,
-    why="Height and width are compressed by the VAE and cut into patches; what is left over is "
-    "dropped silently or fails in the first step.",
+    why="Height and width are compressed by the VAE and split into patches; a remainder is dropped "
+    "silently or fails in the first step.",
     source="diffusers pipeline_cogvideox.py check_inputs, cogvideox_transformer_3d.py; executed",
     reads=(_FIELD,),
     needs_model=True,
@@ -23,7 +23,7 @@ _FIELD = "data.resolution"
     bad={_FIELD: "49x480x728"},
 )
 def resolution_multiple(subject: Subject) -> Iterator[Finding]:
-    """Height and width divide by VAE factor times patch size."""
+    """Height and width are multiples of the VAE's factor times the patch size."""
     size = subject.spec.data.resolution
     unit = subject.model.architecture.pixels_per_patch
     wrong = [value for value in (size.height, size.width) if value % unit]
@@ -38,7 +38,7 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
 @rule(
     "resolution-fixed",
     Severity.ERROR,
-    why="Learned position embeddings fit one size only; the model raises at any other.",
+    why="Learned position embeddings fit only one size; the model raises at any other.",
     source="diffusers embeddings.py, CogVideoXPatchEmbed (750-754); executed",
     reads=(_FIELD,),
     needs_model=True,
@@ -46,7 +46,7 @@ def resolution_multiple(subject: Subject) -> Iterator[Finding]:
     bad={"model.path": "THUDM/CogVideoX-5b-I2V", _FIELD: "49x480x704"},
 )
 def resolution_fixed(subject: Subject) -> Iterator[Finding]:
-    """A model with learned positions gets exactly its own height and width."""
+    """A model with learned positions needs exactly its own height and width."""
     size, own = subject.spec.data.resolution, subject.model.resolution
     if not _has_learned_positions(subject.model):
         return
@@ -62,25 +62,25 @@ def resolution_fixed(subject: Subject) -> Iterator[Finding]:
 @rule(
     "resolution-5b",
     Severity.WAIVABLE,
-    why="cogvideox-5b was trained on one size only. Its code runs at others, with positions it has "
-    "never seen.",
-    source="zai-org/CogVideo README.md:202, issue 732; finetune/schemas/args.py:153 means to check "
-    "this, but compares with names that no model has",
+    why="cogvideox-5b was trained on only one size. It runs at others, with positions that it was "
+    "not trained on.",
+    source="zai-org/CogVideo README.md:202; github.com/zai-org/CogVideo/issues/732; "
+    "finetune/schemas/args.py:153 intends this check, but compares with names that no model has",
     reads=(_FIELD,),
     needs_model=True,
     good={"model.path": "THUDM/CogVideoX-5b", _FIELD: "49x480x720"},
     bad={"model.path": "THUDM/CogVideoX-5b", _FIELD: "49x256x384"},
 )
 def resolution_5b(subject: Subject) -> Iterator[Finding]:
-    """cogvideox-5b gets exactly its own height and width."""
+    """cogvideox-5b is trained at its own height and width."""
     size, own = subject.spec.data.resolution, subject.model.resolution
-    known = subject.model.card
-    if known is None or known.name != "cogvideox-5b":
+    card = subject.model.card
+    if card is None or card.name != "cogvideox-5b":
         return
     if (size.height, size.width) != (own.height, own.width):
         yield Finding.write(
             _FIELD,
-            f"{size.height}x{size.width}: {known.name} was trained on {own.height}x{own.width}",
+            f"{size.height}x{size.width}: {card.name} was trained on {own.height}x{own.width}",
             str(nearest_legal(size, subject.model)),
         )
 
@@ -88,8 +88,8 @@ def resolution_5b(subject: Subject) -> Iterator[Finding]:
 @rule(
     "resolution-grid",
     Severity.ERROR,
-    why="The 1.5 models cut their rotary positions out of a table for their sample size: a patch "
-    "grid that is taller or wider, such as portrait, trains and then fails in every pipeline.",
+    why="The 1.5 models slice rotary positions from a table of their sample size: with a taller or "
+    "wider patch grid, such as portrait, training works but every pipeline fails.",
     source="diffusers pipeline_cogvideox.py, _prepare_rotary_positional_embeddings ('slice'); "
     "executed",
     reads=(_FIELD,),
@@ -108,8 +108,8 @@ def resolution_grid(subject: Subject) -> Iterator[Finding]:
     if size.height > highest or size.width > widest:
         yield Finding.write(
             _FIELD,
-            f"{size.height}x{size.width}: this model's positions end at {highest} rows and "
-            f"{widest} columns",
+            f"{size.height}x{size.width}: this model's positions end at height {highest} and width "
+            f"{widest}",
             str(nearest_legal(size, subject.model)),
         )
 
@@ -118,31 +118,31 @@ def resolution_grid(subject: Subject) -> Iterator[Finding]:
     "resolution-untrained",
     Severity.WARNING,
     why="The model runs at this size, but wasn't trained on it.",
-    source="zai-org/CogVideo README.md:189-258, issue 732",
+    source="zai-org/CogVideo README.md:189-258; github.com/zai-org/CogVideo/issues/732",
     reads=(_FIELD,),
     needs_model=True,
     good={"model.path": "THUDM/CogVideoX1.5-5B-I2V", _FIELD: "81x768x1024"},
     bad={"model.path": "THUDM/CogVideoX-2b", _FIELD: "49x256x384"},
 )
 def resolution_untrained(subject: Subject) -> Iterator[Finding]:
-    """2b and 1.5 get the sizes of their cards; a smaller relative gets its own."""
-    known = subject.model.card
+    """2b and 1.5 are trained at the sizes of their model cards; smaller variants at their own."""
+    card = subject.model.card
     size, own = subject.spec.data.resolution, subject.model.resolution
-    if known is None or known.name == "cogvideox-5b" or _has_learned_positions(subject.model):
+    if card is None or card.name == "cogvideox-5b" or _has_learned_positions(subject.model):
         return
     legal = nearest_legal(size, subject.model)
     if (legal.height, legal.width) != (size.height, size.width):
-        return  # an error says so already
-    same_size = (own.height, own.width) == (known.resolution.height, known.resolution.width)
+        return  # already reported as an error
+    same_size = (own.height, own.width) == (card.resolution.height, card.resolution.width)
     if (size.height, size.width) == (own.height, own.width):
         return
-    if not (same_size and known.trained_at(size.height, size.width)):
+    if not (same_size and card.trained_at(size.height, size.width)):
         sizes = f"{own.height}x{own.width}"
-        if same_size and known.any_aspect:
+        if same_size and card.any_aspect:
             sizes = f"{own.height}x{own.height} to {sizes}"
         yield Finding.write(
             _FIELD,
-            f"{size.height}x{size.width}: {known.name} was trained on {sizes}",
+            f"{size.height}x{size.width}: {card.name} was trained on {sizes}",
             str(Resolution(legal.frames, own.height, own.width)),
         )
 

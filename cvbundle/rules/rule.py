@@ -1,4 +1,4 @@
-"""A rule about what a spec says: a function, and what it looks at."""
+"""Declare rules about a spec's values, each with a function that checks it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
@@ -14,17 +14,17 @@ from cvbundle.spec.source import Document
 
 @frozen
 class RunLength:
-    """How many optimizer steps a run has, and what says so."""
+    """The number of optimizer steps of a run, and the field that determines it."""
 
     steps: int
     field: str
-    told: str
-    """For a message: `20`, `20 (5 epochs of 4 samples)`."""
+    text: str
+    """For messages: `20`, `20 (5 epochs of 4 samples)`."""
 
 
 @frozen
 class Subject:
-    """What the rules of a spec look at."""
+    """The spec that rules check, with its model."""
 
     spec: Spec
     model: BaseModel
@@ -32,11 +32,11 @@ class Subject:
     base: FilePath
     """The folder that the spec's paths are relative to."""
     samples: int | None = None
-    """Of the dataset, at most; None while its lists are not read."""
+    """Upper bound of the dataset's samples; None if its lists have not been read."""
 
     @property
     def run_length(self) -> RunLength | None:
-        """None where it isn't known: by epochs without a dataset, or by both or neither."""
+        """None if unknown: epochs without a dataset, or both or neither of steps and epochs."""
         training = self.spec.training
         steps, epochs = training.steps, training.epochs
         if steps is not None:
@@ -44,20 +44,20 @@ class Subject:
         if epochs is None or not self.samples:
             return None
         steps = self.spec.total_steps(self.samples)
-        told = f"{steps} ({_counted(epochs, 'epoch')} of {_counted(self.samples, 'sample')})"
-        return RunLength(steps, "training.epochs", told)
+        text = f"{steps} ({_counted(epochs, 'epoch')} of {_counted(self.samples, 'sample')})"
+        return RunLength(steps, "training.epochs", text)
 
-    def given(self, dotted: str) -> bool:
-        """Whether the spec itself says something there, so that it isn't a default."""
+    def is_set(self, dotted: str) -> bool:
+        """Whether the spec sets a field, so that it isn't a default."""
         return self.document.has(tuple(dotted.split(".")))
 
     def later(self, one: str, other: str) -> str:
-        """Of two fields, the one that stands later in the spec."""
+        """The one of two fields that is later in the spec."""
         return max((one, other), key=self._position)
 
     def _position(self, dotted: str) -> tuple[bool, int, int]:
         place = self.document.place(tuple(dotted.split(".")))
-        # What is given as an option comes after what is written.
+        # Command-line options come after the spec.
         return place.file != self.document.file, place.line, place.column
 
 
@@ -67,19 +67,19 @@ def _counted(number: int, thing: str) -> str:
 
 @frozen
 class Finding:
-    """A rule is broken; `at` is the field whose value would have to change."""
+    """A violation of a rule; `at` is the field whose value has to change."""
 
     at: str
     message: str
     hint: str = ""
     index: int | None = None
-    """Which item, where the field is a list."""
+    """The index of the item, if the field is a list."""
     at_key: bool = False
-    """The field should not be there at all."""
+    """Whether the field itself should be removed."""
     replacement: str | None = None
-    """The YAML text to write there instead, where it is one."""
+    """The YAML text that replaces the value, if one does."""
     otherwise: str | None = None
-    """A field that conflicts with `at`: the place where `at` is a default and this one is not."""
+    """A field that conflicts with `at`: its place is used if `at` is a default and it is not."""
 
     @classmethod
     def write(
@@ -91,47 +91,47 @@ class Finding:
         index: int | None = None,
         otherwise: str | None = None,
     ) -> "Finding":
-        """A finding that is mended by writing one value."""
+        """A finding that is fixed by writing one value."""
         text = flow(value)
         return cls(at, message, f"write {text}", index=index, replacement=text, otherwise=otherwise)
 
     @property
     def path(self) -> Path:
-        """Where the value stands in the spec."""
+        """The path of the value in the spec."""
         path: Path = tuple(self.at.split("."))
         return path if self.index is None else (*path, self.index)
 
 
 Find = Callable[[Subject], Iterator[Finding]]
 Example = Mapping[str, object]
-"""Fields to values, over a small sound spec."""
+"""Values by field, to set in a small valid spec."""
 
 
 @frozen(kw_only=True)
 class Constraint(Rule):
-    """A rule about what a spec says, with a spec that keeps to it and one that breaks it."""
+    """A rule about a spec's values, with an example that follows it and one that breaks it."""
 
     what: str
-    """What it asks for, in one sentence."""
+    """What it requires, in one sentence."""
     good: Example
     bad: Example
 
 
 @frozen(kw_only=True)
 class Check:
-    """A function that finds where a spec breaks a rule."""
+    """A function that finds violations of a rule."""
 
     rule: Rule
     find: Find
     reads: tuple[str, ...]
-    """The fields it looks at: it is left out where one of them is not known.
+    """The fields that it reads: it doesn't run if one of them is invalid.
 
-    `field[]` is a list or section of which the parts are looked at by themselves, or not at all:
-    one that is not known leaves out no more than what is found there.
+    `field[]` is a list or section whose parts are checked one by one, or not at all: an invalid
+    part only suppresses the findings there.
     """
     needs_model: bool = False
     by_length: bool = False
-    """It looks at the run's length: by epochs, it is checked once the samples are counted."""
+    """Whether it depends on the run's length: by epochs, it runs once the samples are counted."""
 
 
 _checks: list[Check] = []
@@ -149,9 +149,9 @@ def rule(
     needs_model: bool = False,
     by_length: bool = False,
 ) -> Callable[[Find], Find]:
-    """Declare a rule and the function that finds where a spec breaks it.
+    """Declare a rule and the function that finds violations of it.
 
-    The function's docstring says what the rule asks for.
+    The function's docstring states what the rule requires.
     """
 
     def register(find: Find) -> Find:
@@ -169,7 +169,7 @@ def rule(
 def also(
     rule: Rule, *, reads: tuple[str, ...], needs_model: bool = False, by_length: bool = False
 ) -> Callable[[Find], Find]:
-    """Register a function that finds where a spec breaks a rule that is declared already."""
+    """Register a function that finds violations of a rule that is already declared."""
 
     def register(find: Find) -> Find:
         _checks.append(
@@ -181,5 +181,5 @@ def also(
 
 
 def checks() -> tuple[Check, ...]:
-    """The checks of the modules that have been imported; `rules.every` imports all."""
+    """The checks of the modules imported so far; `rules.every` imports all."""
     return tuple(_checks)

@@ -1,4 +1,4 @@
-"""How long a run is, and what happens on the way."""
+"""Rules about the length of a run, its schedule and its intervals."""
 
 from collections.abc import Iterator
 
@@ -11,27 +11,27 @@ from cvbundle.spec.schema import LrScheduler
     "steps-or-epochs",
     Severity.ERROR,
     why="The length of a run is either a number of steps or a number of passes over the data.",
-    source="design, section 3",
+    source="zai-org/CogVideo finetune/trainer.py: train_steps silently overrides train_epochs",
     reads=("training.steps", "training.epochs"),
     good={"training.steps": 1000},
     bad={"training.steps": 1000, "training.epochs": 10},
 )
 def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
-    """Exactly one of the two."""
+    """Exactly one of `training.steps` and `training.epochs` is set."""
     training = subject.spec.training
     if training.steps is None and training.epochs is None:
-        yield Finding("training.steps", "neither steps nor epochs are given", "write 1000")
+        yield Finding("training.steps", "neither steps nor epochs is set", "write 1000")
     if training.steps is not None and training.epochs is not None:
         later = subject.later("training.steps", "training.epochs")
         yield Finding(
-            later, "both steps and epochs are given", "remove one of them, or set it to null"
+            later, "both steps and epochs are set", "remove one of them, or set it to null"
         )
 
 
 @rule(
     "warmup-exceeds-steps",
     Severity.ERROR,
-    why="The learning rate would never reach its value.",
+    why="The learning rate would never reach its full value.",
     source="diffusers optimization.py: warmup counts optimizer steps",
     reads=(
         "training.steps",
@@ -48,12 +48,12 @@ def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
     schedule, run = subject.spec.lr_scheduler, subject.run_length
     if run is None or schedule.name == "constant":
         return
-    # The polynomial's decay is over the steps after the warmup: it divides by their number.
+    # The polynomial schedule divides by the number of steps after the warmup.
     longest = run.steps - 1 if schedule.name == "polynomial" else run.steps
     if schedule.warmup_steps > longest:
         yield Finding.write(
             "lr_scheduler.warmup_steps",
-            f"{schedule.warmup_steps} steps of warmup in a run of {run.told}",
+            f"{schedule.warmup_steps} steps of warmup in a run of {run.text}",
             run.steps // 10,
             otherwise=run.field,
         )
@@ -62,7 +62,7 @@ def warmup_exceeds_steps(subject: Subject) -> Iterator[Finding]:
 @rule(
     "validation-interval",
     Severity.ERROR,
-    why="A validation belongs to a checkpoint, so that its samples can be made again.",
+    why="A validation needs a checkpoint, so that its samples can be reproduced.",
     source="zai-org/CogVideo finetune/schemas/args.py: validation_steps % checkpointing_steps",
     reads=("validation.steps", "checkpointing.steps"),
     good={
@@ -93,20 +93,20 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     "checkpoint-never",
     Severity.WARNING,
     why="The first checkpoint would come after the end: a run that is killed starts over.",
-    source="design, section 4",
+    source="cvbundle training/train.py: saves after steps that checkpointing.steps divides",
     reads=("training.steps", "training.epochs", "checkpointing.steps"),
     by_length=True,
     good={"training.steps": 1000, "checkpointing.steps": 500},
     bad={"training.steps": 1000, "checkpointing.steps": 2000},
 )
 def checkpoint_never(subject: Subject) -> Iterator[Finding]:
-    """The run lasts to its first checkpoint."""
+    """The run reaches its first checkpoint."""
     run, every = subject.run_length, subject.spec.checkpointing.steps
     if run is None or every <= run.steps:
         return
     yield Finding.write(
         "checkpointing.steps",
-        f"a checkpoint every {every} steps in a run of {run.told}",
+        f"a checkpoint every {every} steps in a run of {run.text}",
         max(1, run.steps // 5),
         otherwise=run.field,
     )
@@ -115,8 +115,8 @@ def checkpoint_never(subject: Subject) -> Iterator[Finding]:
 @rule(
     "validation-never",
     Severity.WARNING,
-    why="The first validation would come after the end: no sample is made.",
-    source="cvbundle training/validate.py: after steps that validation.steps divides",
+    why="The first validation would come after the end: no samples are made.",
+    source="cvbundle training/validate.py: validates after steps that validation.steps divides",
     reads=("training.steps", "training.epochs", "checkpointing.steps", "validation.steps"),
     by_length=True,
     good={
@@ -133,17 +133,17 @@ def checkpoint_never(subject: Subject) -> Iterator[Finding]:
     },
 )
 def validation_never(subject: Subject) -> Iterator[Finding]:
-    """The run lasts to its first validation."""
+    """The run reaches its first validation."""
     run, validation = subject.run_length, subject.spec.validation
     if run is None or validation is None or validation.steps <= run.steps:
         return
     every = subject.spec.checkpointing.steps
     last = run.steps // every * every
-    message = f"a validation every {validation.steps} steps in a run of {run.told}"
+    message = f"a validation every {validation.steps} steps in a run of {run.text}"
     if last:
         yield Finding.write("validation.steps", message, last)
     else:
-        # Whatever would be written here is no multiple of the checkpoint interval.
+        # No multiple of the checkpoint interval is short enough.
         yield Finding("validation.steps", message, "lower checkpointing.steps and this one")
 
 
@@ -158,13 +158,13 @@ _USED_BY = {
     "num_cycles": ("cosine_with_restarts",),
     "power": ("polynomial",),
 }
-"""Which schedules look at a setting; `cosine` is given no cycles."""
+"""The schedules that use a setting; `cosine` gets no cycles."""
 
 
 @rule(
     "schedule-unused",
     Severity.WARNING,
-    why="The schedule does not look at this setting: whatever it says, the run is the same.",
+    why="The schedule doesn't use this setting, so it has no effect.",
     source="diffusers 0.42.1, optimization.py, get_scheduler",
     reads=(
         "lr_scheduler.name",
@@ -176,11 +176,11 @@ _USED_BY = {
     bad={"lr_scheduler.name": "cosine", "lr_scheduler.num_cycles": 3},
 )
 def schedule_unused(subject: Subject) -> Iterator[Finding]:
-    """No setting but the default for what the schedule doesn't look at."""
+    """Settings that the schedule doesn't use are at their defaults."""
     schedule = subject.spec.lr_scheduler
     for name, users in _USED_BY.items():
         value, default = getattr(schedule, name), getattr(LrScheduler(), name)
-        # No warmup is what a schedule without one does.
+        # 0 is accepted: it is what such a schedule does.
         if schedule.name in users or value in (default, 0):
             continue
         yield Finding(
@@ -194,14 +194,14 @@ def schedule_unused(subject: Subject) -> Iterator[Finding]:
     "polynomial-end",
     Severity.ERROR,
     why="The polynomial schedule ends at 1e-7, and fails before the first step unless the learning "
-    "rate is above that.",
+    "rate is higher.",
     source="diffusers 0.42.1, optimization.py: lr_end must be smaller than initial lr",
     reads=("lr_scheduler.name", "training.learning_rate"),
     good={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-4},
     bad={"lr_scheduler.name": "polynomial", "training.learning_rate": 1e-7},
 )
 def polynomial_end(subject: Subject) -> Iterator[Finding]:
-    """A polynomial schedule begins above where it ends."""
+    """A polynomial schedule starts above its final learning rate."""
     rate = subject.spec.training.learning_rate
     if subject.spec.lr_scheduler.name == "polynomial" and rate <= _POLYNOMIAL_END:
         yield Finding(

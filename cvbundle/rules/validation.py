@@ -1,4 +1,4 @@
-"""The images that sample videos start from."""
+"""Rules about the images of validation samples."""
 
 import stat
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from cvbundle.spec.rules import VALUE_RANGE
     },
 )
 def validation_images(subject: Subject) -> Iterator[Finding]:
-    """Image to video has one validation image a prompt."""
+    """Image to video has one validation image per prompt."""
     validation = subject.spec.validation
     if validation is None or subject.spec.model.type != "i2v":
         return
@@ -38,31 +38,31 @@ def validation_images(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "validation.images",
             f"{images} validation images for {prompts} prompts",
-            f"name {prompts}, one a prompt",
+            f"list {prompts} images, one per prompt",
         )
 
 
 @also(VALUE_RANGE, reads=("model.type", "validation.images[]"))
 def missing_images(subject: Subject) -> Iterator[Finding]:
-    """Validation images are files; whether they show something is seen with the clips."""
+    """Validation images are files; they are decoded when clips are probed."""
     validation = subject.spec.validation
     if validation is None or subject.spec.model.type != "i2v":
         return
     for index, image in enumerate(validation.images):
-        why = _not_a_file(subject.base, image)
-        if why is not None:
-            hint = "name an image by its path from the spec's folder"
-            yield Finding("validation.images", f"{image} {why}", hint, index=index)
+        reason = _not_a_file(subject.base, image)
+        if reason is not None:
+            hint = "write the path of an image, relative to the spec's folder"
+            yield Finding("validation.images", f"{image} {reason}", hint, index=index)
 
 
 def _not_a_file(base: Path, name: str) -> str | None:
-    """Why a path is no file; None where it is one."""
+    """Why a path is not a file; None if it is one."""
     try:
         mode = (base / Path(name).expanduser()).stat().st_mode
     except FileNotFoundError:
-        return "is not there"
+        return "doesn't exist"
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    except (ValueError, RuntimeError):  # a zero byte, the home of nobody
+    except (ValueError, RuntimeError):  # a zero byte, or an unknown `~user`
         return "is not a path"
     return None if stat.S_ISREG(mode) else "is not a file"

@@ -1,4 +1,4 @@
-"""What `allow` may name."""
+"""The rule about `allow`."""
 
 from collections.abc import Iterator
 

@@ -195,7 +195,7 @@ def test_a_file_changed_meanwhile_is_not_overwritten(
     monkeypatch.setattr("click.confirm", confirm)
     assert run(spec, "--fix") == 1
     assert spec.read_text() == "mine\n"
-    assert "was changed meanwhile; nothing is written" in capsys.readouterr().err
+    assert "was changed in the meantime: nothing is written" in capsys.readouterr().err
 
 
 def test_no_temporary_file_is_left(spec: Path) -> None:
@@ -218,4 +218,4 @@ def test_what_is_no_file_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, "--fix") == 2
-    assert capsys.readouterr().err.endswith(f"{tmp_path}: not a file that can be mended\n")
+    assert capsys.readouterr().err.endswith(f"{tmp_path}: not a file that can be fixed\n")

@@ -9,20 +9,20 @@ from cvbundle.rules.check import Checked, check_document
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
 
-SOUND: dict[str, object] = {
+VALID: dict[str, object] = {
     "cvbundle": 1,
     "name": "sound",
     "model.path": "THUDM/CogVideoX-2b",
     "data.root": "data",
     "training.steps": 1000,
 }
-"""A spec that no rule finds anything in; a field to a value."""
+"""A spec that breaks no rule, as values by field."""
 
 
 def text_of(changes: Mapping[str, object]) -> str:
-    """The sound spec with some fields changed, as YAML with one field a line."""
+    """The valid spec with some fields changed, as YAML with one field a line."""
     tree: dict[str, Any] = {}
-    for name, value in {**SOUND, **changes}.items():
+    for name, value in {**VALID, **changes}.items():
         *above, last = name.split(".")
         section = tree
         for step in above:
@@ -34,7 +34,7 @@ def text_of(changes: Mapping[str, object]) -> str:
 
 
 def line_of(text: str, name: str) -> int:
-    """The line, from 1, that a field of `text_of` stands in."""
+    """The line, from 1, of a field in `text_of`."""
     depth = name.count(".")
     last = name.rpartition(".")[2]
     section = name.partition(".")[0]
@@ -57,17 +57,17 @@ def _write(tree: Mapping[str, Any], depth: int, lines: list[str]) -> None:
 
 
 BASE = Path(__file__).parent.parent / "data" / "images"
-"""A folder that has the validation images that these specs name, and nothing else."""
+"""A folder with the validation images of these specs, and nothing else."""
 
 
 def check_text(text: str | bytes, base: Path = BASE) -> Checked:
-    """What is found in a spec's text, its dataset aside."""
+    """The result of checking a spec's text, without its dataset."""
     content = text.encode() if isinstance(text, str) else text
     return check_document(read(content, "spec.yaml"), base)
 
 
 def spec_of(changes: Mapping[str, object]) -> Spec:
-    """The sound spec with some fields changed, resolved."""
+    """The valid spec with some fields changed, resolved."""
     checked = check_text(text_of(changes))
     assert not checked.blocked, checked.problems
     return checked.spec

@@ -1,4 +1,4 @@
-"""Every mistake at once, in file order, at its place; and nothing said of what is right."""
+"""Every mistake is reported at once, in file order and at its place; a valid spec has none."""
 
 import json
 import os
@@ -149,7 +149,7 @@ RUN = "training: {steps: 1000}\n"
         ),
     ],
 )
-def test_a_mistake_is_found_at_its_line(
+def test_a_mistake_is_reported_at_its_line(
     text: str, rule: str, line: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
@@ -218,18 +218,18 @@ def test_a_mistake_is_found_at_its_line(
         HEAD + RUN + 'tracking: {report_to: []}\noutput: {dir: "~/runs"}\n',
     ],
 )
-def test_nothing_is_said_of_a_right_spec(text: str) -> None:
+def test_a_valid_spec_has_no_problems(text: str) -> None:
     assert check_text(text).problems == ()
 
 
-def test_what_stands_before_a_syntax_error_is_checked() -> None:
+def test_the_part_before_a_syntax_error_is_checked() -> None:
     text = (
         HEAD.replace("data}", "data, resolution: 48x480x720}") + "training: {steps: 1000\nlora: }\n"
     )
     assert [p.rule for p in check_text(text).problems] == ["frames-vae", "yaml-syntax"]
 
 
-def test_what_may_stand_behind_a_syntax_error_is_not_missed() -> None:
+def test_fields_that_may_follow_a_syntax_error_are_not_reported_missing() -> None:
     assert [p.rule for p in check_text("cvbundle: 1\nname: ]\n").problems] == ["yaml-syntax"]
 
 
@@ -240,7 +240,7 @@ def test_a_missing_path_with_a_name_is_still_checked() -> None:
     assert [p.rule for p in check_text(text).problems] == ["value-missing", "precision-fp16"]
 
 
-def test_a_wrong_field_leaves_out_only_rules_that_need_it() -> None:
+def test_a_wrong_field_skips_only_the_rules_that_need_it() -> None:
     text = text_of({"data.resolution": "48x480x720", "training.steps": "x", "lora.rank": 0})
     assert [p.rule for p in check_text(text).problems] == [
         "frames-vae",
@@ -257,7 +257,7 @@ def test_a_wrong_field_leaves_out_only_rules_that_need_it() -> None:
         ("ff.net.0.project", "ff.net.0.proj"),
         ("attn1.to_key", "to_k"),
         ("norm1", "norm1.linear"),
-        ("all-linear", "name the modules: norm1.linear to_q"),
+        ("all-linear", "list the modules: norm1.linear to_q"),
         ("zzz", "write the end of a name"),
         (".*attn1.to_[qkv]", "write "),
         ("q_proj", "to_q"),
@@ -269,7 +269,7 @@ def test_a_wrong_target_gets_the_nearest_name(target: str, hint: str) -> None:
     assert hint in problem.hint
 
 
-def test_only_waivable_problems_are_allowed_and_say_how() -> None:
+def test_only_waivable_problems_can_be_allowed_and_their_hints_say_how() -> None:
     (problem,) = check_text(text_of({"data.resolution": "45x480x720"})).problems
     assert problem.hint.endswith("or allow: [frames-8n-plus-1]")
     found = check_text(text_of({"data.resolution": "46x480x720", "allow": ["frames-vae"]}))
@@ -294,7 +294,7 @@ def test_an_installed_package_is_found_without_importing_it() -> None:
 
 
 def test_a_tiny_model_is_judged_by_its_own_config(tmp_path: Path) -> None:
-    """What `cvbundle demo` writes: small sizes, real architectures."""
+    """The model of `cvbundle demo`: small sizes, real architectures."""
     from attrs import evolve
 
     for name in ("cogvideox-5b", "cogvideox-5b-i2v", "cogvideox1.5-5b", "cogvideox1.5-5b-i2v"):
@@ -321,7 +321,7 @@ def in_file(tmp_path: Path, text: str, *settings: str) -> Checked:
     return check_file(spec, settings)
 
 
-def test_a_problem_of_the_datasets_place_stands_in_file_order(tmp_path: Path) -> None:
+def test_a_problem_with_data_root_is_in_file_order(tmp_path: Path) -> None:
     text = HEAD + "training: {step: 5}\n"
     rules = [p.rule for p in in_file(tmp_path, text).problems]
     assert rules[0] == "value-range"
@@ -351,7 +351,7 @@ def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
         ("optimizer={beta3: 0.9}", "optimizer-unused", 19),
     ],
 )
-def test_what_a_setting_breaks_is_shown_at_the_setting(
+def test_a_rule_broken_by_a_setting_is_reported_at_the_setting(
     eight_clips: Path, setting: str, rule: str, column: int
 ) -> None:
     (found,) = in_file(eight_clips, HEAD + RUN, setting).problems
@@ -360,14 +360,14 @@ def test_what_a_setting_breaks_is_shown_at_the_setting(
 
 
 @pytest.mark.parametrize("root", ["~nobody-here/x", "a\\0b", "x" * 5000, "/dev/zero"])
-def test_a_root_that_is_no_folder_is_a_problem(tmp_path: Path, root: str) -> None:
+def test_a_root_that_is_not_a_folder_is_a_problem(tmp_path: Path, root: str) -> None:
     found = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
     assert [(p.rule, p.path) for p in found] == [("value-range", ("data", "root"))]
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", '"a\\0b"'])
 @pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column"])
-def test_a_list_that_never_ends_is_not_read(tmp_path: Path, field: str, name: str) -> None:
+def test_a_device_or_pipe_is_not_read_as_a_list(tmp_path: Path, field: str, name: str) -> None:
     (tmp_path / "data").mkdir()
     for list_name in ("videos.txt", "prompts.txt"):
         (tmp_path / "data" / list_name).write_text("")
@@ -377,18 +377,18 @@ def test_a_list_that_never_ends_is_not_read(tmp_path: Path, field: str, name: st
 
 
 def pipe(path: Path) -> Path:
-    """A pipe that nobody writes to: whoever opens it plainly waits for ever."""
+    """Opening a pipe without a writer blocks forever."""
     os.mkfifo(path)
     return path
 
 
-def test_a_spec_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+def test_a_missing_spec_is_one_problem(tmp_path: Path) -> None:
     (problem,) = check_file(tmp_path / "gone.yaml").problems
     assert (problem.rule, problem.place.file) == ("spec-unreadable", str(tmp_path / "gone.yaml"))
     assert problem.hint == "give the path of a spec file"
 
 
-def test_a_program_always_gets_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_is_always_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path / "gone.yaml", tmp_path, pipe(tmp_path / "pipe")):
         with pytest.raises(SystemExit) as ended:
             main(["check", str(path), "--format", "json"])
@@ -397,7 +397,7 @@ def test_a_program_always_gets_a_list(tmp_path: Path, capsys: pytest.CaptureFixt
         assert (problem["file"], problem["rule"]) == (str(path), "spec-unreadable")
 
 
-def test_what_is_no_file_is_no_spec(tmp_path: Path) -> None:
+def test_a_spec_must_be_a_file(tmp_path: Path) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "socket"))
     odd = [tmp_path, Path("/dev/zero"), pipe(tmp_path / "pipe"), tmp_path / "socket", Path("a\0b")]
@@ -414,7 +414,7 @@ def test_an_endless_spec_is_refused(tmp_path: Path) -> None:
     assert problem.rule == "yaml-unsafe"
 
 
-def test_a_spec_may_come_through_a_pipe(tmp_path: Path) -> None:
+def test_a_spec_can_come_from_a_pipe(tmp_path: Path) -> None:
     """Standard input by any of its names, and `<(command)`; paths are from the current folder."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.mp4").write_bytes(b"")
@@ -436,7 +436,7 @@ def test_a_spec_may_come_through_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["caption_column", "video_column", "image_column", "metadata"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "gone"])
-def test_each_list_that_is_no_file_is_named_at_its_field(
+def test_each_list_that_is_not_a_file_is_reported_at_its_field(
     tmp_path: Path, field: str, kind: str
 ) -> None:
     data = tmp_path / "data"
@@ -449,13 +449,13 @@ def test_each_list_that_is_no_file_is_named_at_its_field(
             (data / name).write_text("")
     found = in_file(tmp_path, text).problems
     assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
-    assert found[0].message.startswith(f"{kind} is ")
+    assert found[0].message.startswith(f"{kind} ")
 
 
-def test_both_lists_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
+def test_both_missing_lists_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     found = in_file(tmp_path, HEAD + RUN).problems
-    assert [p.message for p in found] == ["prompts.txt is not there", "videos.txt is not there"]
+    assert [p.message for p in found] == ["prompts.txt doesn't exist", "videos.txt doesn't exist"]
 
 
 def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
         assert [(p.place.line, p.message) for p in missing] == [(4, "3.mp4 is not a file")]
 
 
-def test_a_model_whose_config_is_a_pipe_is_named(tmp_path: Path) -> None:
+def test_a_model_whose_config_is_a_pipe_is_reported(tmp_path: Path) -> None:
     known = card("cogvideox-2b")
     assert known is not None
     write_configs(tmp_path / "model", known.architecture)
@@ -480,7 +480,7 @@ def test_a_model_whose_config_is_a_pipe_is_named(tmp_path: Path) -> None:
     assert (found.path, found.message) == (("model", "path"), f"{config}: is not a config file")
 
 
-def test_prompts_and_images_that_are_pipes_are_told(tmp_path: Path) -> None:
+def test_prompts_and_images_that_are_pipes_are_reported(tmp_path: Path) -> None:
     pipe(tmp_path / "pipe")
     text = I2V + RUN + "validation: {steps: 200, prompts: pipe, images: pipe}\n"
     found = check_text(text, tmp_path).problems
@@ -492,7 +492,7 @@ def test_prompts_and_images_that_are_pipes_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/data/list.txt", "../list.txt", "a/../../list.txt"])
 def test_a_list_outside_the_dataset_is_refused(name: str) -> None:
-    """Its path would be another one on another machine, and so would the bundle."""
+    """Its path would differ between machines, and so would the bundle."""
     for field in ("caption_column", "metadata"):
         (found,) = check_text(text_of({f"data.{field}": name})).problems
         assert (found.rule, found.path) == ("value-range", ("data", field))
@@ -501,24 +501,24 @@ def test_a_list_outside_the_dataset_is_refused(name: str) -> None:
 I2V_RUN = I2V + RUN + "validation:\n  steps: 200\n  prompts: [a cat, a dog]\n"
 
 
-def test_validation_images_that_are_missing_are_all_named_at_their_places(tmp_path: Path) -> None:
+def test_all_missing_validation_images_are_reported_at_their_places(tmp_path: Path) -> None:
     pipe(tmp_path / "pipe.png")
     text = I2V_RUN + "  images: [gone.png, pipe.png]\n"
     found = check_text(text, tmp_path).problems
     assert [(p.place.column, p.message) for p in found] == [
-        (12, "gone.png is not there"),
+        (12, "gone.png doesn't exist"),
         (22, "pipe.png is not a file"),
     ]
 
 
-def test_images_that_a_list_names_are_looked_for_from_the_specs_folder(tmp_path: Path) -> None:
+def test_listed_images_are_relative_to_the_specs_folder(tmp_path: Path) -> None:
     (tmp_path / "images.txt").write_text("cat.png\ndog.png\n")
     (tmp_path / "cat.png").write_bytes(b"")
     (found,) = check_text(I2V_RUN + "  images: images.txt\n", tmp_path).problems
-    assert (found.place.line, found.message) == (9, "dog.png is not there")
+    assert (found.place.line, found.message) == (9, "dog.png doesn't exist")
 
 
-def test_an_image_that_shows_nothing_is_told_when_clips_are_opened(tmp_path: Path) -> None:
+def test_an_undecodable_image_is_reported_when_clips_are_opened(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(I2V_RUN + "  images: [cat.png, dog.png]\n")
     for name in ("cat.png", "dog.png"):
@@ -548,7 +548,7 @@ def eight_clips(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_by_epochs_is_as_long_as_its_dataset_makes_it(eight_clips: Path) -> None:
+def test_the_length_of_a_run_by_epochs_depends_on_its_dataset(eight_clips: Path) -> None:
     found = in_file(eight_clips, EPOCHS).problems
     assert [(p.rule, p.place.line, p.message) for p in found] == [
         (
@@ -574,18 +574,18 @@ def test_a_run_by_epochs_is_as_long_as_its_dataset_makes_it(eight_clips: Path) -
         "lr_scheduler: {name: polynomial, warmup_steps: 19}\nallow: [checkpoint-never]\n",
     ],
 )
-def test_nothing_is_said_of_epochs_that_are_long_enough(eight_clips: Path, sound: str) -> None:
+def test_enough_epochs_are_not_a_problem(eight_clips: Path, sound: str) -> None:
     assert in_file(eight_clips, EPOCHS + sound).problems == ()
 
 
 def test_a_polynomial_needs_a_step_after_its_warmup(eight_clips: Path) -> None:
-    """Its decay is divided by their number."""
+    """The schedule divides by the number of those steps."""
     text = "lr_scheduler: {name: polynomial, warmup_steps: 20}\ncheckpointing: {steps: 20}\n"
     (found,) = in_file(eight_clips, EPOCHS + text).problems
     assert (found.rule, found.place.line) == ("warmup-exceeds-steps", 8)
 
 
-def test_epochs_over_lists_that_are_wrong_are_not_judged(eight_clips: Path) -> None:
+def test_the_length_in_epochs_is_not_checked_over_wrong_lists(eight_clips: Path) -> None:
     (eight_clips / "data/prompts.txt").write_text("A cat.\n")
     assert [p.rule for p in in_file(eight_clips, EPOCHS).problems] == ["caption-count"]
 
@@ -601,8 +601,8 @@ def test_each_point_of_a_sweep_has_its_own_length(eight_clips: Path) -> None:
         assert problem.message.endswith("of 16 (4 epochs of 8 samples) (at training.epochs=4)")
 
 
-def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
-    """And nothing else that is slow to import."""
+def test_check_imports_no_training_library(tmp_path: Path) -> None:
+    """Nor anything else that is slow to import."""
     (tmp_path / "spec.yaml").write_text(TEN_MISTAKES)
     script = (
         "import sys\n"
@@ -622,7 +622,7 @@ def test_check_imports_nothing_that_trains(tmp_path: Path) -> None:
     assert imported & (training | slow) == set()
 
 
-def test_a_column_that_a_table_lacks_is_named_at_the_field_that_wants_it(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_at_the_field_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/list.csv").write_text("video,text\na.mp4,A cat.\n")
     text = HEAD.replace("data}", "data, metadata: list.csv, caption_column: words}") + RUN
@@ -630,4 +630,4 @@ def test_a_column_that_a_table_lacks_is_named_at_the_field_that_wants_it(tmp_pat
     assert found.path == ("data", "caption_column")
     assert found.message.endswith("list.csv has no column words: it has video, text")
     (found,) = in_file(tmp_path, text.replace(", caption_column: words", "")).problems
-    assert found.hint == "name the column in data.caption_column"
+    assert found.hint == "write the column's name in data.caption_column"

@@ -1,4 +1,4 @@
-"""Every rule's good and bad examples do what they say."""
+"""Every rule's good example follows it, and its bad example breaks it."""
 
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ UNMENDED = {
     "polynomial-end",
     "validation-images",
 }
-"""Rules that no single value would mend: something is to be removed, chosen or installed."""
+"""Rules that no single value fixes: something has to be removed, chosen or installed."""
 CHECKS = [check for check in all_checks() if isinstance(check.rule, Constraint)]
 
 
 @pytest.fixture(autouse=True)
 def nothing_optional_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether an optimizer's package happens to be installed must not decide a test."""
+    """Tests must not depend on which optimizer packages are installed."""
     monkeypatch.setattr(optimizer, "is_installed", lambda package: package == "prodigyopt")
 
 
-def test_every_rule_of_the_design_is_registered() -> None:
+def test_exactly_the_documented_rules_are_registered() -> None:
     assert set(all_rules()) >= {
         "frames-vae",
         "frames-8n-plus-1",
@@ -94,7 +94,7 @@ def test_a_bad_example_has_the_rules_problem_at_its_field(rule: Constraint) -> N
 
 
 @pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.id)
-def test_the_replacement_mends_the_bad_example(rule: Constraint) -> None:
+def test_the_replacement_fixes_the_bad_example(rule: Constraint) -> None:
     text = text_of(rule.bad)
     (problem,) = check_text(text).problems
     assert (problem.replacement is None) == (rule.id in UNMENDED)
@@ -109,7 +109,7 @@ def test_the_replacement_mends_the_bad_example(rule: Constraint) -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.rule.id)
 def test_a_check_reads_only_what_it_declares(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where an undeclared field is wrong, the check would judge a stand-in."""
+    """With an undeclared invalid field, the check would see a stand-in."""
     assert isinstance(check.rule, Constraint)
     examples = [check_text(text_of(example)) for example in (check.rule.good, check.rule.bad)]
     monkeypatch.setattr(launch, "evolve", _Recorder.evolved)
@@ -127,7 +127,7 @@ def test_a_check_reads_only_what_it_declares(check: Check, monkeypatch: pytest.M
 
 
 class _Recorder:
-    """A section of a spec that notes which of its fields are read."""
+    """A section of a spec that records which of its fields are read."""
 
     def __init__(self, section: Any, name: str, seen: set[str]) -> None:
         self._of, self._name, self._seen = section, name, seen
@@ -161,7 +161,7 @@ def _declared(name: str, declared: set[str]) -> bool:
     )
 
 
-def test_what_a_rule_says_is_there() -> None:
+def test_every_rule_has_its_texts() -> None:
     for rule in all_rules().values():
         assert rule.why.endswith(".")
         assert rule.source

@@ -1,4 +1,4 @@
-"""Mending a spec ends, and what is mended stays mended."""
+"""Fixing a spec terminates, and fixing it again changes nothing."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from tests.spec.mutations import mutants
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
-    """Where a spec can stand that shows an image."""
+    """The path of a spec beside the validation images."""
     (tmp_path / "panda.png").write_bytes(b"")
     return tmp_path / "spec.yaml"
 
 
-def test_mending_a_mutated_spec_twice_changes_nothing_more(spec: Path) -> None:
+def test_fixing_a_mutated_spec_twice_changes_nothing_more(spec: Path) -> None:
     mended = 0
     for content in mutants(150, seed=11):
         spec.write_bytes(content)

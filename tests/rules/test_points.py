@@ -35,16 +35,16 @@ def problems(folder: Path, sweep: str, *settings: str) -> tuple[Problem, ...]:
     return check_file(path, settings).problems
 
 
-def test_a_sweep_whose_points_are_sound_has_no_problems(folder: Path) -> None:
+def test_a_sweep_of_valid_points_has_no_problems(folder: Path) -> None:
     assert problems(folder, "sweep: {lora.rank: [64, 128], training.seed: [1, 2]}\n") == ()
 
 
-def test_a_problem_of_every_point_is_told_once_and_names_none(folder: Path) -> None:
+def test_a_problem_of_every_point_is_reported_once_and_names_none(folder: Path) -> None:
     found = problems(folder, "sweep: {lora.rank: [64, 128]}\n", "data.resolution=48x480x720")
     assert [(p.rule, p.message.count("at lora")) for p in found] == [("frames-vae", 0)]
 
 
-def test_a_problem_of_one_value_is_told_once_at_the_value_and_names_it(folder: Path) -> None:
+def test_a_problem_of_one_value_is_reported_once_at_the_value_and_names_it(folder: Path) -> None:
     sweep = "sweep:\n  data.resolution: [48x480x720, 49x480x720]\n  lora.rank: [64, 128]\n"
     (found,) = problems(folder, sweep)
     assert (found.rule, found.place.line, found.place.column) == ("frames-vae", 8, 21)
@@ -62,7 +62,7 @@ def test_a_problem_of_one_combination_names_that_point(folder: Path) -> None:
     assert "(at checkpointing.steps=200, validation.steps=300)" in found.message
 
 
-def test_a_value_of_the_wrong_type_is_told_at_its_place_in_the_sweep(folder: Path) -> None:
+def test_a_value_of_the_wrong_type_is_reported_at_its_place_in_the_sweep(folder: Path) -> None:
     (found,) = problems(folder, 'sweep: [{lora.rank: 64}, {lora.rank: "128"}]\n')
     assert (found.rule, found.place.line, found.place.column) == ("value-type", 7, 38)
 
@@ -85,7 +85,7 @@ def test_a_sweep_over_datasets_reads_each(folder: Path) -> None:
     assert (found.place.line, found.place.column) == (7, 28)
 
 
-def test_data_that_is_not_known_in_one_point_is_still_read_in_another(folder: Path) -> None:
+def test_data_that_is_invalid_in_one_point_is_still_read_in_another(folder: Path) -> None:
     (folder / "clips" / "videos.txt").write_text("gone.mp4\n")
     found = problems(folder, "sweep: {data.root: [*nothing, data, clips]}\n")
     assert [problem.rule for problem in found] == ["yaml-unsafe", "value-range", "clip-missing"]

@@ -1,4 +1,4 @@
-"""What a rule calls unused is what the optimizers and schedules of the trainer don't look at."""
+"""Settings that rules call unused are ignored by the trainer's optimizers and schedules."""
 
 import json
 from typing import Any, cast, get_args
@@ -28,7 +28,7 @@ def rates(schedule: LrScheduler) -> list[float]:
 
 @pytest.mark.parametrize("setting", OTHER)
 @pytest.mark.parametrize("name", get_args(SchedulerName))
-def test_a_schedules_setting_is_called_unused_where_no_learning_rate_depends_on_it(
+def test_a_schedules_setting_is_unused_if_no_learning_rate_depends_on_it(
     name: SchedulerName, setting: str
 ) -> None:
     usual = LrScheduler(name=name, warmup_steps=10)
@@ -42,9 +42,7 @@ def test_a_schedules_setting_is_called_unused_where_no_learning_rate_depends_on_
 
 @pytest.mark.parametrize("setting", ["beta3", "epsilon"])
 @pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n != "adamw8bit"])
-def test_an_optimizers_setting_is_called_unused_where_it_never_gets_it(
-    name: str, setting: str
-) -> None:
+def test_an_optimizers_setting_is_unused_if_it_is_never_passed(name: str, setting: str) -> None:
     def options(optimizer: Optimizer) -> dict[str, Any]:
         weight = torch.nn.Parameter(torch.ones(2, 2))
         spec = evolve(spec_of({}), optimizer=optimizer)
