@@ -286,3 +286,15 @@ def test_afterwards_torch_says_that_there_is_no_accelerator() -> None:
     with installed():
         assert torch.accelerator.current_accelerator() == torch.device("simgpu")
     assert torch.accelerator.current_accelerator() is None
+
+
+def test_pinned_memory_that_is_written_to_during_a_copy_raises() -> None:
+    host = torch.ones(2).pin_memory()
+    on_device = host.to("simgpu:0", non_blocking=True)
+    _gpu().synchronize("simgpu:0")
+    host.zero_()
+    _gpu().synchronize("simgpu:0")
+    on_device.copy_(host, non_blocking=True)
+    host.fill_(2.0)
+    with pytest.raises(MissingWait, match="pinned memory was written to"):
+        _gpu().synchronize("simgpu:0")

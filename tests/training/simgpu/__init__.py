@@ -13,7 +13,8 @@ For a machine without a GPU, so that it sees what only a GPU would show:
   gradients, optimizer, other, in bytes; `.allocated[0]` and `.peak[0]` are the sums;
 - a kernel on a side stream whose results another stream uses without a wait raises `MissingWait`,
   as does memory that is freed, or written over, too early; and a `non_blocking` copy to pinned
-  memory is all NaN until somebody waits for it (an event, a stream or the device);
+  memory is all NaN until somebody waits for it (an event, a stream or the device); pinned memory
+  that is written to while a copy from it is under way raises at the next wait;
 - random numbers are the device's own, and the host's generators are refused;
 - operators of which CUDA has no deterministic version are refused where such are asked for.
 
@@ -30,9 +31,8 @@ In a test, take the fixture `simgpu`, or the block:
 `train_on_simgpu` trains a bundle in the test's own process, as `train_here` does on the CPU.
 
 What it isn't: fast, a clock, or a measure of memory to the byte (autocast keeps no copies of
-weights here, and an operator's own temporaries are the host's). Only what torch dispatches is
-seen: not what Python does with a pinned buffer of the host while a copy from it is under way.
-Backward runs on the default stream.
+weights here, and an operator's own temporaries are the host's). Backward runs on the default
+stream, and on the first device alone: torch's engine has one queue for a device from Python.
 
 Built on torch.utils.backend_registration, with which torch 2.13 takes a device from Python.
 """

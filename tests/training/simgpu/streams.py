@@ -116,7 +116,7 @@ class Accesses:
 
 @frozen
 class _Arriving:
-    """A copy to the host that has not been waited for."""
+    """A copy to or from the host that has not been waited for."""
 
     stream: int
     kernel: int
@@ -196,7 +196,7 @@ class Timeline:
                 accesses.reads = {}
 
     def arrives(self, index: int, land: Callable[[], None]) -> None:
-        """The last kernel of the current stream is a copy to the host, which has not waited."""
+        """The last kernel of the current stream is a copy which the host has not waited for."""
         stream = self.current(index)
         self._arriving.append(_Arriving(stream.number, stream.clock[stream.number], land))
 
@@ -204,13 +204,14 @@ class Timeline:
         """The host goes on after everything that a clock covers; what was copied to it is there."""
         with self._lock:
             _merge(self.host, clock)
-            left = []
-            for copy in self._arriving:
-                if self.host.get(copy.stream, 0) >= copy.kernel:
+            known, self._arriving = self._arriving, []
+            done = [self.host.get(copy.stream, 0) >= copy.kernel for copy in known]
+            self._arriving += [
+                copy for copy, is_done in zip(known, done, strict=True) if not is_done
+            ]
+            for copy, is_done in zip(known, done, strict=True):
+                if is_done:
                     copy.land()
-                else:
-                    left.append(copy)
-            self._arriving = left
 
     def synchronize(self, index: int) -> None:
         """The host waits for all streams of a device."""

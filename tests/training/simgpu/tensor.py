@@ -17,7 +17,7 @@ from tests.training.simgpu.rules import (
     check_devices,
     waits,
 )
-from tests.training.simgpu.streams import TIMELINE, Accesses
+from tests.training.simgpu.streams import TIMELINE, Accesses, MissingWait
 from tests.training.simgpu.traffic import TRAFFIC, Copy, place
 
 NAME = "simgpu"
@@ -290,10 +290,20 @@ def copy_to(into: Tensor, source: Tensor, *, non_blocking: bool) -> None:
             if not non_blocking:
                 TRAFFIC.waits("copy from the host")
                 TIMELINE.current(into.device.index).synchronize()
+            elif pinned:
+                before = source.clone()
+                TIMELINE.arrives(into.device.index, lambda: _same(source, before))
     elif isinstance(source, DeviceTensor):
         _launch(copy, (into, source), {}, source.device.index)
         arrived = torch.empty_like(into).copy_(source.held)
         _to_host(into, arrived, source.device.index, non_blocking=non_blocking)
+
+
+def _same(source: Tensor, before: Tensor) -> None:
+    """Memory that a copy reads from is as it was when the copy was asked for."""
+    now, then = (tensor.reshape(-1).view(torch.uint8) for tensor in (source, before))
+    if not torch.equal(now, then):
+        raise MissingWait("pinned memory was written to while it was copied to the device")
 
 
 def _landed(into: Tensor, elements: Tensor) -> None:
