@@ -39,6 +39,8 @@ def start_processes(job: Job, store: Store | None) -> Any:
         start_group(store, job.device, job.spec.launch.timeout_s)
     accelerator = Accelerator(
         cpu=job.device == "cpu",
+        # The trainer puts everything where it belongs: what was forgotten should be noticed.
+        device_placement=False,
         mixed_precision=precision,
         log_with=list(job.spec.tracking.report_to) or None,
         # Trackers want to know at once that there is a folder; which one is known later.

@@ -298,3 +298,14 @@ def test_pinned_memory_that_is_written_to_during_a_copy_raises() -> None:
     host.fill_(2.0)
     with pytest.raises(MissingWait, match="pinned memory was written to"):
         _gpu().synchronize("simgpu:0")
+
+
+def test_a_parameter_can_be_given_other_elements() -> None:
+    parameter = nn.Parameter(_on(2).to(torch.bfloat16))
+    parameter.data = parameter.data.to(torch.float32)
+    assert parameter.dtype is torch.float32
+    parameter.sum().backward()
+    assert parameter.grad is not None
+    assert parameter.grad.dtype is torch.float32
+    parameter.data.add_(parameter.grad)
+    assert parameter.tolist() == [2.0, 2.0]

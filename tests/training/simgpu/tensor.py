@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import TensorBase
 from torch.utils._mode_utils import no_dispatch
 
 from tests.training.simgpu.memory import MEMORY
@@ -95,6 +96,17 @@ class DeviceTensor(Tensor):
     def data_ptr(self) -> int:
         """An address that tells tensors apart."""
         return self.held.data_ptr()
+
+    @property
+    def data(self) -> Tensor:
+        """The elements without a history."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        """Other elements from now on: `parameter.data = parameter.data.to(...)`."""
+        vars(TensorBase)["data"].__set__(self, value)
+        self.held = value.held  # type: ignore[attr-defined]
 
     def record_stream(self, stream: Any) -> None:
         """The memory isn't given to others before a stream has done with it."""
