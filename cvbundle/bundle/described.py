@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import NOTHING, fields_dict, frozen
+from attrs import NOTHING, frozen
 
 from cvbundle.bundle import layout
+from cvbundle.bundle.base_model import base_model
 from cvbundle.bundle.diff import settings
 from cvbundle.bundle.launch import read_spec
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import Result, result_of
 from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.verify import bundle_digest
-from cvbundle.model.architecture import Architecture
-from cvbundle.model.catalog import card
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
 from cvbundle.spec.fields import all_fields
@@ -71,7 +70,7 @@ def describe(bundle: Path) -> Description:
     """Read all of a bundle that a person may want to know."""
     spec = read_spec(bundle)
     record = json.loads((bundle / layout.MODEL).read_bytes())
-    model = _base_model(record)
+    model = base_model(bundle)
     data = _summary(bundle)
     files = record["files"]
     return Description(
@@ -90,24 +89,6 @@ def describe(bundle: Path) -> Description:
         memory=estimate(spec, model),
         total_steps=spec.total_steps(data.samples),
         runs=tuple(result_of(run) for run in list_runs(bundle_runs(bundle))),
-    )
-
-
-def _base_model(record: Mapping[str, Any]) -> BaseModel:
-    """The base model as far as `model.json` tells of it."""
-    parts = {}
-    for name, attribute in fields_dict(Architecture).items():
-        values = record["architecture"][name]
-        cls: Any = attribute.type
-        parts[name] = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    return BaseModel(
-        path=record["hub"]["repository"] if record["hub"] else "-",
-        folder=None,
-        name=record["name"],
-        task=record["task"],
-        card=None if record["name"] == "custom" else card(record["name"]),
-        architecture=Architecture(**parts),
-        is_on_hub=record["hub"] is not None,
     )
 
 

@@ -22,6 +22,7 @@ _COMMANDS = {
     "explain": "explain",
     "init": "init",
     "list": "list",
+    "rehearse": "rehearse",
     "reproduce": "reproduce",
     "run": "run",
     "sample": "sample",

@@ -1,7 +1,7 @@
 """Sample videos with the weights as they are, through diffusers' own pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -49,18 +49,22 @@ class Sampler:
     guidance_scale: float
     num_inference_steps: int
 
-    @torch.no_grad()
     def frames(self, embedding: Tensor, image: Path | None, seed: int) -> NDArray[np.float32]:
         """A video [F, H, W, 3] in 0..1 of a prompt, whose embedding is [length, dim]."""
         from PIL import Image
 
+        picture = None if image is None else Image.open(image).convert("RGB")
+        frames: NDArray[np.float32] = self.video(embedding, picture, seed, "np")
+        return frames
+
+    @torch.no_grad()
+    def video(self, embedding: Tensor, image: Any, seed: int, kind: Literal["np", "pt"]) -> Any:
+        """The same from an image that is open, as an array, or as a tensor [F, 3, H, W]."""
         size = self.resolution
-        options: dict[str, Any] = {}
-        if image is not None:
-            options["image"] = Image.open(image).convert("RGB")
+        options: dict[str, Any] = {} if image is None else {"image": image}
         was_training = self.transformer.training
         self.transformer.eval()
-        frames: NDArray[np.float32] = self._pipeline(image is not None)(
+        frames = self.pipeline(with_image=image is not None)(
             prompt_embeds=embedding[None].to(self.vae.device),
             negative_prompt_embeds=self.no_prompt[None].to(self.vae.device),
             height=size.height,
@@ -69,13 +73,14 @@ class Sampler:
             num_inference_steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(seed),
-            output_type="np",
+            output_type=kind,
             **options,
         ).frames[0]
         self.transformer.train(was_training)
         return frames
 
-    def _pipeline(self, with_image: bool) -> Any:
+    def pipeline(self, *, with_image: bool) -> Any:
+        """diffusers' pipeline around the transformer."""
         from diffusers import CogVideoXImageToVideoPipeline, CogVideoXPipeline
 
         kind: Any = CogVideoXImageToVideoPipeline if with_image else CogVideoXPipeline

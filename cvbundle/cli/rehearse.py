@@ -1,0 +1,58 @@
+"""`cvbundle rehearse`."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import click
+
+from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.rehearsal import Rehearsal, rehearse_bundle
+from cvbundle.bundle.store import find_bundle
+from cvbundle.cli.where import Text
+from cvbundle.model.memory import in_gib
+from cvbundle.model.time import render_seconds, step_seconds
+from cvbundle.spec.gpus import GPUS
+
+_OTHERWISE = "h100"
+"""The device that is rehearsed for where nobody names one."""
+
+
+@click.command("rehearse")
+@click.argument("bundle", type=Text())
+@click.option("--gpu", "name", type=click.Choice(tuple(GPUS)), help="Else the bundle's, or h100.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(bundle: str, name: str | None, as_json: bool) -> None:
+    """Run BUNDLE's phases on tensors without memory: what a device would hold, and compute.
+
+    It is the trainer's own code, for one step and one validation at the real size. Needs no GPU, no
+    weights and no clips.
+    """
+    folder = find_bundle(bundle)
+    spec = read_spec(folder)
+    gpu = GPUS[name or _OTHERWISE]
+    found = rehearse_bundle(folder, gpu)
+    seconds = step_seconds(found.step_flops, gpu, spec.training.mixed_precision)
+    if as_json:
+        data = attrs.asdict(found)
+        click.echo(json.dumps({**data, "peak": found.peak, "gpu": gpu.name, "seconds": seconds}))
+        return
+    for line in _lines(found):
+        click.echo(line)
+    took = "" if seconds is None else f", {render_seconds(seconds)} on {gpu.title}"
+    click.echo(f"a step: {found.step_flops / 1e12:,.4g} TFLOP{took}")
+    click.echo(f"trained: {found.trained:,} parameters")
+
+
+def _lines(found: Rehearsal) -> list[str]:
+    width = max(len(phase.name) for phase in found.phases)
+    return [
+        f"{phase.name.replace('_', ' '):<{width}}  {in_gib(phase.bytes):>9}  {_parts(phase.of)}"
+        f"{'  <- peak' if phase.bytes == found.peak else ''}"
+        for phase in found.phases
+    ]
+
+
+def _parts(of: Mapping[str, Any]) -> str:
+    return ", ".join(f"{kind} {in_gib(size)}" for kind, size in of.items() if size)

@@ -1,0 +1,126 @@
+"""How long a step takes and how large what it leaves is, from sizes alone.
+
+A step's arithmetic is counted exactly (the tests hold it against what `cvbundle rehearse` counts);
+how much of a device's rate it reaches is a range. No GPU has confirmed the range yet.
+"""
+
+from attrs import frozen
+
+from cvbundle.model.architecture import Architecture, lora_targets
+from cvbundle.model.training_memory import TrainingLoad, training_load
+from cvbundle.spec.gpus import Gpu
+from cvbundle.spec.schema import Spec
+
+_ATTENTION_BACKWARD = 2.5
+"""Of the forward: five products instead of two (Dao, arXiv 2205.14135, algorithm 4)."""
+
+
+@frozen(kw_only=True)
+class TimeEstimate:
+    """How long training takes; encoding, checkpoints and validations come on top."""
+
+    gpu: str
+    step_flops: int
+    """Floating point operations of an optimizer step on one device."""
+    seconds: tuple[float, float] | None
+    """Of a step, at least and at most; None where the device has no arithmetic in the type."""
+    steps: int | None
+    """None while nobody knows how many samples there are."""
+
+    @property
+    def hours(self) -> tuple[float, float] | None:
+        """Of all steps."""
+        if self.seconds is None or self.steps is None:
+            return None
+        return self.seconds[0] * self.steps / 3600, self.seconds[1] * self.steps / 3600
+
+
+def estimate_time(
+    spec: Spec, architecture: Architecture, gpu: Gpu, steps: int | None
+) -> TimeEstimate:
+    """How long a bundle's training takes on a device."""
+    flops = step_flops(spec, architecture)
+    return TimeEstimate(
+        gpu=gpu.title,
+        step_flops=flops,
+        seconds=step_seconds(flops, gpu, spec.training.mixed_precision),
+        steps=steps,
+    )
+
+
+def step_seconds(flops: int, gpu: Gpu, precision: str) -> tuple[float, float] | None:
+    """Seconds for so many operations, at least and at most; None where a type is not supported."""
+    rate = gpu.rate(precision)
+    if rate is None:
+        return None
+    slow, fast = (flops / (rate * 1e12 * share) for share in gpu.utilization)
+    return fast, slow
+
+
+def step_flops(spec: Spec, architecture: Architecture) -> int:
+    """Operations of an optimizer step on one device: two for a multiplication and an addition."""
+    load = training_load(spec, architecture)
+    linear, attention = _forward_linear(load), _forward_attention(load)
+    adapter = 0.0
+    if spec.lora is not None:
+        adapter = _forward_adapter(load, spec.lora.target_modules, spec.lora.rank)
+    again = {False: (0, 0), True: (1, 1), "selective": (1, 0)}[load.checkpointing]
+    # Frozen weights have no gradient: their backward is one product, not two.
+    backward = 1 if spec.lora is not None else 2
+    batch = (
+        linear * (1 + again[0] + backward)
+        + adapter * (1 + again[0] + 2)
+        + attention * (1 + again[1] + _ATTENTION_BACKWARD)
+    )
+    return round(batch * spec.training.gradient_accumulation_steps)
+
+
+def _forward_linear(load: TrainingLoad) -> float:
+    """4 D^2 of attention's projections and 8 D^2 of the feed-forward, for each token and block."""
+    width = load.transformer.inner_dim
+    return 2 * 12 * width**2 * load.batch * load.tokens * load.transformer.num_layers
+
+
+def _forward_attention(load: TrainingLoad) -> float:
+    """Two products of all tokens with all tokens, in each block."""
+    width = load.transformer.inner_dim
+    return 4 * width * load.batch * load.tokens**2 * load.transformer.num_layers
+
+
+def _forward_adapter(load: TrainingLoad, targets: tuple[str, ...], rank: int) -> float:
+    """Both products of LoRA, where its layer sees every token and not only the timestep."""
+    adapted = {m for target in targets for m in lora_targets(load.transformer, target)}
+    seen = sum(m.lora_parameters(rank) for m in adapted if ".attn1." in m.name or ".ff." in m.name)
+    return 2 * seen * load.batch * load.tokens
+
+
+def checkpoint_bytes(spec: Spec, architecture: Architecture) -> int:
+    """One checkpoint: the trained weights, the optimizer's state, and the average if any."""
+    load = training_load(spec, architecture)
+    each = load.trained_bytes + load.moment_bytes + (4 if load.average else 0)
+    return each * load.trainable
+
+
+def kept_checkpoints(spec: Spec, steps: int) -> int:
+    """How many checkpoints are on the disk in the end; one more while the last is written."""
+    made = -(-steps // spec.checkpointing.steps)
+    return made if spec.checkpointing.limit is None else min(made, spec.checkpointing.limit)
+
+
+def render_seconds(seconds: tuple[float, float]) -> str:
+    """A range of seconds for a person: `3.9 to 5.3 s`."""
+    return f"{_number(seconds[0])} to {_number(seconds[1])} s"
+
+
+def render_time(found: TimeEstimate) -> str:
+    """The estimate as a line: `3.9 to 5.3 s a step on H100 SXM 80 GB, 1.1 to 1.5 h in all`."""
+    if found.seconds is None:
+        return f"{found.gpu} has no arithmetic in this mixed_precision"
+    text = f"{render_seconds(found.seconds)} a step on {found.gpu}"
+    if found.hours is not None:
+        text += f", {_number(found.hours[0])} to {_number(found.hours[1])} h in all"
+    return f"{text} ({found.step_flops / 1e12:,.4g} TFLOP a step)"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"

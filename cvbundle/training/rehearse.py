@@ -1,0 +1,360 @@
+"""`python -m cvbundle.training.rehearse`: a bundle's phases on fake tensors of their real size.
+
+The code that runs is the trainer's own. Fake tensors are on the CPU, for which every build of torch
+can run autograd; where CUDA would do something else, that is done here: its autocast keeps
+LayerNorms in fp32, and its flash attention sums the queries' gradients in a buffer of its own.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from attrs import asdict, evolve, frozen
+from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from cvbundle.bundle.base_model import base_model
+from cvbundle.bundle.launch import read_spec
+from cvbundle.model.architecture import Architecture
+from cvbundle.problems import UserError
+from cvbundle.spec.schema import Spec
+from cvbundle.training import blank, components
+from cvbundle.training.cuda_autocast import cuda_autocast
+from cvbundle.training.encode import encode_caption, encode_pixels
+from cvbundle.training.job import Job
+from cvbundle.training.live_bytes import Kind, LiveBytes, Peak, flash_splits
+from cvbundle.training.loop import Model, Trainer
+from cvbundle.training.objective import (
+    Velocity,
+    keep_positions,
+    ofs_embedding,
+    rotary_embedding,
+)
+from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.recompute import checkpoint_blocks
+from cvbundle.training.samples import Batch
+from cvbundle.training.stand_ins import FakeSampler, TokenCount, scheduler_at_its_last_timestep
+from cvbundle.training.weights import Average, make_trainable
+
+_DEVICE = torch.device("cpu")
+
+
+@frozen
+class Phase:
+    """The most that a device holds in a phase, in bytes, and of what."""
+
+    name: str
+    bytes: int
+    of: Mapping[Kind, int]
+
+
+@frozen
+class Rehearsal:
+    """What a bundle's run will do."""
+
+    phases: tuple[Phase, ...]
+    step_flops: int
+    """Floating point operations of one optimizer step on one device."""
+    trained: int
+    """Parameters that are trained."""
+
+
+def rehearse(
+    spec: Spec, architecture: Architecture, processors: int, *, whole: bool = True
+) -> Rehearsal:
+    """Encode, train one step and validate on fake tensors.
+
+    Args:
+        spec: the bundle's settings.
+        architecture: of its base model.
+        processors: the device's multiprocessors, which decide how much flash attention sums apart.
+        whole: all phases; else training alone.
+
+    Raises:
+        UserError: the shapes or types of a phase don't fit.
+    """
+    splits = flash_splits(
+        processors, spec.training.batch_size, architecture.transformer.num_attention_heads
+    )
+    with cuda_autocast():
+        return _Stage(spec, architecture, LiveBytes(splits)).run(whole=whole)
+
+
+class _Stage:
+    """The phases of a run, one after another."""
+
+    def __init__(self, spec: Spec, architecture: Architecture, live: LiveBytes) -> None:
+        self._spec = spec
+        self._architecture = architecture
+        self._live = live
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._phases: list[Phase] = []
+        precision = spec.training.mixed_precision
+        self._encoder_dtype = components.DTYPES[precision]
+        # accelerate has no fp16 on a CPU; bf16 has the same size.
+        self._precision = "bf16" if precision == "fp16" else precision
+        self._dtype = components.DTYPES[self._precision]
+
+    def run(self, *, whole: bool) -> Rehearsal:
+        """All of them, or training alone."""
+        if whole:
+            self._encode_text()
+            self._encode_clip()
+        trainer = self._train()
+        if whole and self._spec.validation is not None:
+            self._validate(trainer)
+        return Rehearsal(
+            tuple(self._phases),
+            self._step_flops,
+            sum(parameter.numel() for parameter in trainer.trained.values()),
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[Peak]:
+        """Run the block on fake tensors, and note its peak.
+
+        Raises:
+            UserError: what torch or diffusers found wrong with a shape, a type or a value.
+        """
+        peak = self._live.begin()
+        try:
+            with self._fake, self._live:
+                yield peak
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"the {name.replace('_', ' ')} phase fails: {reason}") from error
+        self._add(name, peak)
+
+    def _add(self, name: str, peak: Peak) -> None:
+        self._phases.append(Phase(name, peak.bytes, dict(peak.of)))
+
+    def _encode_text(self) -> None:
+        config = self._architecture.text_encoder
+        encoder = blank.text_encoder_on_meta(config, self._encoder_dtype)
+        length = self._architecture.transformer.max_text_seq_length
+        with self._phase("encode_text"):
+            self._live.name(blank.faked(encoder).parameters(), "encoder")
+            encode_caption("", TokenCount(length), encoder, length)
+
+    def _encode_clip(self) -> None:
+        size = self._spec.data.resolution
+        pixels = np.zeros((size.frames, size.height, size.width, 3), np.uint8)
+        vae = self._vae(decoder=False)
+        with self._phase("encode_clips"):
+            self._live.name(blank.faked(vae).parameters(), "encoder")
+            encode_pixels(pixels, vae)
+
+    def _vae(self, *, decoder: bool) -> Any:
+        vae = blank.vae_on_meta(self._architecture.vae, self._dtype)
+        data = self._spec.data
+        if not decoder:
+            del vae.decoder
+        if data.vae_tiling:
+            vae.enable_tiling()
+        if data.vae_slicing:
+            vae.enable_slicing()
+        return vae
+
+    def _train(self) -> Trainer:
+        """One step, as every step after the first is."""
+        spec, architecture = self._spec, self._architecture
+        accelerator = Accelerator(cpu=True, mixed_precision=self._precision)
+        frozen_dtype = self._dtype if spec.lora is not None else torch.float32
+        transformer = blank.transformer_on_meta(architecture.transformer, frozen_dtype)
+        with torch.device("meta"):
+            keep_positions(
+                transformer, architecture, spec.data.resolution, self._dtype, torch.device("meta")
+            )
+        make_trainable(transformer, spec)
+        # Compiled blocks are not rehearsed: the compiler decides what they keep.
+        checkpoint_blocks(transformer, spec.training.gradient_checkpointing, compiled=False)
+        transformer.train()
+        noise_on_image = spec.model.type == "i2v" and spec.training.image_noise is not None
+        vae = self._vae(decoder=False) if noise_on_image else None
+        with self._phase("train"):
+            trainer = self._trainer(accelerator, blank.faked(transformer), vae)
+            self._take_first_step(trainer)
+            step = self._step(trainer)
+        self._add("step", step)
+        return trainer
+
+    def _trainer(self, accelerator: Any, transformer: Any, vae: Any) -> Trainer:
+        """What `load_trainer` makes, of weights that are not there."""
+        spec, architecture = self._spec, self._architecture
+        self._live.name([*transformer.parameters(), *transformer.buffers()], "weights")
+        if vae is not None:
+            self._live.name(blank.faked(vae).parameters(), "encoder")
+        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+        optimizer = make_optimizer(trained.values(), spec, _DEVICE)
+        schedule = make_schedule(optimizer, spec, 1_000_000, 0)
+        average = None
+        if spec.training.ema_decay is not None:
+            average = Average(trained, spec.training.ema_decay)
+            self._live.name(average.tensors.values(), "optimizer")
+        # Fake parameters are where they should be, and can't be moved.
+        transformer, optimizer = accelerator.prepare(
+            transformer, optimizer, device_placement=[False, False]
+        )
+        alphas = torch.ones(architecture.scheduler.num_train_timesteps, dtype=torch.float64)
+        model = Model(
+            transformer=transformer,
+            velocity=Velocity(alphas, snr_gamma=spec.training.snr_gamma, device=_DEVICE),
+            rotary=rotary_embedding(architecture, spec.data.resolution, _DEVICE),
+            ofs=ofs_embedding(architecture, _DEVICE, self._dtype),
+            dtype=self._dtype,
+            vae=vae,
+        )
+        return Trainer(
+            job=self._job(),
+            accelerator=accelerator,
+            model=model,
+            trained=trained,
+            optimizer=optimizer,
+            schedule=schedule,
+            average=average,
+            step=0,
+            stop_asked=lambda: False,
+        )
+
+    def _job(self) -> Job:
+        """One process of the bundle; a third batch in a step would hold no more than the second."""
+        training = self._spec.training
+        batches = min(2, training.gradient_accumulation_steps)
+        one = evolve(
+            self._spec,
+            training=evolve(training, gradient_accumulation_steps=batches),
+            launch=evolve(self._spec.launch, strategy="single", num_processes=1),
+        )
+        nowhere = Path("-")
+        return Job(
+            bundle=nowhere,
+            spec=one,
+            samples=(),
+            architecture=self._architecture,
+            model_folder=nowhere,
+            model_files=(),
+            hub_commit=None,
+            data_root=nowhere,
+            run=nowhere,
+            device="cpu",
+            world_size=1,
+        )
+
+    def _step(self, trainer: Trainer) -> Peak:
+        """One step of the trainer; the peak of its optimizer."""
+        peaks = []
+
+        def at_optimizer(*_: object) -> None:
+            peaks.append(self._live.begin())
+
+        trainer.optimizer.optimizer.register_step_pre_hook(at_optimizer)
+        for parameter in trainer.trained.values():
+            parameter.register_post_accumulate_grad_hook(self._name_gradient)
+        before = self._live.flops
+        batches = trainer.job.accumulation
+        trainer._step(self._batch() for _ in range(batches))
+        counted = self._live.flops - before
+        self._step_flops = counted * self._spec.training.gradient_accumulation_steps // batches
+        return peaks[0]
+
+    def _name_gradient(self, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        self._live.name([parameter.grad], "gradients")
+
+    def _take_first_step(self, trainer: Trainer) -> None:
+        """Make the optimizer's state, which the first step does."""
+        optimizer = trainer.optimizer.optimizer
+        for parameter in trainer.trained.values():
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for state in optimizer.state.values():
+            tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+            self._live.name(tensors, "optimizer")
+
+    def _batch(self) -> Batch:
+        """A batch as the loader hands it over, on the device."""
+        spec, architecture = self._spec, self._architecture
+        batch, size = spec.training.batch_size, spec.data.resolution
+        latents = self._latents(batch)
+        image, draw = None, None
+        if spec.model.type == "i2v":
+            image = torch.empty(latents.shape)
+            if spec.training.image_noise is not None:
+                image = torch.empty(batch, 3, size.height, size.width)
+                draw = latents.new_empty(latents[:, :1].transpose(1, 2).shape)
+        transformer = architecture.transformer
+        prompt = (batch, transformer.max_text_seq_length, transformer.text_embed_dim)
+        return Batch(
+            latents=latents,
+            noise=torch.empty(latents.shape),
+            timesteps=torch.zeros(batch, dtype=torch.int64),
+            prompt=torch.empty(prompt, dtype=self._dtype),
+            image=image,
+            image_draw=draw,
+            image_kept=None if image is None else torch.empty(batch),
+        )
+
+    def _latents(self, batch: int) -> torch.Tensor:
+        size, vae = self._spec.data.resolution, self._architecture.vae
+        return torch.empty(
+            batch,
+            self._architecture.padded_latent_frames(size.frames),
+            vae.latent_channels,
+            size.height // vae.spatial_compression_ratio,
+            size.width // vae.spatial_compression_ratio,
+        )
+
+    def _validate(self, trainer: Trainer) -> None:
+        """One denoising step with guidance, and the decoding of what comes out."""
+        spec, transformer = self._spec, self._architecture.transformer
+        assert spec.validation is not None
+        size = spec.data.resolution
+        image = None
+        if spec.model.type == "i2v":
+            image = Image.new("RGB", (size.width, size.height))
+        vae = self._vae(decoder=True)
+        scheduler = scheduler_at_its_last_timestep(self._architecture.scheduler)
+        with self._phase("validate"):
+            self._live.name(blank.faked(vae).parameters(), "encoder")
+            embedding = torch.empty(
+                transformer.max_text_seq_length, transformer.text_embed_dim, dtype=self._dtype
+            )
+            FakeSampler(
+                transformer=trainer.accelerator.unwrap_model(trainer.model.transformer),
+                vae=vae,
+                scheduler=scheduler,
+                no_prompt=embedding,
+                resolution=size,
+                guidance_scale=spec.validation.guidance_scale,
+                num_inference_steps=1,
+            ).video(embedding, image, 0, "pt")
+
+
+def main() -> int:
+    """Print what a bundle's rehearsal found, as JSON; 1 with one sentence where it fails."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--processors", type=int, required=True)
+    options = parser.parse_args()
+    components.quiet()
+    try:
+        found = rehearse(
+            read_spec(options.bundle), base_model(options.bundle).architecture, options.processors
+        )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{json.dumps(asdict(found))}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""A rehearsal holds what the real step holds, and the estimate gives what the rehearsal finds."""
+
+import json
+import subprocess
+import sys
+from contextlib import nullcontext
+
+import attrs
+import pytest
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+from cvbundle.bundle.base_model import base_model
+from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.rehearsal import rehearse_bundle
+from cvbundle.interpreters import module_command, safe_environment
+from cvbundle.model.architecture import Architecture
+from cvbundle.model.catalog import card
+from cvbundle.model.identify import BaseModel, named
+from cvbundle.model.memory import GIB, estimate
+from cvbundle.model.time import step_flops
+from cvbundle.problems import UserError
+from cvbundle.spec.gpus import GPUS
+from cvbundle.spec.schema import ModelName, Resolution, Spec, TrainingType
+from cvbundle.training import rehearse as rehearsing
+from cvbundle.training.live_bytes import flash_splits
+from cvbundle.training.rehearse import Rehearsal, rehearse
+from tests.conftest import COMMIT
+from tests.rules.specs import spec_of
+from tests.training.conftest import MODELS, CompileDemo, CompileModel
+
+H100 = GPUS["h100"].processors
+
+
+@pytest.fixture(autouse=True)
+def _own_accelerator() -> None:
+    _forget_accelerator()
+
+
+def _forget_accelerator() -> None:
+    """Each rehearsal has an accelerator of its precision, as in a process of its own."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+
+
+def training_of(spec: Spec, architecture: Architecture) -> Rehearsal:
+    """The rehearsal of a step."""
+    _forget_accelerator()
+    return rehearse(spec, architecture, H100, whole=False)
+
+
+def settings_of(model: ModelName, **settings: object) -> Spec:
+    """A spec of a model at its own size."""
+    known = card(model)
+    assert known is not None
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    return spec_of({"model.path": known.hub_ids[0], **changes})
+
+
+def shallow(model: ModelName, layers: int | None) -> BaseModel:
+    """A model with so many blocks; as many as it has, if None."""
+    found = named(model)
+    assert found is not None
+    if layers is None:
+        return found
+    transformer = attrs.evolve(found.architecture.transformer, num_layers=layers)
+    return attrs.evolve(
+        found, architecture=attrs.evolve(found.architecture, transformer=transformer)
+    )
+
+
+def check_estimate(spec: Spec, model: BaseModel) -> None:
+    """Memory and arithmetic of training are within 5 % of the rehearsal's."""
+    found = training_of(spec, model.architecture)
+    expected = estimate(spec, model)
+    for phase in found.phases:
+        assert expected.phase(phase.name).allocated == pytest.approx(phase.bytes, rel=0.05)
+    assert step_flops(spec, model.architecture) == pytest.approx(found.step_flops, rel=0.05)
+
+
+@pytest.mark.parametrize(("model", "kind"), [("cogvideox-5b-i2v", "lora"), ("cogvideox-2b", "sft")])
+def test_fake_tensors_hold_what_real_ones_hold(
+    model: str, kind: TrainingType, compile_model: CompileModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny model's real step on the CPU, followed in the same way, has the same peaks."""
+    bundle = compile_model(model, kind, "training.gradient_checkpointing=true")
+    spec, architecture = read_spec(bundle), base_model(bundle).architecture
+    fake = training_of(spec, architecture)
+    monkeypatch.setattr(rehearsing, "FakeTensorMode", lambda **_: nullcontext())
+    assert training_of(spec, architecture) == fake
+
+
+@pytest.mark.parametrize("kind", ["lora", "sft"])
+@pytest.mark.parametrize("checkpointing", [True, False, "selective"])
+def test_the_estimate_of_a_shallow_model_is_the_rehearsals(
+    kind: TrainingType, checkpointing: bool | str
+) -> None:
+    spec = settings_of(
+        "cogvideox-2b", training__type=kind, training__gradient_checkpointing=checkpointing
+    )
+    check_estimate(spec, shallow("cogvideox-2b", 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("kind", ["lora", "sft"])
+@pytest.mark.parametrize("checkpointing", [True, False, "selective"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_estimate_is_the_rehearsals(
+    model: ModelName, kind: TrainingType, checkpointing: bool | str, batch: int
+) -> None:
+    """Six blocks of each: both are linear in their number, which the next test tries."""
+    spec = settings_of(
+        model,
+        training__type=kind,
+        training__gradient_checkpointing=checkpointing,
+        training__batch_size=batch,
+    )
+    check_estimate(spec, shallow(model, 6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lora", "sft"])
+def test_the_estimate_of_a_whole_model_is_the_rehearsals(kind: TrainingType) -> None:
+    check_estimate(settings_of("cogvideox-5b", training__type=kind), shallow("cogvideox-5b", None))
+
+
+def test_batches_of_a_step_are_counted() -> None:
+    spec = settings_of("cogvideox-2b", training__gradient_accumulation_steps=4)
+    check_estimate(spec, shallow("cogvideox-2b", 2))
+
+
+def test_an_adapter_of_the_feed_forward_keeps_its_inputs() -> None:
+    spec = settings_of("cogvideox-2b", lora__target_modules=["to_q", "ff.net.0.proj", "ff.net.2"])
+    check_estimate(spec, shallow("cogvideox-2b", 2))
+
+
+def test_what_does_not_fit_is_one_sentence() -> None:
+    """Learned positions of another size are refused by diffusers itself."""
+    spec = settings_of("cogvideox-5b-i2v")
+    other = attrs.evolve(spec, data=attrs.evolve(spec.data, resolution=Resolution(49, 256, 256)))
+    with pytest.raises(UserError, match=r"the train phase fails: .+"):
+        training_of(other, shallow("cogvideox-5b-i2v", 1).architecture)
+
+
+def test_a_device_with_more_processors_sums_in_more_parts() -> None:
+    assert flash_splits(GPUS["h100"].processors, 1, 48) == 3
+    assert flash_splits(GPUS["3060-12"].processors, 1, 48) == 1
+
+
+def test_the_command_needs_no_weights(compile_model: CompileModel) -> None:
+    bundle = compile_model("cogvideox1.5-5b-i2v", "lora")
+    for path in (bundle / "local").iterdir():
+        path.unlink()
+    found = rehearse_bundle(bundle, GPUS["4090"])
+    names = [phase.name for phase in found.phases]
+    assert names == ["encode_text", "encode_clips", "train", "step", "validate"]
+    assert all(sum(phase.of.values()) == phase.bytes for phase in found.phases)
+    assert found.step_flops > 0
+
+
+_MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command, and prints the most memory that it had, in KiB, behind what it prints."""
+
+
+@pytest.mark.slow
+def test_5b_at_its_real_size_is_rehearsed_in_two_gib_of_host_memory(
+    compile_demo: CompileDemo,
+) -> None:
+    bundle = compile_demo(
+        "model.path=THUDM/CogVideoX-5b",
+        f"model.revision={COMMIT}",
+        "data.resolution=49x480x720",
+        "data.short_clips=repeat_last",
+        "training.mixed_precision=bf16",
+        "training.batch_size=1",
+        "training.gradient_checkpointing=true",
+        "lora.rank=128",
+    )
+    options = f"--bundle={bundle}", f"--processors={H100}"
+    command = module_command("cvbundle.training.rehearse", *options)
+    result = subprocess.run(
+        [sys.executable, "-c", _MEASURE, *command],
+        env=safe_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found, most = result.stdout.splitlines()
+    assert int(most) < 2 * 1024**2
+    peaks = {phase["name"]: phase["bytes"] / GIB for phase in json.loads(found)["phases"]}
+    assert peaks["train"] == pytest.approx(18.8, rel=0.02)
