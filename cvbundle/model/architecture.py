@@ -1,7 +1,7 @@
-"""What a CogVideoX is made of, from its config files and without torch.
+"""The architecture of a CogVideoX model, read from its config files without torch.
 
-Defaults are those of the diffusers classes, for keys that a config file leaves out
-(diffusers 0.42.1: `CogVideoXTransformer3DModel`, `AutoencoderKLCogVideoX`).
+Keys that a config file omits have the defaults of the diffusers classes (diffusers 0.42.1:
+`CogVideoXTransformer3DModel`, `AutoencoderKLCogVideoX`).
 """
 
 import json
@@ -58,7 +58,7 @@ class Vae:
 
     @property
     def spatial_compression_ratio(self) -> int:
-        """Pixels to a latent pixel, along height and width."""
+        """Pixels per latent pixel, along height and width."""
         return int(2 ** (len(self.block_out_channels) - 1))
 
 
@@ -77,7 +77,7 @@ class TextEncoder:
 
 @frozen(kw_only=True)
 class Scheduler:
-    """Config of the noise schedule; defaults are what every CogVideoX on the hub says."""
+    """Config of the noise schedule; the defaults are those of every CogVideoX on the hub."""
 
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085
@@ -91,7 +91,7 @@ class Scheduler:
 
 @frozen(kw_only=True)
 class Architecture:
-    """The four parts of a CogVideoX that training touches."""
+    """The configs of a CogVideoX model's four components."""
 
     transformer: Transformer
     vae: Vae
@@ -100,24 +100,24 @@ class Architecture:
 
     @property
     def pixels_per_patch(self) -> int:
-        """Height and width must divide by this."""
+        """Height and width must be multiples of this."""
         return self.vae.spatial_compression_ratio * self.transformer.patch_size
 
     def latent_frames(self, frames: int) -> int:
-        """Latent frames that the VAE makes of `frames` = 4k + 1."""
+        """Latent frames that the VAE encodes `frames` = 4k + 1 to."""
         return (frames - 1) // self.vae.temporal_compression_ratio + 1
 
     def padded_latent_frames(self, frames: int) -> int:
-        """Latent frames that the transformer sees: whole temporal patches."""
+        """Latent frames of the transformer's input, padded to whole temporal patches."""
         latent = self.latent_frames(frames)
         return latent + -latent % (self.transformer.patch_size_t or 1)
 
     @property
     def grid_limit(self) -> tuple[int, int] | None:
-        """Height and width of the largest patch grid with rotary positions; None for no limit.
+        """Height and width of the largest patch grid with rotary positions; None if unlimited.
 
-        Models with temporal patches cut their grid out of a table for the sample size; the others
-        compute it for the size at hand (diffusers 0.42.1, `_prepare_rotary_positional_embeddings`
+        Models with temporal patches slice positions from a table of the sample size; the others
+        compute them for the actual size (diffusers 0.42.1, `_prepare_rotary_positional_embeddings`
         of pipeline_cogvideox.py; executed: a larger grid is a RuntimeError).
         """
         t = self.transformer
@@ -126,7 +126,7 @@ class Architecture:
         return t.sample_height // t.patch_size, t.sample_width // t.patch_size
 
     def tokens(self, frames: int, height: int, width: int) -> int:
-        """Length of the transformer's sequence: patches of the sample, and the prompt."""
+        """Length of the transformer's sequence: the sample's patches and the prompt."""
         t = self.transformer
         unit = self.pixels_per_patch
         deep = self.padded_latent_frames(frames) // (t.patch_size_t or 1)
@@ -145,7 +145,7 @@ def read_architecture(folder: Path) -> Architecture:
     """Read the config files of a folder in diffusers layout.
 
     Raises:
-        UserError: a file is missing or isn't what it should be; names it.
+        UserError: a file is missing or invalid; the message names it.
     """
     return Architecture(**{name: _part(folder / file, cls) for name, file, cls in _PARTS})
 
@@ -160,8 +160,7 @@ def architecture_data(architecture: Architecture) -> dict[str, Any]:
     return asdict(architecture)
 
 
-# Bounds that no real config comes near: a config file is input like any other, and sizes are
-# looped over.
+# Bounds far beyond any real config: config files are untrusted, and some sizes are loop counts.
 _LARGEST = 1_000_000
 _MOST_LAYERS = 1_000
 _MOST_STAGES = 8
@@ -187,12 +186,12 @@ def _part(path: Path, cls: type) -> Any:
         if name in data:
             values[name] = _value(path, name, data[name], attribute.default)
     if values.get("num_layers", 0) > _MOST_LAYERS:
-        raise _unlike(path, "num_layers", values["num_layers"])
+        raise _implausible(path, "num_layers", values["num_layers"])
     return cls(**values)
 
 
 def _value(path: Path, name: str, value: object, default: object) -> object:
-    """A config value, checked against the kind of the class's default."""
+    """A config value, checked against the type of the class's default."""
     if isinstance(default, tuple):
         if (
             isinstance(value, list)
@@ -216,10 +215,10 @@ def _value(path: Path, name: str, value: object, default: object) -> object:
             return float(value)
     elif isinstance(value, type(default)):
         return value
-    raise _unlike(path, name, value)
+    raise _implausible(path, name, value)
 
 
-def _unlike(path: Path, name: str, value: object) -> UserError:
+def _implausible(path: Path, name: str, value: object) -> UserError:
     return UserError(f"{path}: {name} is {repr(value)[:60]}, which no CogVideoX has")
 
 
@@ -236,17 +235,17 @@ class Module:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases (every one here has a bias)."""
+        """Weights and biases (all of these modules have a bias)."""
         return self.inputs * self.outputs * self.kernel + self.outputs
 
     def lora_parameters(self, rank: int) -> int:
-        """What an adapter of this rank adds."""
+        """The parameters of an adapter of this rank."""
         return rank * (self.inputs * self.kernel + self.outputs)
 
 
 @cache
 def modules(transformer: Transformer) -> tuple[Module, ...]:
-    """Every module that LoRA can adapt, by its full name (facts: diffusers 0.42.1, executed)."""
+    """Every module that LoRA can adapt, by its full name (diffusers 0.42.1, executed)."""
     return tuple(_modules(transformer))
 
 
@@ -279,7 +278,7 @@ def _modules(t: Transformer) -> Iterator[Module]:
 def lora_targets(transformer: Transformer, target: str) -> tuple[Module, ...]:
     """The modules that one entry of `lora.target_modules` adapts.
 
-    A name matches whole or by its end after a dot, as peft matches a list of names
+    A name matches as a whole or by its end after a dot, as peft matches a list of names
     (peft 0.21.2, tuners/tuners_utils.py, `check_target_module_exists`).
     """
     return _by_ending(transformer).get(target, ())
@@ -287,18 +286,18 @@ def lora_targets(transformer: Transformer, target: str) -> tuple[Module, ...]:
 
 @cache
 def _by_ending(transformer: Transformer) -> Mapping[str, tuple[Module, ...]]:
-    """Every name and every end of one after a dot, with the modules that have it."""
-    found: dict[str, list[Module]] = {}
+    """The modules by their names and by every end of their names after a dot."""
+    by_ending: dict[str, list[Module]] = {}
     for module in modules(transformer):
         ending = module.name
         while ending:
-            found.setdefault(ending, []).append(module)
+            by_ending.setdefault(ending, []).append(module)
             ending = ending.partition(".")[2]
-    return {ending: tuple(having) for ending, having in found.items()}
+    return {ending: tuple(modules_with) for ending, modules_with in by_ending.items()}
 
 
 def lora_parameters(transformer: Transformer, targets: tuple[str, ...], rank: int) -> int:
-    """Trainable parameters of an adapter on all modules that any of the targets names."""
+    """Trainable parameters of an adapter on all modules that any of the targets matches."""
     adapted = {module for target in targets for module in lora_targets(transformer, target)}
     return sum(module.lora_parameters(rank) for module in adapted)
 
@@ -330,7 +329,7 @@ def text_encoder_parameters(encoder: TextEncoder) -> int:
 
 
 def has_traits_of(transformer: Transformer, other: Transformer) -> bool:
-    """Whether two transformers are built alike, whatever their depth and width."""
+    """Whether two transformers have the same architecture, apart from depth and width."""
     return _traits(transformer) == _traits(other)
 
 

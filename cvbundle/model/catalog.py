@@ -1,4 +1,4 @@
-"""The five CogVideoX models: what their cards and config files say.
+"""The five CogVideoX models, from their model cards and config files.
 
 Sources: diffusers scripts/convert_cogvideox_to_diffusers.py and the zai-org/CogVideo README
 (189-258) as of 2026-11; parameter counts are computed in `architecture` and tested against torch.
@@ -25,41 +25,41 @@ License = Literal["Apache-2.0", "CogVideoX LICENSE"]
 
 @frozen
 class Revision:
-    """A commit of a hub repository, or its first hex digits where no more are known."""
+    """A commit of a hub repository, or its first hex digits if no more are known."""
 
     commit: str
     sample: tuple[int, int] | None = None
-    """`sample_height` and `sample_width` of its transformer, where they differ between commits."""
+    """`sample_height` and `sample_width` of its transformer, if they differ between commits."""
 
     def is_commit(self, revision: str | None) -> bool:
-        """Whether a full commit is this one."""
+        """Whether a revision is this commit, in full."""
         return revision is not None and len(revision) == 40 and revision.startswith(self.commit)
 
 
 @frozen(kw_only=True)
 class Card:
-    """What a model was trained for, beyond what its config files say."""
+    """What a model was trained on, beyond its config files."""
 
     name: ModelName
     hub_ids: tuple[str, ...]
     architecture: Architecture
     precision: Precision
-    """What it was trained in, and is stable in."""
+    """The precision that it was trained in and is stable in."""
     resolution: Resolution
-    """What it makes: frames, height and width."""
-    longest: int
-    """Frames of the longest clip it was trained on."""
+    """Its native frames, height and width."""
+    max_frames: int
+    """Frames of the longest clip that it was trained on."""
     frame_step: int
-    """It was trained on this many frames n times, and one."""
+    """It was trained on `frame_step` * n + 1 frames."""
     fps: int
     prompt_tokens: int
-    """Longest prompt; the sequence is padded to `max_text_seq_length` all the same."""
+    """The longest prompt; the sequence is still padded to `max_text_seq_length`."""
     license: License
     terms: str
     any_aspect: bool = False
-    """Whether the longer side may be shorter than that of `resolution`, and either side be it."""
+    """Whether it was also trained on shorter long sides than that of `resolution`, and portrait."""
     revisions: tuple[Revision, ...] = ()
-    """Commits that are known, the newest first."""
+    """Known commits, newest first."""
 
     @property
     def parameters(self) -> int:
@@ -74,11 +74,11 @@ class Card:
         return short == self.resolution.height and long <= self.resolution.width
 
     def at_revision(self, revision: str | None) -> Architecture:
-        """The architecture as the config files of a commit have it; main's where it is unknown."""
-        found = next((known for known in self.revisions if known.is_commit(revision)), None)
-        if found is None or found.sample is None:
+        """The architecture in the config files of a commit; that of main if it is unknown."""
+        match = next((known for known in self.revisions if known.is_commit(revision)), None)
+        if match is None or match.sample is None:
             return self.architecture
-        height, width = found.sample
+        height, width = match.sample
         transformer = evolve(
             self.architecture.transformer, sample_height=height, sample_width=width
         )
@@ -86,20 +86,21 @@ class Card:
 
 
 def _hub(name: str) -> tuple[str, ...]:
-    """THUDM was renamed to zai-org; both still resolve."""
+    """Both ids of a model: THUDM was renamed to zai-org, and both still resolve."""
     return (f"THUDM/{name}", f"zai-org/{name}")
 
 
 _APACHE = "Apache-2.0 for the transformer and the VAE."
 _OWN = (
-    "Free for academic research; commercial use needs registration and ends at a million visits a "
-    "month; no military or illegal use."
+    "Free for academic research; commercial use needs registration and is limited to a million "
+    "visits a month; no military or illegal use."
 )
 _T5 = TextEncoder()
 _2B = Transformer()
 _5B = Transformer(num_layers=42, num_attention_heads=48, use_rotary_positional_embeddings=True)
 _5B_I2V = evolve(_5B, in_channels=32, use_learned_positional_embeddings=True)
-# Hub main is 96x170; some older commits say 300x300 (finetrainers#121, CogVideo#758).
+# Main is 96x170 on the hub, some older commits are 300x300
+# (github.com/huggingface/finetrainers/issues/121, github.com/zai-org/CogVideo/issues/758).
 _1_5 = evolve(
     _5B, patch_size_t=2, patch_bias=False, sample_height=96, sample_width=170, sample_frames=81
 )
@@ -125,7 +126,7 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_2B, _VAE_2B, 3.0),
         precision="fp16",
         resolution=Resolution(49, 480, 720),
-        longest=49,
+        max_frames=49,
         frame_step=8,
         fps=8,
         prompt_tokens=226,
@@ -142,7 +143,7 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_5B, _VAE_5B, 1.0),
         precision="bf16",
         resolution=Resolution(49, 480, 720),
-        longest=49,
+        max_frames=49,
         frame_step=8,
         fps=8,
         prompt_tokens=226,
@@ -156,7 +157,7 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_5B_I2V, _VAE_5B, 1.0),
         precision="bf16",
         resolution=Resolution(49, 480, 720),
-        longest=49,
+        max_frames=49,
         frame_step=8,
         fps=8,
         prompt_tokens=226,
@@ -170,7 +171,7 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_1_5, _VAE_1_5, 1.0),
         precision="bf16",
         resolution=Resolution(81, 768, 1360),
-        longest=161,
+        max_frames=161,
         frame_step=16,
         fps=16,
         prompt_tokens=224,
@@ -187,7 +188,7 @@ CATALOG: tuple[Card, ...] = (
         architecture=_architecture(_1_5_I2V, _VAE_1_5, 1.0),
         precision="bf16",
         resolution=Resolution(81, 768, 1360),
-        longest=161,
+        max_frames=161,
         frame_step=16,
         fps=16,
         prompt_tokens=224,
@@ -208,15 +209,15 @@ def card(name: str) -> Card | None:
 
 
 def card_of_hub_id(repository: str) -> Card | None:
-    """The card of a model by its hub id, in any case of letters."""
-    wanted = repository.lower()
-    return next((card for card in CATALOG if wanted in map(str.lower, card.hub_ids)), None)
+    """The card of a model by its hub id, ignoring case."""
+    hub_id = repository.lower()
+    return next((card for card in CATALOG if hub_id in map(str.lower, card.hub_ids)), None)
 
 
 def hub_id_like(path: str) -> str | None:
-    """The hub id that was meant: by a page's address, the name alone, or one misspelt.
+    """The hub id that was probably meant by a URL, a name without an owner, or a misspelt id.
 
-    None for what looks like a folder, and for the models of others.
+    None for what looks like a folder, and for other owners' models.
     """
     if path.startswith(("/", ".", "~")):
         return None
@@ -226,13 +227,13 @@ def hub_id_like(path: str) -> str | None:
     owners = {id.partition("/")[0].lower() for card in CATALOG for id in card.hub_ids}
     if owner.lower() not in {"", *owners}:
         return None
-    begun = [known for known in ids if name.lower().startswith(known)]
-    near = max(begun, key=len, default=None) or nearest(name, ids, cutoff=0.9)
+    prefixes = [known for known in ids if name.lower().startswith(known)]
+    near = max(prefixes, key=len, default=None) or nearest(name, ids, cutoff=0.9)
     return ids[near] if near else None
 
 
 def card_like(architecture: Architecture) -> Card | None:
-    """The card of the model that is built like this one, whatever its depth and width."""
+    """The card of the model with this architecture, apart from depth and width."""
     return next(
         (
             card
@@ -244,5 +245,5 @@ def card_like(architecture: Architecture) -> Card | None:
 
 
 def task_of(transformer: Transformer) -> Task:
-    """Image to video takes the image's latents as additional channels."""
+    """The task of a model: image to video has the image's latents as additional channels."""
     return "i2v" if transformer.in_channels == 2 * transformer.out_channels else "t2v"

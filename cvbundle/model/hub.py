@@ -1,8 +1,8 @@
-"""Hub ids: which commit is meant, and where huggingface_hub keeps its files on this machine.
+"""Resolve hub ids to commits, and find their files in huggingface_hub's cache.
 
-The cache layout is huggingface_hub's: `models--ORG--NAME/{refs/<branch>, snapshots/<commit>/…}`,
-where a snapshot's files are links to `blobs/<etag>` and the etag of a large file is its sha256
-(huggingface_hub 2.4.0, file_download.py).
+The cache layout is `models--ORG--NAME/{refs/<branch>, snapshots/<commit>/…}`, where a snapshot's
+files are symlinks to `blobs/<etag>` and the etag of a large file is its sha256 (huggingface_hub
+2.4.0, file_download.py).
 """
 
 import os
@@ -22,12 +22,12 @@ def is_hub_id(path: str) -> bool:
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a full commit, which can never come to mean something else."""
+    """Whether a revision is a full commit hash, which never changes its meaning."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def cache_folder() -> Path:
-    """Where huggingface_hub keeps what it downloads."""
+    """huggingface_hub's cache folder."""
     if named := os.environ.get("HF_HUB_CACHE"):
         return expanded(named)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 
 
 def cached_commit(repository: str, revision: str | None) -> str | None:
-    """The commit that a revision had when it was last downloaded here, if it was."""
+    """The commit of a revision when it was last downloaded; None if it never was."""
     if is_commit(revision):
         return revision
     reference = _repository_folder(repository) / "refs" / (revision or "main")
@@ -48,61 +48,61 @@ def cached_commit(repository: str, revision: str | None) -> str | None:
 
 
 def snapshot(repository: str, commit: str) -> Path | None:
-    """The folder of a commit's files in the cache, if it is there."""
+    """The folder of a commit's files in the cache; None if it isn't cached."""
     folder = _repository_folder(repository) / "snapshots" / commit
     return folder if folder.is_dir() else None
 
 
 def cached_commits(repository: str) -> list[str]:
-    """The commits of which there are files in the cache, sorted."""
+    """The commits with files in the cache, sorted."""
     folder = _repository_folder(repository) / "snapshots"
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def is_offline() -> bool:
-    """Whether huggingface_hub was told to ask no network (2.4.0, constants.py: HF_HUB_OFFLINE)."""
+    """Whether huggingface_hub is in offline mode (2.4.0, constants.py: HF_HUB_OFFLINE)."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
 def resolve_commit(repository: str, revision: str | None) -> str:
-    """The commit that a branch or tag means now.
+    """The current commit of a branch or tag.
 
     Raises:
-        UserError: there is no network, or no such repository or revision.
+        UserError: the hub can't be reached, or has no such repository or revision.
     """
     if is_commit(revision):
         assert revision is not None
         return revision
     from huggingface_hub import HfApi
 
-    wanted = revision or "main"
+    branch = revision or "main"
     try:
-        commit = HfApi().model_info(repository, revision=wanted, timeout=10).sha
+        commit = HfApi().model_info(repository, revision=branch, timeout=10).sha
     except hub_errors() as error:
         commit = cached_commit(repository, revision)
         if commit is None:
             raise UserError(
-                f"{repository}: the commit of {wanted} can't be looked up ({said(error)}); "
+                f"{repository}: can't look up the commit of {branch} ({first_line(error)}); "
                 "write the full commit as model.revision"
             ) from None
     if not is_commit(commit):
-        raise UserError(f"{repository}: the hub names no commit for {wanted}")
+        raise UserError(f"{repository}: the hub has no commit for {branch}")
     assert commit is not None
     return commit
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises where a hub can't be reached or doesn't have something."""
+    """The exceptions that huggingface_hub raises if the hub or a file can't be reached."""
     from huggingface_hub import errors
 
-    # The base class of its HTTP client, whichever client that is in this version.
+    # The base class of its HTTP client, which depends on the version.
     client: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     return client, OSError
 
 
-def said(error: Exception) -> str:
-    """The first line of an error's text."""
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

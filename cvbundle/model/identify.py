@@ -1,4 +1,4 @@
-"""Which model a spec means, from its folder's config files or the catalog."""
+"""Identify a spec's base model, from its folder's config files or the catalog."""
 
 from pathlib import Path
 
@@ -13,29 +13,29 @@ from cvbundle.spec.schema import ModelName, Precision, Resolution, Task, is_revi
 
 @frozen(kw_only=True)
 class BaseModel:
-    """The model that a spec names, as far as files and the catalog tell without weights."""
+    """A spec's base model, without its weights."""
 
     path: str
     folder: Path | None
-    """Where its files are, if they are on this machine."""
+    """The folder of its files, if they are on this machine."""
     name: ModelName
     task: Task
     card: Card | None
     architecture: Architecture
     is_on_hub: bool
-    """Whether the path is a hub id, so that a commit pins it."""
+    """Whether the path is a hub id, pinned by a commit."""
 
     @property
     def precision(self) -> Precision:
-        """What it should be trained in."""
+        """The precision to train it in."""
         return self.card.precision if self.card else "bf16"
 
     @property
     def resolution(self) -> Resolution:
-        """What its own config says it was trained at."""
+        """The resolution that it was trained at, by its own config."""
         transformer = self.architecture.transformer
         factor = self.architecture.vae.spatial_compression_ratio
-        # 300x300 stands in old configs of the 1.5 models for "any size".
+        # 300x300 means "any size" in old configs of the 1.5 models.
         if self.card and transformer.sample_height == transformer.sample_width == 300:
             return self.card.resolution
         return Resolution(
@@ -46,24 +46,24 @@ class BaseModel:
 
     @property
     def fps(self) -> int:
-        """Frames per second of what it makes."""
+        """Frames per second of its videos."""
         return self.card.fps if self.card else 8
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the longest prompt it was made for."""
+        """Tokens of the longest prompt that it was trained on."""
         longest = self.architecture.transformer.max_text_seq_length
         return min(longest, self.card.prompt_tokens) if self.card else longest
 
 
 def identify(path: str, base: Path, *, revision: str | None, name: str | None) -> BaseModel:
-    """Find out which model `path` is; a relative folder is taken from `base`.
+    """Identify the model at `path`; a relative folder is relative to `base`.
 
-    A `revision` or `name` that can be none is passed over. Without a name, the model is told by its
+    An invalid `revision` or `name` is ignored. Without a name, the model is identified by its
     config files or hub id.
 
     Raises:
-        UserError: there is no such folder, or its config files aren't those of a CogVideoX.
+        UserError: there is no such folder, or its config files aren't those of a CogVideoX model.
     """
     if name is not None and name != "custom" and card(name) is None:
         name = None
@@ -71,29 +71,29 @@ def identify(path: str, base: Path, *, revision: str | None, name: str | None) -
     if folder is not None:
         return _in_folder(path, folder, name, is_on_hub=False)
     if not is_hub_id(path):
-        raise UserError(f"{path} is neither a folder here nor a hub id (org/name)")
+        raise UserError(f"{path} is neither a folder nor a hub id (org/name)")
     if revision is not None and not is_revision(revision):
         revision = None
     commit = cached_commit(path, revision)
     cached = snapshot(path, commit) if commit else None
-    # A download that was broken off tells less than the catalog.
+    # An interrupted download is less complete than the catalog.
     if cached is not None and has_config_files(cached):
         return _in_folder(path, cached, name, is_on_hub=True)
     return _from_catalog(path, revision, name)
 
 
 def named(name: str) -> BaseModel | None:
-    """The model of the catalog with this name, for a spec that doesn't say where its model is."""
+    """The model of the catalog with this name, for a spec without a model path."""
     known = card(name)
     return None if known is None else _from_catalog(known.hub_ids[0], None, name)
 
 
 def _folder(path: str, base: Path) -> Path | None:
-    """The folder that a path means, if it is one."""
+    """The folder at a path; None if it isn't one."""
     try:
         folder = base / Path(path).expanduser()
         return folder if folder.is_dir() else None
-    except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+    except (OSError, RuntimeError):  # a name that is too long, or an unknown `~user`
         return None
 
 
@@ -130,7 +130,7 @@ def _from_catalog(path: str, revision: str | None, name: str | None) -> BaseMode
     known = card_of_hub_id(path) or (card(name) if name else None)
     if known is None:
         raise UserError(
-            f"{path} is not one of the five CogVideoX models and not in the hub cache here; "
+            f"{path} is not one of the five CogVideoX models and not in the local hub cache; "
             "download it, or write model.name"
         )
     architecture = known.at_revision(revision)

@@ -1,4 +1,4 @@
-"""Which bytes the base model is: each file's digest, or the hub's commit."""
+"""Pin the base model: by each file's digest, or by the hub's commit."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 _INDEX = "model_index.json"
 _VOCABULARIES = ("spiece.model", "tokenizer.json")
 _SHARDS = ".safetensors.index.json"
-"""How the name of a file ends that says which file each tensor is in."""
+"""The suffix of an index that maps each tensor to its file."""
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SUFFIXES = (".safetensors", ".json", ".model", ".txt")
 
@@ -36,35 +36,35 @@ class ModelFile:
 
 def model_files(folder: Path) -> list[str]:
     """The files of a model that training can load, sorted; never a pickle."""
-    found = [_INDEX] if (folder / _INDEX).is_file() else []
+    names = [_INDEX] if (folder / _INDEX).is_file() else []
     for component in COMPONENTS:
         if not (folder / component).is_dir():
-            raise UserError(f"{folder} has no folder {component}: it isn't a whole CogVideoX")
+            raise UserError(f"{folder} has no folder {component}: it isn't a complete CogVideoX")
         for path in sorted((folder / component).rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if path.is_file() and path.suffix in _SUFFIXES and not hidden:
-                found.append(path.relative_to(folder).as_posix())
+                names.append(path.relative_to(folder).as_posix())
     for component in ("text_encoder", "transformer", "vae"):
         if not any(
-            name.startswith(f"{component}/") and name.endswith(".safetensors") for name in found
+            name.startswith(f"{component}/") and name.endswith(".safetensors") for name in names
         ):
             raise UserError(
                 f"{folder / component} has no .safetensors file: pickles are not loaded"
             )
-    if not {f"tokenizer/{name}" for name in _VOCABULARIES} & set(found):
+    if not {f"tokenizer/{name}" for name in _VOCABULARIES} & set(names):
         raise UserError(f"{folder / 'tokenizer'} has no {' or '.join(_VOCABULARIES)}")
-    _require_shards(folder, found)
-    return sorted(found)
+    _require_shards(folder, names)
+    return sorted(names)
 
 
-def _require_shards(folder: Path, found: Iterable[str]) -> None:
-    """Each file that an index of shards names is there: a download may have been broken off."""
-    present = set(found)
+def _require_shards(folder: Path, names: Iterable[str]) -> None:
+    """Raise `UserError` if a shard in an index is missing, as after an interrupted download."""
+    present = set(names)
     for index in sorted(name for name in present if name.endswith(_SHARDS)):
         try:
             shards = set(json.loads((folder / index).read_bytes())["weight_map"].values())
         except (OSError, ValueError, LookupError, AttributeError, TypeError):
-            raise UserError(f"{folder / index} names no files of weights") from None
+            raise UserError(f"{folder / index} is not an index of weight files") from None
         parent = index.rpartition("/")[0]
         missing = sorted(name for name in map(str, shards) if f"{parent}/{name}" not in present)
         if missing:
@@ -72,10 +72,10 @@ def _require_shards(folder: Path, found: Iterable[str]) -> None:
 
 
 def pin_folder(folder: Path, *, rehash: bool = False) -> tuple[ModelFile, ...]:
-    """The digest of every file of a model's folder; with `rehash`, none is believed to be known.
+    """The digest of every file of a model's folder; `rehash` ignores cached digests.
 
     Raises:
-        UserError: a part of the model is missing.
+        UserError: a component of the model is missing.
     """
     names = model_files(folder)
     hashed = partial(digest_of, rehash=rehash)
@@ -88,13 +88,13 @@ def pin_folder(folder: Path, *, rehash: bool = False) -> tuple[ModelFile, ...]:
 
 
 def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
-    """Make sure that a model's files are those that were pinned; unchanged ones are not hashed.
+    """Verify a model's files against their pinned digests; unchanged ones are not hashed again.
 
     Raises:
-        UserError: one is missing or differs; names the first.
+        UserError: a file is missing or differs; the message names the first.
     """
 
-    def digest(file: ModelFile) -> str:
+    def mismatch(file: ModelFile) -> str:
         path = folder / file.path
         try:
             if path.stat().st_size != file.size:
@@ -104,10 +104,10 @@ def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
             return f"can't be read ({error.strerror})"
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for file, wrong in zip(files, threads.map(digest, files), strict=True):
-            if wrong:
+        for file, reason in zip(files, threads.map(mismatch, files), strict=True):
+            if reason:
                 raise UserError(
-                    f"{folder / file.path} {wrong}: it is not the model that this bundle pins"
+                    f"{folder / file.path} {reason}: it is not the model that this bundle pins"
                 )
 
 
@@ -115,7 +115,7 @@ def blob_names(folder: Path) -> tuple[ModelFile, ...]:
     """The files of a snapshot in the hub's cache, by the names of their blobs.
 
     huggingface_hub names a blob by the sha256 of a large file, or the git hash of a small one
-    (2.4.0, file_download.py:1677); nothing is hashed here. Where links are not used, the file is.
+    (2.4.0, file_download.py:1677), so only files that aren't symlinks are hashed here.
     """
     files = []
     for name in model_files(folder):
@@ -128,7 +128,7 @@ def blob_names(folder: Path) -> tuple[ModelFile, ...]:
 
 
 def component_digest(files: Iterable[ModelFile], *components: str) -> str:
-    """One digest for the files of some parts of a model."""
+    """One digest for the files of some components of a model."""
     chosen = [
         [file.path, file.sha256] for file in sorted(files) if file.path.split("/")[0] in components
     ]

@@ -11,7 +11,7 @@ from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
 from cvbundle.bundle.places import local_paths, with_local_settings
 from cvbundle.dataset.manifest import Sample, read_samples
 from cvbundle.model.architecture import Architecture, architecture_data, read_architecture
-from cvbundle.model.hub import hub_errors, said, snapshot
+from cvbundle.model.hub import first_line, hub_errors, snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_config
@@ -103,7 +103,7 @@ def _downloaded(repository: str, commit: str) -> Path:
         return Path(snapshot_download(repository, revision=commit))
     except hub_errors() as error:
         raise UserError(
-            f"{repository} can't be downloaded ({said(error)}): "
+            f"{repository} can't be downloaded ({first_line(error)}): "
             f"run `hf download {repository} --revision {commit}` where there is a network"
         ) from None
 

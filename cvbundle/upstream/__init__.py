@@ -1,1 +1,1 @@
-"""What other trainers' launch scripts and configs mean, as a spec."""
+"""Convert other trainers' launch scripts and configs to specs."""

@@ -70,17 +70,17 @@ _FIELDS = frozenset(
 
 
 def draft_config(document: Document, draft: Draft) -> None:
-    """Put what a config means into a draft.
+    """Convert a config into a draft.
 
     Raises:
-        ProblemsFound: it can't be read.
-        UserError: it isn't a config of CogKit for a CogVideoX model.
+        ProblemsFound: the config can't be read.
+        UserError: it is not a CogKit config for a CogVideoX model.
     """
     if document.problems:
         raise ProblemsFound(document.problems)
     data = document.data
     if "model_path" not in data or "model_name" not in data:
-        raise UserError("not a config of CogKit: model_path and model_name are missing")
+        raise UserError("not a CogKit config: model_path or model_name is missing")
     task = _TASKS.get(str(data["model_name"]))
     if task is None:
         known = ", ".join(_TASKS)
@@ -90,12 +90,12 @@ def draft_config(document: Document, draft: Draft) -> None:
     _model(data, task, draft)
     _training(data, task, draft)
     _rest(data, draft)
-    _left_out(data, draft)
+    _omitted(data, draft)
 
 
 def _model(data: Mapping[str, object], task: str, draft: Draft) -> None:
     draft.put("model.path", data["model_path"])
-    draft.put("model.revision", None, "CogKit has none; write the commit you trained from")
+    draft.put("model.revision", None, "not in CogKit; write the commit that you trained from")
     draft.put("model.type", task)
     draft_cogkit_data(draft, str(data.get("data_root", "data")), is_i2v=task == "i2v")
     if "train_resolution" in data:
@@ -112,12 +112,12 @@ def _training(data: Mapping[str, object], task: str, draft: Draft) -> None:
     precision = data.get("mixed_precision")
     draft.put("training.type", kind)
     if data.get("seed") is None:
-        draft.note("no seed: CogKit draws another one each time; here it is 42")
+        draft.note("no seed: CogKit draws a random one; here it is 42")
     draft.put("training.seed", data.get("seed") if data.get("seed") is not None else 42)
     draft.put("training.epochs", data.get("train_epochs"))
     draft.put("training.batch_size", data.get("batch_size"))
     draft.put("training.gradient_accumulation_steps", data.get("gradient_accumulation_steps", 1))
-    comment = "CogKit trains the weights themselves in this type; here they are kept in fp32"
+    comment = "CogKit stores trained weights in this type; here they are in fp32"
     draft.put("training.mixed_precision", "no" if precision == "fp32" else precision, comment)
     draft.put("training.learning_rate", data.get("learning_rate", 2e-5))
     draft.put("training.max_grad_norm", data.get("max_grad_norm", 1.0))
@@ -126,10 +126,10 @@ def _training(data: Mapping[str, object], task: str, draft: Draft) -> None:
         draft.put("training.image_noise", {"mean": -3.0, "std": 0.5}, "CogKit's constants")
     draft.put("training.latents", "fixed", "CogKit draws each clip's latents once")
     if kind == "lora":
-        draft.put("lora.rank", 128, "a constant in CogKit, as are the next two")
+        draft.put("lora.rank", 128, "a constant in CogKit, like the next two")
         draft.put("lora.alpha", 64)
         draft.put("lora.target_modules", ["to_q", "to_k", "to_v", "to_out.0"])
-    draft.put("optimizer.name", "adamw", "the only one in CogKit, whatever its config says")
+    draft.put("optimizer.name", "adamw", "the only one in CogKit, whatever the config says")
     draft.put("optimizer.betas", [data.get("beta1", 0.9), data.get("beta2", 0.95)])
     draft.put("optimizer.epsilon", data.get("epsilon", 1e-8))
     draft.put("optimizer.weight_decay", data.get("weight_decay", 1e-4))
@@ -146,13 +146,13 @@ def _rest(data: Mapping[str, object], draft: Draft) -> None:
     draft.put("output.dir", data.get("output_dir"))
     strategy = data.get("strategy", "FULL_SHARD")
     draft.put("launch.strategy", _STRATEGIES.get(strategy, strategy))
-    draft.put("launch.num_processes", 1, "as many as torchrun starts; ddp for more than one of DDP")
+    draft.put("launch.num_processes", 1, "set by torchrun; with DDP and more than one, use ddp")
     draft.note(
-        f"strategy {strategy}: torchrun says how many processes there are; for N GPUs write "
+        f"strategy {strategy}: torchrun sets the number of processes; for N GPUs write "
         f"num_processes: N{' and strategy: ddp' if strategy == 'DDP' else ''}"
     )
     if strategy in ("SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2"):
-        draft.note(f"strategy {strategy}: fsdp shards the weights, too; the result is the same")
+        draft.note(f"strategy {strategy}: fsdp shards the weights too; the result is the same")
     if data.get("do_validation") is True:
         draft.note(
             "do_validation: CogKit takes prompts from data_root/test; write them as "
@@ -161,20 +161,20 @@ def _rest(data: Mapping[str, object], draft: Draft) -> None:
         )
 
 
-def _left_out(data: Mapping[str, object], draft: Draft) -> None:
-    told = {
-        "offload_params_grads": "FSDP's offload has no counterpart; zero3-offload is nearest",
+def _omitted(data: Mapping[str, object], draft: Draft) -> None:
+    notes = {
+        "offload_params_grads": "FSDP offload has no counterpart; zero3-offload is closest",
         "no_grad_sync_when_accumulating": "has no counterpart",
         "low_vram": "a quantized base model has no counterpart",
-        "enable_packing": "native sizes in one batch have no counterpart",
-        "resume_from_checkpoint": "a bundle resumes its own runs, and reads no other checkpoint",
+        "enable_packing": "batches of different sizes have no counterpart",
+        "resume_from_checkpoint": "a bundle only resumes its own runs",
     }
-    for name, text in told.items():
+    for name, text in notes.items():
         if data.get(name):
             draft.note(f"{name}: {text}")
     for name in ("optimizer", "lr_scheduler"):
         if name in data:
-            draft.note(f"{name}: CogKit doesn't look at it")
+            draft.note(f"{name}: CogKit ignores it")
     for name in data:
         if name not in _FIELDS:
-            draft.note(f"{name}: CogKit ignores it, so it is left out")
+            draft.note(f"{name}: CogKit ignores it; omitted")

@@ -1,4 +1,4 @@
-"""Another trainer's launch script or config as a spec of the same meaning."""
+"""Convert another trainer's launch script or config to an equivalent spec."""
 
 from pathlib import Path
 
@@ -15,26 +15,28 @@ from cvbundle.upstream.trainer import draft_arguments
 
 @frozen
 class Converted:
-    """A spec's text, and what in the original has no counterpart in it."""
+    """The text of a spec, and notes on what has no counterpart in it."""
 
     text: str
     notes: tuple[str, ...]
 
 
 def convert_file(path: Path) -> Converted:
-    """Read a launch script of zai-org/CogVideo or CogKit, or a YAML config of CogKit.
+    """Convert a launch script of zai-org/CogVideo or CogKit, or a YAML config of CogKit.
 
-    Nothing of a script is run. The result is a draft like any spec: `check` says what is wrong.
+    Scripts are parsed, never run. The result may have problems, which `cvbundle check` reports.
 
     Raises:
-        UserError: the file can't be read, or is neither.
-        ProblemsFound: a config that isn't YAML.
+        UserError: the file can't be read, or is none of these.
+        ProblemsFound: the config is not YAML.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: name a launch script or config") from None
+        raise UserError(
+            f"{path}: {error.strerror}: give the path of a launch script or config"
+        ) from None
     if len(content) > MAX_BYTES:
         raise UserError(f"{path}: more than {MAX_BYTES:,} bytes: not a launch script")
     draft = Draft(path.name)
@@ -58,7 +60,7 @@ def _draft_script(text: str, folder: Path, draft: Draft) -> None:
 
 
 def _chosen(launches: tuple[Launch, ...], draft: Draft) -> Launch:
-    """The launch to convert: the first that names a model."""
+    """The launch to convert: the first with a `--model_path`."""
     training = [
         launch
         for launch in launches
@@ -67,10 +69,10 @@ def _chosen(launches: tuple[Launch, ...], draft: Draft) -> Launch:
     if not training:
         raise UserError(
             "no launch of train.py with a --model_path: only zai-org/CogVideo's "
-            "finetune/train.py and CogKit are read"
+            "finetune/train.py and CogKit are supported"
         )
     if len(training) > 1:
-        draft.note(f"the script starts {len(training)} trainings: this is the first")
+        draft.note(f"the script launches {len(training)} runs: this is the first")
     return training[0]
 
 
@@ -84,4 +86,4 @@ def _decoded(content: bytes) -> str:
 def _note_relative(draft: Draft, name: str) -> None:
     value = draft.value(name)
     if isinstance(value, str) and value.startswith("."):
-        draft.note(f"{name} {value}: seen from the spec's folder, not from where the script ran")
+        draft.note(f"{name} {value}: relative to the spec's folder, not to where the script ran")

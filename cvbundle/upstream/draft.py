@@ -1,4 +1,4 @@
-"""A spec that is being written from something else: its values, and what could not be kept."""
+"""A draft of a converted spec: its values, and notes on what has no counterpart."""
 
 import re
 from collections.abc import Iterator
@@ -13,40 +13,40 @@ _WIDTH = 100
 
 
 def slug(text: str) -> str:
-    """A spec's name from any text."""
+    """A valid name of a spec from any text."""
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63] or "converted"
 
 
 @define
 class Draft:
-    """Values for fields, with comments where there is something to say, and notes on the rest."""
+    """Values of fields, some with comments, and notes."""
 
     origin: str
-    """What it is made from, for a person."""
+    """The name of the converted file."""
     values: dict[str, tuple[object, str]] = field(factory=dict)
     notes: list[str] = field(factory=list)
 
     def put(self, name: str, value: object, comment: str = "") -> None:
-        """Write a value into a field."""
+        """Set the value of a field."""
         self.values[name] = (value, comment)
 
     def note(self, text: str) -> None:
-        """Say what has no counterpart, or another meaning."""
-        # A comment ends where a line does, and YAML has more line ends than a terminal shows.
+        """Add a note on something that has no counterpart or another meaning."""
+        # A line end would end the comment, and YAML has more of them than "\n".
         self.notes.append("".join(c if c.isprintable() else "\ufffd" for c in text))
 
     def value(self, name: str) -> object:
-        """What a field has been given, or None."""
+        """The value of a field, or None."""
         return self.values.get(name, (None, ""))[0]
 
     def text(self) -> str:
-        """The spec, its fields in the order of the documentation, the notes as comments above."""
+        """The spec with its fields in documented order, below the notes as comments."""
         return "\n".join([*self._head(), *self._body()]) + "\n"
 
     def _head(self) -> Iterator[str]:
         yield f"# Made by cvbundle init from {slug(self.origin)}."
         if self.notes:
-            yield "# What has no counterpart, or another meaning here:"
+            yield "# Settings without a counterpart, or with another meaning here:"
         for note in self.notes:
             first, rest = "#   - ", "#     "
             yield from wrap(note, _WIDTH, initial_indent=first, subsequent_indent=rest)

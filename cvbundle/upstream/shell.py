@@ -1,8 +1,7 @@
-"""What a launch script passes to the trainer, told from its text: nothing of it is ever run.
+"""Parse the arguments that a launch script passes to the trainer, without running it.
 
-Understood are what launch scripts are made of: assignments, arrays, quotes, comments, continued
-lines. Python's `shlex` has neither arrays nor line ends, and takes a `#` inside a word for a
-comment, so the words are cut here.
+Supports what launch scripts consist of: assignments, arrays, quotes, comments, continued lines.
+Python's `shlex` handles neither arrays nor line ends, and reads a `#` inside a word as a comment.
 """
 
 import re
@@ -40,44 +39,41 @@ class Word:
     """One argument."""
 
     text: str
-    known: bool = True
-    """Whether the text is what the program gets: not where only running the script would tell."""
+    resolved: bool = True
+    """Whether the text is what the program gets; false if that is only known at run time."""
 
 
 @frozen
 class Launch:
-    """One start of a Python program."""
+    """One command that runs a Python program."""
 
     launcher: tuple[Word, ...]
-    """What stands before the program: `accelerate launch --config_file …`."""
+    """The words before the program: `accelerate launch --config_file …`."""
     program: str
     arguments: tuple[Word, ...]
 
 
 def read_launches(text: str) -> tuple[Launch, ...]:
-    """Every start of a `.py` file in a script, in order, with its arrays and variables filled in.
+    """Every command that runs a `.py` file, in order, with arrays and variables expanded.
 
     Raises:
-        UserError: a quote is never closed.
+        UserError: a quote is not closed.
     """
     return tuple(launch for words in _commands(text) for launch in _launch(words))
 
 
-def known_texts(words: Iterable[Word]) -> tuple[list[str], list[str]]:
-    """The texts of words, without options whose value only running the script would tell.
-
-    Those are the second list.
-    """
-    known: list[str] = []
-    lost: list[str] = []
+def resolved_texts(words: Iterable[Word]) -> tuple[list[str], list[str]]:
+    """The texts of words, and those of options whose value is only known at run time."""
+    resolved: list[str] = []
+    unresolved: list[str] = []
     for word in words:
-        if word.known:
-            known.append(word.text)
-        elif known and known[-1].startswith("--") and "=" not in known[-1]:
-            lost.append(f"{known.pop()} {word.text}")
+        if word.resolved:
+            resolved.append(word.text)
+        elif resolved and resolved[-1].startswith("--") and "=" not in resolved[-1]:
+            unresolved.append(f"{resolved.pop()} {word.text}")
         else:
-            lost.append(word.text)
-    return known, lost
+            unresolved.append(word.text)
+    return resolved, unresolved
 
 
 def _launch(words: list[Word]) -> Iterator[Launch]:
@@ -88,13 +84,13 @@ def _launch(words: list[Word]) -> Iterator[Launch]:
 
 
 def _commands(text: str) -> Iterator[list[Word]]:
-    """The words of each command, variables filled in."""
+    """The words of each command, with variables expanded."""
     scope = _Scope()
     pending: list[Word] = []
     for raw in _statements(text):
         words = scope.assigned(raw)
-        # A line that begins with an option goes on with the command before it: comments and empty
-        # lines between are easily put in where the shell doesn't allow them.
+        # A line that begins with an option continues the previous command: a comment or an empty
+        # line between them is a common mistake.
         if words and words[0].text.startswith("--"):
             pending += words
             continue
@@ -107,13 +103,13 @@ def _commands(text: str) -> Iterator[list[Word]]:
 
 @define
 class _Scope:
-    """The variables and arrays of a script, as far as it has been read."""
+    """The variables and arrays assigned so far."""
 
     variables: dict[str, Word] = field(factory=dict)
     arrays: dict[str, list[Word]] = field(factory=dict)
 
     def assigned(self, raw: list[str]) -> list[Word]:
-        """The words of a command; assignments before it, or alone, are noted."""
+        """The words of a command; assignments before it, or alone, are recorded."""
         index = 0
         while index < len(raw):
             match = _ASSIGNMENT.fullmatch(raw[index])
@@ -135,46 +131,46 @@ class _Scope:
         return [word for item in raw[index:] for word in self.words(item)]
 
     def words(self, raw: str) -> list[Word]:
-        """What a word of the text stands for: several where it is an array."""
+        """The words that a word of the text expands to: several for an array."""
         array = _ARRAY.fullmatch(raw)
         if array is not None:
-            return self.arrays.get(array[1], [Word(raw.strip('"'), known=False)])
+            return self.arrays.get(array[1], [Word(raw.strip('"'), resolved=False)])
         return [self.word(raw)]
 
     def word(self, raw: str) -> Word:
         """A word without its quotes."""
-        text, known = "", True
+        text, resolved = "", True
         for piece in _PIECE.findall(raw):
             if piece.startswith("'"):
                 text += piece[1:-1]
             elif piece.startswith("\\"):
                 text += piece[1:]
             elif piece.startswith('"'):
-                inner, inner_known = self._expanded(piece[1:-1])
+                inner, inner_resolved = self._expanded(piece[1:-1])
                 text += re.sub(r'\\(["\\$`])', r"\1", inner)
-                known &= inner_known
+                resolved &= inner_resolved
             else:
-                inner, inner_known = self._expanded(piece)
+                inner, inner_resolved = self._expanded(piece)
                 text += inner
-                known &= inner_known
-        return Word(text, known)
+                resolved &= inner_resolved
+        return Word(text, resolved)
 
     def _expanded(self, text: str) -> tuple[str, bool]:
-        known = True
+        resolved = True
 
         def value(match: re.Match[str]) -> str:
-            nonlocal known
+            nonlocal resolved
             word = self.variables.get(match[1] or match[2])
-            known &= word is not None and word.known
+            resolved &= word is not None and word.resolved
             return match[0] if word is None else word.text
 
         expanded = _EXPANSION.sub(value, text)
         rest = _EXPANSION.sub("", text).replace("\\$", "").replace("\\`", "")
-        return expanded, known and "$" not in rest and "`" not in rest
+        return expanded, resolved and "$" not in rest and "`" not in rest
 
 
 def _statements(text: str) -> Iterator[list[str]]:
-    """The words of each statement as they are written; the brackets of arrays are words, too."""
+    """The words of each statement as written; the parentheses of arrays are words too."""
     words: list[str] = []
     in_array = False
     for kind, token in _tokens(text):
@@ -199,7 +195,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
         match = _TOKEN.match(text, position)
         if match is None:
             line = text.count("\n", 0, position) + 1
-            raise UserError(f"line {line}: a quote is never closed, so the script can't be read")
+            raise UserError(f"line {line}: a quote is not closed, so the script can't be read")
         position = match.end()
         assert match.lastgroup is not None
         yield match.lastgroup, match[0]

@@ -12,7 +12,7 @@ from cvbundle.problems import UserError
 from cvbundle.spec.optimizers import OPTIMIZERS
 from cvbundle.upstream.draft import Draft
 from cvbundle.upstream.launcher import Processes
-from cvbundle.upstream.shell import Word, known_texts
+from cvbundle.upstream.shell import Word, resolved_texts
 
 _TEXT = [
     "model_path",
@@ -79,25 +79,25 @@ class _Parser(argparse.ArgumentParser):
 
 
 def draft_arguments(words: Sequence[Word], processes: Processes, draft: Draft) -> None:
-    """Put what a command line means into a draft.
+    """Convert a command line into a draft.
 
     Raises:
-        UserError: it isn't one of this trainer, or one that a spec can't express.
+        UserError: it is not this trainer's, or a spec can't express it.
     """
-    given = _parsed(words, draft)
-    if "model_path" not in given:
+    options = _parsed(words, draft)
+    if "model_path" not in options:
         raise UserError(
-            "no --model_path: only zai-org/CogVideo's finetune/train.py and CogKit are read"
+            "no --model_path: only zai-org/CogVideo's finetune/train.py and CogKit are supported"
         )
-    if given.get("training_type", "lora") not in ("lora", "sft"):
-        raise UserError(f"--training_type {given['training_type']}: cvbundle trains lora and sft")
-    reading = _Reading(given, draft)
-    reading.model()
-    reading.data()
-    reading.training()
-    reading.adapter()
-    reading.optimizer(processes)
-    reading.rest()
+    if options.get("training_type", "lora") not in ("lora", "sft"):
+        raise UserError(f"--training_type {options['training_type']}: cvbundle trains lora and sft")
+    converter = _Converter(options, draft)
+    converter.model()
+    converter.data()
+    converter.training()
+    converter.adapter()
+    converter.optimizer(processes)
+    converter.rest()
     draft.put("launch.strategy", processes.strategy)
     draft.put("launch.num_processes", processes.num_processes)
     if processes.num_machines > 1:
@@ -105,7 +105,7 @@ def draft_arguments(words: Sequence[Word], processes: Processes, draft: Draft) -
 
 
 def _parsed(words: Sequence[Word], draft: Draft) -> dict[str, object]:
-    """Options to values, read as the trainer's own parser does; only those that are given."""
+    """The options on the command line and their values, as the trainer's parser reads them."""
     parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for name in _TEXT + _SWITCH:
         parser.add_argument(f"--{name}", type=str)
@@ -114,41 +114,41 @@ def _parsed(words: Sequence[Word], draft: Draft) -> dict[str, object]:
     for name in _NUMBER:
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--target_modules", type=str, nargs="+")
-    texts, lost = known_texts(words)
-    for text in lost:
-        draft.note(f"{text}: only running the script tells what this is; left out")
-    given, unknown = parser.parse_known_args(texts)
+    texts, unresolved = resolved_texts(words)
+    for text in unresolved:
+        draft.note(f"{text}: the value is only known when the script runs; omitted")
+    options, unknown = parser.parse_known_args(texts)
     for option in unknown:
         if option.startswith("-"):
-            draft.note(f"{option}: not an option of this trainer; left out")
-    return vars(given)
+            draft.note(f"{option}: not an option of this trainer; omitted")
+    return vars(options)
 
 
-class _Reading:
-    """One command line; each method writes the sections that it is named for."""
+class _Converter:
+    """Converts one command line; each method writes the section that it is named after."""
 
-    def __init__(self, given: dict[str, object], draft: Draft) -> None:
-        self.given = given
+    def __init__(self, options: dict[str, object], draft: Draft) -> None:
+        self.options = options
         self.draft = draft
-        self.is_i2v = given.get("model_type") == "i2v"
-        # CogKit's trainer has no columns: its folder is laid out in one way.
-        self.is_cogkit = "caption_column" not in given and "video_column" not in given
-        self.is_lora = given.get("training_type", "lora") == "lora"
+        self.is_i2v = options.get("model_type") == "i2v"
+        # CogKit's trainer has no column options: its datasets have a fixed layout.
+        self.is_cogkit = "caption_column" not in options and "video_column" not in options
+        self.is_lora = options.get("training_type", "lora") == "lora"
 
     def get(self, name: str, default: object = None) -> object:
-        """What an option is given, or its default upstream."""
-        return self.given.get(name, default)
+        """The value of an option, or its default upstream."""
+        return self.options.get(name, default)
 
     def switch(self, name: str) -> tuple[bool, str]:
-        """A yes-or-no option as the trainer understands it, and a comment where that surprises."""
+        """A boolean option as the trainer reads it, with a comment if that is unexpected."""
         text = str(self.get(name, "True"))
         if self.is_cogkit and name in ("pin_memory", "gradient_checkpointing"):
             return text.lower() == "true", ""
         # `type=bool` is true for every text that isn't empty.
         if text and text.lower() in ("false", "0", "no", "off"):
             self.draft.note(
-                f"--{name} {text} means True to the trainer, which takes every text for True: "
-                "kept as true; write false if that was meant"
+                f"--{name} {text}: the trainer reads any text as True, so it is true here; write "
+                "false if that was intended"
             )
             return True, f"upstream reads {text} as True"
         return bool(text), ""
@@ -157,12 +157,16 @@ class _Reading:
         """`model` and `training.type`."""
         draft = self.draft
         draft.put("model.path", self.get("model_path"))
-        draft.put("model.revision", None, "upstream has none; write the commit you trained from")
-        if "model_type" in self.given:
+        draft.put(
+            "model.revision",
+            None,
+            "not upstream; write the commit that you trained from",
+        )
+        if "model_type" in self.options:
             draft.put("model.type", self.get("model_type"))
-        if "model_name" in self.given:
+        if "model_name" in self.options:
             draft.note(
-                f"--model_name {self.get('model_name')}: the model's own files say what it is"
+                f"--model_name {self.get('model_name')}: inferred from the model's files instead"
             )
         draft.put("training.type", self.get("training_type", "lora"))
 
@@ -175,14 +179,14 @@ class _Reading:
         else:
             draft.put("data.root", root)
             for name in ("caption_column", "video_column"):
-                if name in self.given:
+                if name in self.options:
                     draft.put(f"data.{name}", self.get(name))
             if self.is_i2v:
                 image = self.get("image_column")
                 draft.put("data.image_column", image, "" if image else "the clip's first frame")
-            elif "image_column" in self.given:
-                draft.note("--image_column: text to video takes no image; left out")
-        if "train_resolution" in self.given:
+            elif "image_column" in self.options:
+                draft.note("--image_column: text to video uses no image; omitted")
+        if "train_resolution" in self.options:
             draft.put("data.resolution", self.get("train_resolution"))
         draft_upstream_frames(draft)
         draft.put("data.num_workers", self.get("num_workers", 8))
@@ -194,10 +198,10 @@ class _Reading:
         """`training`."""
         draft = self.draft
         draft.put("training.seed", self.get("seed", 42))
-        if "train_steps" in self.given:
+        if "train_steps" in self.options:
             draft.put("training.steps", self.get("train_steps"))
-            if "train_epochs" in self.given:
-                draft.note("--train_epochs: --train_steps decides where both are given")
+            if "train_epochs" in self.options:
+                draft.note("--train_epochs: overridden by --train_steps")
         else:
             draft.put("training.epochs", self.get("train_epochs", 1 if self.is_cogkit else 10))
         draft.put("training.batch_size", self.get("batch_size", 1))
@@ -207,7 +211,7 @@ class _Reading:
         draft.put(
             "training.mixed_precision",
             self.get("mixed_precision", "no"),
-            "upstream keeps the frozen weights in fp32; here they are in this type, too"
+            "upstream keeps the frozen weights in fp32; here they have this type too"
             if self.is_lora
             else "",
         )
@@ -222,10 +226,10 @@ class _Reading:
 
     def adapter(self) -> None:
         """`lora`."""
-        given = [name for name in ("rank", "lora_alpha", "target_modules") if name in self.given]
         if not self.is_lora:
-            for name in given:
-                self.draft.note(f"--{name}: full fine-tuning has no adapter; left out")
+            for name in ("rank", "lora_alpha", "target_modules"):
+                if name in self.options:
+                    self.draft.note(f"--{name}: full fine-tuning has no adapter; omitted")
             return
         self.draft.put("lora.rank", self.get("rank", 128))
         self.draft.put("lora.alpha", self.get("lora_alpha", 64))
@@ -236,7 +240,7 @@ class _Reading:
         draft = self.draft
         name = str(self.get("optimizer", "adamw")).lower()
         if name not in _OPTIMIZERS:
-            draft.note(f"--optimizer {name}: unknown to the trainer, which takes adamw in silence")
+            draft.note(f"--optimizer {name}: unknown to the trainer, which silently uses adamw")
             name = "adamw"
         betas = [self.get("beta1", 0.9), self.get("beta2", 0.95)]
         schedule = self.get("lr_scheduler", "constant_with_warmup")
@@ -255,20 +259,20 @@ class _Reading:
         draft.put("lr_scheduler.power", self.get("lr_power", 1.0))
 
     def _deepspeed(self, processes: Processes) -> tuple[str, list[object], str, object]:
-        """What DeepSpeed's own config makes of the optimizer and the schedule.
+        """The optimizer and schedule of DeepSpeed's own config.
 
         Source: finetune/configs/zero*.yaml of zai-org/CogVideo (AdamW without betas,
         WarmupDecayLR); accelerate 1.15.0, accelerator.py `_prepare_deepspeed`: the warmup, which
-        the trainer multiplies by the processes, is not divided again, and gradients are clipped
-        at 1.0.
+        the trainer multiplies by the number of processes, is not divided again, and gradients are
+        clipped at 1.0.
         """
         self.draft.note(
             "DeepSpeed's config replaces the optimizer and the schedule: AdamW with betas 0.9 and "
             "0.999, and WarmupDecayLR, whose warmup is logarithmic (here it is linear) and lasts "
-            "lr_warmup_steps times the processes"
+            "lr_warmup_steps times the number of processes"
         )
         if self.get("max_grad_norm", 1.0) != 1.0:
-            self.draft.note("--max_grad_norm: DeepSpeed clips at 1.0 whatever it says")
+            self.draft.note("--max_grad_norm: ignored by DeepSpeed, which clips at 1.0")
             self.draft.put("training.max_grad_norm", 1.0)
         warmup = self.get("lr_warmup_steps", 100)
         assert isinstance(warmup, int)
@@ -279,28 +283,28 @@ class _Reading:
         draft = self.draft
         draft.put("checkpointing.steps", self.get("checkpointing_steps", 200))
         draft.put("checkpointing.limit", self.get("checkpointing_limit", 10))
-        if "resume_from_checkpoint" in self.given:
+        if "resume_from_checkpoint" in self.options:
             draft.note(
-                f"--resume_from_checkpoint {self.get('resume_from_checkpoint')}: a bundle resumes "
-                "its own runs, and reads no checkpoint of another trainer"
+                f"--resume_from_checkpoint {self.get('resume_from_checkpoint')}: a bundle only "
+                "resumes its own runs"
             )
         self._validation()
         report_to = str(self.get("report_to", "none")).lower()
         if report_to == "all":
-            draft.note("--report_to all: means whatever is installed; written as tensorboard")
+            draft.note("--report_to all: means all that are installed; here it is tensorboard")
             report_to = "tensorboard"
         draft.put("tracking.report_to", [] if report_to == "none" else [report_to])
         draft.put("tracking.project", "diffusion-tracker" if self.is_cogkit else _TRACKER)
         draft.put("launch.timeout_s", self.get("nccl_timeout", 1800))
-        if "output_dir" in self.given:
+        if "output_dir" in self.options:
             draft.put("output.dir", self.get("output_dir"))
 
     def _validation(self) -> None:
         draft = self.draft
         if str(self.get("do_validation", "false")).lower() != "true":
-            left = [f"--{name}" for name in self.given if name.startswith("validation_")]
-            if left:
-                draft.note(f"{', '.join(left)}: --do_validation is not true, so they are not used")
+            unused = [f"--{name}" for name in self.options if name.startswith("validation_")]
+            if unused:
+                draft.note(f"{', '.join(unused)}: not used, since --do_validation is not true")
             return
         if self.is_cogkit:
             draft.note(
@@ -313,13 +317,13 @@ class _Reading:
         for name in ("prompts", "images"):
             if listed := self.get(f"validation_{name}"):
                 draft.put(f"validation.{name}", f"{folder}/{listed}" if folder else listed)
-        if "validation_images" in self.given:
+        if "validation_images" in self.options:
             draft.note(
-                "--validation_images: upstream looks for the images beside the list; here their "
-                "paths are seen from the spec's folder"
+                "--validation_images: upstream's paths are relative to the list; here they are "
+                "relative to the spec's folder"
             )
-        if "validation_videos" in self.given:
-            draft.note("--validation_videos: there is no video to video training")
+        if "validation_videos" in self.options:
+            draft.note("--validation_videos: video to video is not supported")
         draft.put("validation.fps", self.get("gen_fps", 15))
         draft.put("validation.seed", self.get("seed", 42))
 
@@ -328,21 +332,21 @@ _TRACKER = "finetrainer-cogvideo"
 
 
 def draft_upstream_frames(draft: Draft) -> None:
-    """How both trainers make a sample of a clip (finetune/datasets/utils.py, 100-146)."""
-    draft.put("data.fit", "stretch", "upstream resizes without regard to the aspect ratio")
-    draft.put("data.frame_sampling", "stride", "every n-th frame, n a whole number")
+    """How both trainers make a sample of a clip (finetune/datasets/utils.py:100-146)."""
+    draft.put("data.fit", "stretch", "upstream doesn't keep the aspect ratio")
+    draft.put("data.frame_sampling", "stride", "every n-th frame, for an integer n")
     draft.put("data.short_clips", "repeat_last")
 
 
 def draft_cogkit_data(draft: Draft, root: str, *, is_i2v: bool) -> None:
-    """The one layout of CogKit's datasets (docs/04-Finetune/03-Data Format.md)."""
-    draft.put("data.root", f"{root.rstrip('/')}/train", "CogKit trains on the folder train")
+    """The layout of CogKit's datasets (docs/04-Finetune/03-Data Format.md)."""
+    draft.put("data.root", f"{root.rstrip('/')}/train", "CogKit trains on its folder train")
     draft.put("data.metadata", "metadata.jsonl")
     draft.put("data.caption_column", "prompt")
     draft.put("data.video_column", "file_name")
     if is_i2v:
         draft.note(
-            "CogKit joins train/metadata.jsonl with videos/metadata.jsonl (and images/) by id: put "
-            "the clip's path into train/metadata.jsonl as file_name, like videos/1.mp4"
+            "CogKit joins train/metadata.jsonl with videos/metadata.jsonl (and images/) by id: add "
+            "the clip's path to train/metadata.jsonl as file_name, such as videos/1.mp4"
         )
         draft.put("data.image_column", None, "the clip's first frame; or the column of its image")

@@ -210,6 +210,6 @@ def test_a_branch_that_nobody_knows_ends_in_a_sentence(
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
     settings = ["data.resolution=49x480x720", "data.short_clips=repeat_last"]
-    with pytest.raises(UserError, match=r"the commit of main can't be looked up .*full commit"):
+    with pytest.raises(UserError, match=r"can't look up the commit of main .*full commit"):
         compile_file(hub_demo / "spec.yaml", tmp_path / "bundles", settings=settings)
     assert not (tmp_path / "bundles").exists() or not list((tmp_path / "bundles").iterdir())

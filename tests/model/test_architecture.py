@@ -1,4 +1,4 @@
-"""What is said of the transformer without torch is what diffusers and peft do."""
+"""The architecture computed without torch equals that of diffusers and peft."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ TARGETS = (
 
 
 def tiny(known: Card) -> Transformer:
-    """The same build with two layers of two heads."""
+    """The same architecture with two layers of two heads."""
     return evolve(
         known.architecture.transformer,
         num_layers=2,
@@ -89,7 +89,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("transformer", ALL)
-def test_modules_and_parameters_are_those_of_diffusers(transformer: Transformer) -> None:
+def test_modules_and_parameters_equal_those_of_diffusers(transformer: Transformer) -> None:
     model = built(transformer)
     kinds: dict[str, type[torch.nn.Module]] = {"Linear": torch.nn.Linear, "Conv2d": torch.nn.Conv2d}
     theirs = {
@@ -117,7 +117,7 @@ def test_targets_match_the_modules_that_peft_matches(transformer: Transformer) -
 
 
 @pytest.mark.parametrize("transformer", [tiny(card) for card in CATALOG], ids=lambda t: "")
-def test_an_adapter_has_the_parameters_that_peft_gives_it(transformer: Transformer) -> None:
+def test_the_parameters_of_an_adapter_equal_those_of_peft(transformer: Transformer) -> None:
     targets = ("to_q", "ff.net.2", "patch_embed.proj", "norm1.linear", "proj_out")
     model = inject_adapter_in_model(
         LoraConfig(r=3, target_modules=list(targets)), built(transformer)
@@ -208,10 +208,10 @@ def test_config_files_give_back_the_architecture(tmp_path: Path) -> None:
         ("vae", "scaling_factor", float("nan")),
     ],
 )
-def test_a_config_that_no_cogvideox_has_is_named(
+def test_an_implausible_config_is_reported(
     tmp_path: Path, part: str, key: str, value: object
 ) -> None:
-    """A config file is input like any other: none makes a check hang or fail."""
+    """Config files are untrusted: none makes a check hang or crash."""
     write_configs(tmp_path, CATALOG[0].architecture)
     path = tmp_path / part / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))

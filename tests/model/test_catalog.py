@@ -1,4 +1,4 @@
-"""The catalog says what the cards say."""
+"""The catalog agrees with the model cards."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cvbundle.model.catalog import CATALOG, Card, card, card_like, task_of
 
 
 @pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
-def test_a_card_is_found_by_its_name_and_by_its_build(known: Card) -> None:
+def test_a_card_is_found_by_name_and_by_architecture(known: Card) -> None:
     assert card(known.name) is known
     assert card_like(known.architecture) is known
 
@@ -37,10 +37,10 @@ def test_a_model_was_trained_at_its_own_resolution(known: Card) -> None:
     size = known.resolution
     assert known.trained_at(size.height, size.width)
     assert (size.frames - 1) % known.frame_step == 0
-    assert size.frames <= known.longest
+    assert size.frames <= known.max_frames
 
 
-def test_only_image_to_video_of_1_5_knows_other_shapes() -> None:
+def test_only_1_5_image_to_video_was_trained_on_other_aspect_ratios() -> None:
     flexible = card("cogvideox1.5-5b-i2v")
     fixed = card("cogvideox1.5-5b")
     assert flexible is not None
@@ -52,7 +52,7 @@ def test_only_image_to_video_of_1_5_knows_other_shapes() -> None:
     assert not fixed.trained_at(768, 1024)
 
 
-def test_a_short_commit_is_known_by_its_beginning() -> None:
+def test_an_abbreviated_commit_matches_its_full_hash() -> None:
     known = card("cogvideox-2b")
     assert known is not None
     assert known.revisions[0].is_commit("1137dac" + "0" * 33)

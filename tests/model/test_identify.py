@@ -1,4 +1,4 @@
-"""Which model a spec means is told by config files or the catalog, never by a path's letters."""
+"""A base model is identified by its config files or the catalog, never by its path's name."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_a_hub_id_is_known_under_both_owners_and_in_any_case(known: Card) -> Non
 
 
 @pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
-def test_a_folder_is_what_its_config_files_say(known: Card, tmp_path: Path) -> None:
+def test_a_folder_is_identified_by_its_config_files(known: Card, tmp_path: Path) -> None:
     """Even where its name says another model."""
     write_configs(tmp_path / "CogVideoX-2b", known.architecture)
     model = found("CogVideoX-2b", tmp_path)
@@ -42,7 +42,7 @@ def test_a_folder_is_what_its_config_files_say(known: Card, tmp_path: Path) -> N
     assert model.folder == tmp_path / "CogVideoX-2b"
 
 
-def test_a_small_relative_keeps_its_own_size(tmp_path: Path) -> None:
+def test_a_smaller_variant_keeps_its_own_size(tmp_path: Path) -> None:
     known = CATALOG[3]
     transformer = evolve(
         known.architecture.transformer,
@@ -71,7 +71,7 @@ def test_a_snapshot_in_the_cache_is_read_instead_of_the_catalog(empty_cache: Pat
     assert found("THUDM/CogVideoX-5b", revision="b" * 40).folder is None
 
 
-def test_a_broken_download_tells_less_than_the_catalog(empty_cache: Path) -> None:
+def test_an_incomplete_download_is_ignored_for_the_catalog(empty_cache: Path) -> None:
     repository = empty_cache / "models--THUDM--CogVideoX-5b"
     (repository / "snapshots" / ("a" * 40) / "vae").mkdir(parents=True)
     model = found("THUDM/CogVideoX-5b", revision="a" * 40)
@@ -85,12 +85,12 @@ def test_a_folder_that_looks_like_a_hub_id_is_a_folder(tmp_path: Path) -> None:
     assert found("THUDM/CogVideoX-2b", tmp_path).is_on_hub
 
 
-def test_a_name_of_no_model_is_passed_over() -> None:
+def test_an_unknown_name_is_ignored() -> None:
     """It is reported as a wrong choice; the rest is still checked against the right model."""
     assert found("THUDM/CogVideoX-5b", name="cogvideox-6b").name == "cogvideox-5b"
 
 
-def test_a_revision_leads_nowhere_else(empty_cache: Path, tmp_path: Path) -> None:
+def test_a_revision_cannot_lead_out_of_the_cache(empty_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("a" * 40)
     for revision in (str(tmp_path / "elsewhere"), "../../../elsewhere", "/dev/zero"):
         assert found("THUDM/CogVideoX-5b", revision=revision).folder is None
@@ -105,26 +105,26 @@ def test_a_known_commit_has_its_own_sample_size() -> None:
     assert old.resolution == new.resolution == Resolution(81, 768, 1360)
 
 
-def test_custom_takes_nothing_from_a_card(tmp_path: Path) -> None:
+def test_custom_uses_no_card(tmp_path: Path) -> None:
     write_configs(tmp_path / "m", CATALOG[0].architecture)
     model = found("m", tmp_path, name="custom")
     assert (model.name, model.card) == ("custom", None)
     assert found("THUDM/CogVideoX-2b", name="custom").card is None
 
 
-def test_a_hub_id_of_nobody_needs_a_name() -> None:
+def test_an_unknown_hub_id_needs_a_name() -> None:
     with pytest.raises(UserError, match=r"model\.name"):
         found("someone/something")
     assert found("someone/something", name="cogvideox-5b").name == "cogvideox-5b"
 
 
 @pytest.mark.parametrize("path", ["./models/5b", "~nobody-here/x", "x" * 5000, "a\0b", "a/b/c"])
-def test_a_path_that_leads_nowhere_is_named(path: str) -> None:
-    with pytest.raises(UserError, match="neither a folder here nor a hub id"):
+def test_a_path_that_does_not_exist_is_named(path: str) -> None:
+    with pytest.raises(UserError, match="neither a folder nor a hub id"):
         found(path)
 
 
-def test_a_name_alone_means_the_model_of_the_catalog() -> None:
+def test_a_name_alone_is_looked_up_in_the_catalog() -> None:
     assert [model and model.name for model in map(named, ("cogvideox-5b", "nothing"))] == [
         "cogvideox-5b",
         None,

@@ -1,4 +1,4 @@
-"""Weights are pinned by their digests, which are looked up where nothing changed."""
+"""Weights are pinned by their digests, which are cached while nothing changed."""
 
 from pathlib import Path
 
@@ -24,12 +24,12 @@ def _every_file_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _believed(path: Path, digest: str) -> None:
-    """Have a digest believed of a file, as if the disk had changed what it holds."""
+    """Cache a wrong digest of a file, as if the disk had changed its content."""
     content = entry_of(path).read_text()
     entry_of(path).write_text(digest + content[64:])
 
 
-def test_unchanged_weights_are_not_hashed_but_where_that_is_asked(own_demo: Path) -> None:
+def test_unchanged_weights_are_hashed_only_on_request(own_demo: Path) -> None:
     folder = own_demo / "model"
     pinned = pin_folder(folder)
     assert all(file.sha256 == sha256_file(folder / file.path) for file in pinned)
@@ -40,7 +40,7 @@ def test_unchanged_weights_are_not_hashed_but_where_that_is_asked(own_demo: Path
     assert pin_folder(folder, rehash=True) == pinned
 
 
-def test_weights_that_were_written_to_are_hashed_before_they_are_used(own_demo: Path) -> None:
+def test_modified_weights_are_hashed_before_they_are_used(own_demo: Path) -> None:
     folder = own_demo / "model"
     pinned = pin_folder(folder)
     verify_files(folder, pinned)
@@ -52,7 +52,7 @@ def test_weights_that_were_written_to_are_hashed_before_they_are_used(own_demo: 
         verify_files(folder, pinned)
 
 
-def test_compiling_anew_from_the_bytes_can_be_asked_for(own_demo: Path, tmp_path: Path) -> None:
+def test_rehash_compiles_from_the_actual_bytes(own_demo: Path, tmp_path: Path) -> None:
     spec = own_demo / "spec.yaml"
     first = compile_file(spec, tmp_path / "bundles").only
     _believed(own_demo / "model" / VAE, "ab" * 32)
@@ -61,7 +61,7 @@ def test_compiling_anew_from_the_bytes_can_be_asked_for(own_demo: Path, tmp_path
     assert again.digest == first.digest
 
 
-def test_verify_believes_nothing_and_a_run_then_knows_what_it_found(
+def test_verify_hashes_everything_and_a_run_then_uses_its_digests(
     compiled: Compiled, own_demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(own_demo / "model"))

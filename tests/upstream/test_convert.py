@@ -1,4 +1,4 @@
-"""A converted script or config trains the same, and says where it can't."""
+"""A converted script or config trains the same, and notes where it can't."""
 
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ gen_fps: 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a dataset that lists one clip often; it is never opened."""
+    """A folder with a dataset that lists one clip many times; it is never opened."""
     for clips in (tmp_path / "clips", tmp_path / "clips" / "train"):
         clips.mkdir()
         (clips / "a.mp4").write_bytes(b"")
@@ -130,7 +130,7 @@ def test_a_converted_script_has_no_problems(folder: Path) -> None:
     assert checked(folder, SCRIPT).problems == ()
 
 
-def test_what_a_script_says_is_in_the_spec(folder: Path) -> None:
+def test_the_options_of_a_script_are_in_the_spec(folder: Path) -> None:
     spec = spec_of(folder, SCRIPT)
     assert spec.name == "train_ddp_t2v"
     assert (spec.model.path, spec.model.type) == ("THUDM/CogVideoX-5b", "t2v")
@@ -146,7 +146,7 @@ def test_what_a_script_says_is_in_the_spec(folder: Path) -> None:
     assert spec.validation is None
 
 
-def test_what_a_script_leaves_to_the_trainer_is_the_trainers_default(folder: Path) -> None:
+def test_missing_options_have_the_trainers_defaults(folder: Path) -> None:
     spec = spec_of(folder, SCRIPT)
     assert spec.training.learning_rate == 2e-5
     assert spec.training.seed == 42
@@ -158,7 +158,7 @@ def test_what_a_script_leaves_to_the_trainer_is_the_trainers_default(folder: Pat
     assert (spec.lr_scheduler.name, spec.lr_scheduler.warmup_steps) == ("constant_with_warmup", 100)
 
 
-def test_frames_are_taken_as_upstream_takes_them(folder: Path) -> None:
+def test_frames_are_sampled_as_upstream(folder: Path) -> None:
     data = spec_of(folder, SCRIPT).data
     assert (data.fit, data.frame_sampling, data.short_clips) == ("stretch", "stride", "repeat_last")
     assert spec_of(folder, SCRIPT).training.latents == "fixed"
@@ -173,13 +173,13 @@ def test_frames_are_taken_as_upstream_takes_them(folder: Path) -> None:
         ("enable_slicing", "data.vae_slicing"),
     ],
 )
-def test_a_false_that_upstream_takes_for_true_stays_true_and_is_pointed_out(
+def test_a_false_that_upstream_reads_as_true_stays_true_and_is_noted(
     folder: Path, option: str, field: str, text: str
 ) -> None:
     script = with_argument(f"--{option} {text}")
     section, name = field.split(".")
     assert getattr(getattr(spec_of(folder, script), section), name) is True
-    assert f"--{option} {text} means True" in notes(folder, script)
+    assert f"--{option} {text}: the trainer reads any text as True" in notes(folder, script)
 
 
 def test_only_an_empty_text_is_false_to_the_trainer(folder: Path) -> None:
@@ -187,7 +187,7 @@ def test_only_an_empty_text_is_false_to_the_trainer(folder: Path) -> None:
     assert spec.training.gradient_checkpointing is False
 
 
-def test_validation_that_is_on_is_kept(folder: Path) -> None:
+def test_enabled_validation_is_kept(folder: Path) -> None:
     (folder / "set").mkdir()
     (folder / "set" / "prompts.txt").write_text("A dog.\n")
     script = SCRIPT.replace(
@@ -198,7 +198,7 @@ def test_validation_that_is_on_is_kept(folder: Path) -> None:
     assert (validation.steps, validation.prompts, validation.fps) == (20, ("A dog.",), 16)
 
 
-def test_steps_decide_where_both_are_given(folder: Path) -> None:
+def test_steps_override_epochs(folder: Path) -> None:
     spec = spec_of(folder, with_argument("--train_steps 500"))
     assert (spec.training.steps, spec.training.epochs) == (500, None)
 
@@ -213,12 +213,12 @@ def test_steps_decide_where_both_are_given(folder: Path) -> None:
         ("--optimizer adamww", "--optimizer adamww"),
     ],
 )
-def test_what_has_no_counterpart_is_named(folder: Path, argument: str, note: str) -> None:
+def test_options_without_a_counterpart_are_noted(folder: Path, argument: str, note: str) -> None:
     assert note in notes(folder, with_argument(argument))
     assert checked(folder, with_argument(argument)).problems == ()
 
 
-def test_an_unknown_optimizer_is_the_one_that_upstream_takes_instead(folder: Path) -> None:
+def test_an_unknown_optimizer_becomes_the_one_that_upstream_uses(folder: Path) -> None:
     assert spec_of(folder, with_argument("--optimizer sgd")).optimizer.name == "adamw"
 
 
@@ -227,17 +227,17 @@ def test_the_third_beta_is_for_optimizers_that_have_one(folder: Path) -> None:
     assert "beta3: 0.98" in converted(folder, with_argument("--optimizer prodigy")).text
 
 
-def test_a_values_mistake_is_left_for_check(folder: Path) -> None:
+def test_an_invalid_value_is_left_for_check(folder: Path) -> None:
     script = SCRIPT.replace("49x480x720", "48x480x720")
     assert [problem.rule for problem in checked(folder, script).problems] == ["frames-vae"]
 
 
-def test_values_that_the_trainer_refuses_are_one_sentence(folder: Path) -> None:
+def test_values_that_the_trainer_rejects_are_one_sentence(folder: Path) -> None:
     with pytest.raises(UserError, match="would refuse its arguments: argument --rank"):
         converted(folder, with_argument("--rank high"))
 
 
-def test_an_accelerate_config_beside_the_script_says_how_it_is_launched(folder: Path) -> None:
+def test_an_accelerate_config_beside_the_script_sets_the_launch(folder: Path) -> None:
     (folder / "accelerate_config.yaml").write_text(
         "num_processes: 8\ndistributed_type: DEEPSPEED\ndowncast_bf16: 'no'\n"
         "deepspeed_config: {deepspeed_config_file: zero2.json, zero3_init_flag: false}\n"
@@ -274,7 +274,7 @@ def test_an_accelerate_config_beside_the_script_says_how_it_is_launched(folder: 
         ),
     ],
 )
-def test_every_way_to_share_a_model_has_its_strategy(
+def test_every_distributed_type_has_its_strategy(
     folder: Path, config: str, expected: tuple[str, int]
 ) -> None:
     (folder / "a.yaml").write_text(config)
@@ -284,18 +284,18 @@ def test_every_way_to_share_a_model_has_its_strategy(
     assert (launch.strategy, launch.num_processes) == expected
 
 
-def test_a_config_that_is_not_there_is_named(folder: Path) -> None:
+def test_a_missing_config_is_noted(folder: Path) -> None:
     script = SCRIPT.replace("launch train.py", "launch --config_file gone.yaml train.py")
     assert "gone.yaml can't be read" in notes(folder, script)
 
 
-def test_processes_on_the_command_line_are_taken(folder: Path) -> None:
+def test_the_number_of_processes_is_read_from_the_command_line(folder: Path) -> None:
     for launcher in ("accelerate launch --num_processes 4", "torchrun --nproc_per_node=4"):
         launch = spec_of(folder, SCRIPT.replace("accelerate launch", launcher)).launch
         assert (launch.strategy, launch.num_processes) == ("ddp", 4)
 
 
-def test_image_to_video_takes_the_first_frame_where_no_images_are_named(folder: Path) -> None:
+def test_image_to_video_uses_the_first_frame_without_images(folder: Path) -> None:
     script = (
         SCRIPT.replace("CogVideoX-5b", "CogVideoX-5b-I2V")
         .replace('"t2v"', '"i2v"')
@@ -317,7 +317,7 @@ def test_a_script_of_cogkit_has_its_datasets_layout(folder: Path) -> None:
     assert data.pin_memory is False
 
 
-def test_what_a_config_of_cogkit_says_is_in_the_spec(folder: Path) -> None:
+def test_the_settings_of_a_cogkit_config_are_in_the_spec(folder: Path) -> None:
     spec = spec_of(folder, CONFIG, "config.yaml")
     assert (spec.name, spec.model.type, spec.training.type) == ("my-t2v", "t2v", "sft")
     assert (spec.data.root, spec.data.metadata) == ("clips/train", "metadata.jsonl")
@@ -333,7 +333,7 @@ def test_what_a_config_of_cogkit_says_is_in_the_spec(folder: Path) -> None:
     assert spec.tracking.report_to == ()
 
 
-def test_what_cogkit_ignores_or_has_alone_is_named(folder: Path) -> None:
+def test_settings_that_cogkit_ignores_or_only_it_has_are_noted(folder: Path) -> None:
     told = notes(folder, CONFIG + "rank: 32\nlr_scheduler: cosine\n", "config.yaml")
     for name in ("offload_params_grads", "do_validation", "rank", "lr_scheduler", "strategy"):
         assert f"{name}" in told
@@ -342,7 +342,7 @@ def test_what_cogkit_ignores_or_has_alone_is_named(folder: Path) -> None:
 def test_a_config_of_another_model_is_one_sentence(folder: Path) -> None:
     with pytest.raises(UserError, match="cogview4-6b: not a CogVideoX model"):
         converted(folder, CONFIG.replace("cogvideox-t2v", "cogview4-6b"), "config.yaml")
-    with pytest.raises(UserError, match="not a config of CogKit"):
+    with pytest.raises(UserError, match="not a CogKit config"):
         converted(folder, "a: 1\n", "config.yaml")
 
 
@@ -358,7 +358,7 @@ def test_a_config_that_is_not_yaml_has_a_place(folder: Path) -> None:
     [
         ("echo hello\n", "no launch of train.py with a --model_path"),
         ("python train.py --pretrained_model_name_or_path x\n", "no launch of train.py"),
-        ("python train.py --model_path 'x\n", "a quote is never closed"),
+        ("python train.py --model_path 'x\n", "a quote is not closed"),
         ("python train.py --model_path x --training_type kd\n", "--training_type kd"),
     ],
 )
@@ -368,7 +368,7 @@ def test_a_script_of_something_else_is_one_sentence(folder: Path, text: str, mes
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00" * 10, b"a" * (1 << 21)])
-def test_a_file_that_is_no_text_is_one_sentence(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_text_is_one_sentence(folder: Path, content: bytes) -> None:
     path = folder / "train.sh"
     path.write_bytes(content)
     with pytest.raises(UserError):

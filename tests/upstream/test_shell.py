@@ -1,11 +1,11 @@
-"""A launch script is understood from its text, as the shell would, and never run."""
+"""A launch script is parsed as the shell would, and never run."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cvbundle.problems import UserError
-from cvbundle.upstream.shell import Word, known_texts, read_launches
+from cvbundle.upstream.shell import Word, read_launches, resolved_texts
 
 
 def arguments(script: str) -> list[str]:
@@ -54,9 +54,9 @@ def test_arguments_are_what_the_shell_would_pass(script: str, expected: list[str
 @pytest.mark.parametrize(
     "value", ["$(date)", "`date`", "$UNSET", "${X:-1}", "$1", '"$(cat x)"', "${UNSET[@]}"]
 )
-def test_what_only_running_would_tell_is_not_taken_for_known(value: str) -> None:
+def test_values_only_known_at_run_time_are_unresolved(value: str) -> None:
     (launch,) = read_launches(f"python train.py --a {value} --b 1")
-    known, lost = known_texts(launch.arguments)
+    known, lost = resolved_texts(launch.arguments)
     assert known == ["--b", "1"]
     assert lost[0].startswith("--a ")
 
@@ -67,7 +67,7 @@ def test_nothing_is_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert not witness.exists()
 
 
-def test_the_launcher_is_kept_apart() -> None:
+def test_the_launcher_is_separate_from_the_arguments() -> None:
     (launch,) = read_launches("accelerate launch --num_processes 4 finetune/train.py --a 1")
     assert [word.text for word in launch.launcher] == [
         "accelerate",
@@ -86,12 +86,12 @@ def test_every_launch_is_found_in_order() -> None:
 
 
 def test_an_open_quote_is_named_with_its_line() -> None:
-    with pytest.raises(UserError, match="line 2: a quote is never closed"):
+    with pytest.raises(UserError, match="line 2: a quote is not closed"):
         read_launches('echo\npython train.py --a "x\n')
 
 
 @given(st.text(alphabet="ab=-$(){}[]@'\"\\#\n\r ;.py&|<>+`\x0b", max_size=60))
-def test_no_text_ends_in_anything_but_words_or_one_sentence(text: str) -> None:
+def test_any_text_gives_words_or_one_sentence(text: str) -> None:
     try:
         launches = read_launches(text)
     except UserError:
