@@ -35,8 +35,6 @@ _GIB = 1 << 30
 _STEPS = {"cuda": (100, 20), "cpu": (12, 3)}
 """Steps of a tiny model's run and from checkpoint to checkpoint: time enough for a signal."""
 
-_FULL_STEPS, _FULL_CHECKPOINT = 12, 4
-
 _FULL_SPEC = """\
 cvbundle: 1
 name: full-size-2b
@@ -61,6 +59,8 @@ class Trial:
     resolution: str | None
     """Of the model of real size; None leaves it out."""
     rank: int
+    steps: int
+    """Of its run; a checkpoint comes after each third."""
 
     def trainer(self, bundle: Path) -> Trainer:
         """Runs of a bundle, with a cache that all of them share."""
@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             kinds=tuple(kinds),
             resolution=None if options.tiny else options.resolution,
             rank=options.rank,
+            steps=options.steps,
         )
         report = _report(trial)
     device = device_name(options.device)
@@ -105,6 +106,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", action="append", help="one of the tiny models, instead of all")
     parser.add_argument("--resolution", default="49x480x720", help="of the model of real size")
     parser.add_argument("--rank", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=12, help="of the model of real size")
     parser.add_argument("--work", type=Path, help="where models and runs are kept meanwhile")
     parser.add_argument("--out", type=Path, help="the report's file")
     return parser.parse_args(arguments)
@@ -219,12 +221,13 @@ def _full_size(trial: Trial, resolution: str) -> tuple[tuple[Check, ...], tuple[
     from benchmarks.gpu_model import write_data, write_full_model
 
     folder = trial.folder / "full"
+    checkpoint = max(1, trial.steps // 3)
     frames, height, width = map(int, resolution.split("x"))
     write_full_model(folder / "model")
     write_data(folder / "data", frames, height, width)
     (folder / "spec.yaml").write_text(
         _FULL_SPEC.format(
-            resolution=resolution, steps=_FULL_STEPS, checkpoint=_FULL_CHECKPOINT, rank=trial.rank
+            resolution=resolution, steps=trial.steps, checkpoint=checkpoint, rank=trial.rank
         )
     )
     settings = () if trial.device == "cuda" else ("training.mixed_precision=bf16",)
@@ -251,8 +254,8 @@ def _full_size(trial: Trial, resolution: str) -> tuple[tuple[Check, ...], tuple[
     )
     if whole.code:
         return (Check(name, "failed", f"exit {whole.code}: {whole.said}"),), measured
-    trained = Check(name, "passed", f"{_FULL_STEPS} steps")
-    killed = _again(f"{name}: killed", trainer, whole, _FULL_CHECKPOINT, signal.SIGKILL)
+    trained = Check(name, "passed", f"{trial.steps} steps")
+    killed = _again(f"{name}: killed", trainer, whole, checkpoint, signal.SIGKILL)
     return (trained, killed), measured
 
 

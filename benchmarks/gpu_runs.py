@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
+from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_METRICS
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.runs import Run, list_runs
@@ -69,7 +70,11 @@ class Trainer:
         command = ["bash", str(self.bundle / "launch.sh"), *(["--fresh"] if fresh else [])]
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                command, env=safe_environment() | places, stdout=log, stderr=log
+                command,
+                env=safe_environment() | places,
+                preexec_fn=die_with_parent,
+                stdout=log,
+                stderr=log,
             )
             held = self._watch(process, before if fresh else set(), until, number)
         runs = self._runs()

@@ -102,6 +102,7 @@ def test_every_process_of_python_is_started_by_one_module() -> None:
         ("interpreters.py", "sys.executable"),
         ("dataset/processes.py", "get_context("),
         ("bundle/launch.py", "sys.executable"),  # what launch.sh starts, with PYTHONSAFEPATH
+        ("training/launcher.py", "sys.executable"),  # with -P
         ("bundle/venvs.py", "sys.executable"),  # which Python uv takes; uv asks it with -I
         ("bundle/index_settings.py", "sys.executable"),  # with -I
     }

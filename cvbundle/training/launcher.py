@@ -38,7 +38,7 @@ from cvbundle.training.workers import BadEnd, Workers
 
 HOST = "CVBUNDLE_HOST"
 """The environment variable with what this machine is called among those of the run."""
-COMMAND = (sys.executable, "-m", "cvbundle.training")
+COMMAND = (sys.executable, "-P", "-m", "cvbundle.training")
 """What each process runs."""
 STORE = "CVBUNDLE_STORE_FD"
 """The environment variable with the socket on which the first process has the group's store."""
