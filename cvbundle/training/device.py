@@ -60,6 +60,22 @@ def device_name(device: torch.device) -> str:
     return str(torch.get_device_module(device).get_device_name(device))
 
 
+def arithmetic(kind: str) -> dict[str, str | None]:
+    """What decides the last bits of a result on this process's device of a type.
+
+    On a CPU the instructions that torch has kernels for, on a GPU its model and NVIDIA's libraries.
+    """
+    if kind == "cpu":
+        return {"type": kind, "instructions": torch.backends.cpu.get_cpu_capability()}
+    cudnn = torch.backends.cudnn.version() if kind == "cuda" else None
+    return {
+        "type": kind,
+        "model": str(torch.get_device_module(kind).get_device_name()),
+        "cuda": torch.version.cuda if kind == "cuda" else None,
+        "cudnn": None if cudnn is None else str(cudnn),
+    }
+
+
 def driver_version(device: torch.device) -> str | None:
     """The version of the driver that runs the device; None where there is none to be read."""
     path = _DRIVERS.get(device.type)

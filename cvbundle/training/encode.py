@@ -24,16 +24,22 @@ from cvbundle.problems import UserError
 from cvbundle.training import components
 from cvbundle.training.ahead import made_ahead
 from cvbundle.training.cache import EncodingCache, encoding_key
+from cvbundle.training.device import arithmetic
 from cvbundle.training.job import Job
 
 Pixels = NDArray[np.uint8]
 
 _AHEAD = 2
 """Clips that are decoded while one is encoded."""
+_SCALED = 4
+"""Frames whose pixels are scaled at a time."""
 
 
+_TEXT_CODE = ("cvbundle.training.components", "cvbundle.training.pretrained")
+"""The modules that decide what a caption is encoded to."""
 _PIXEL_CODE = (
     "cvbundle.training.components",
+    "cvbundle.training.pretrained",
     "cvbundle.dataset.container",
     "cvbundle.dataset.decode",
     "cvbundle.dataset.frames",
@@ -60,19 +66,23 @@ class Encoder:
         self._job = job
         self._cache = cache
         self._dtype = components.DTYPES[job.spec.training.mixed_precision]
-        common = {"device": job.device, "dtype": str(self._dtype), "torch": version("torch")}
+        common = {
+            "device": arithmetic(job.device),
+            "dtype": str(self._dtype),
+            "torch": version("torch"),
+        }
         self._text = {
             **common,
             "kind": "caption",
             "encoder": component_digest(job.model_files, "text_encoder", "tokenizer"),
             "length": job.architecture.transformer.max_text_seq_length,
-            "code": _code("cvbundle.training.components", encode_caption),
+            "code": _code(*_TEXT_CODE, encode_caption),
             "packages": [version("transformers"), version("tokenizers")],
         }
         self._video = {
             **common,
             "encoder": component_digest(job.model_files, "vae"),
-            "code": _code(*_PIXEL_CODE, encode_pixels),
+            "code": _code(*_PIXEL_CODE, encode_pixels, _scaled),
             "packages": [version("diffusers"), version("av"), version("pillow")],
             "size": [job.spec.data.resolution.height, job.spec.data.resolution.width],
             "tiling": job.spec.data.vae_tiling,
@@ -212,11 +222,21 @@ def encode_caption(caption: str, tokenizer: Any, encoder: Any, length: int) -> t
 @torch.inference_mode()
 def encode_pixels(pixels: Pixels, vae: Any) -> torch.Tensor:
     """The VAE's moments (mean, then log variance) [2C, F', H/8, W/8] of frames [F, H, W, 3]."""
-    video = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].to(vae.device)
-    # In fp32, as the pipeline's own image processor does it, then in the encoder's type.
-    video = (video.to(torch.float32) / 255 * 2 - 1).to(vae.dtype)
-    moments: torch.Tensor = vae.encode(video).latent_dist.parameters[0]
+    moments: torch.Tensor = vae.encode(_scaled(pixels, vae)).latent_dist.parameters[0]
     return moments
+
+
+def _scaled(pixels: Pixels, vae: Any) -> torch.Tensor:
+    """Frames [F, H, W, 3] as the VAE is given them: [1, 3, F, H, W] in -1..1, in its type.
+
+    In fp32 as the pipeline's image processor does it, then cast; a few frames at a time, since 81
+    of 768 x 1360 pixels are 1 GiB in fp32 and several of that are alive at once.
+    """
+    whole = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].to(vae.device)
+    scaled = torch.empty_like(whole, dtype=vae.dtype)
+    for some, place in zip(whole.split(_SCALED, 2), scaled.split(_SCALED, 2), strict=True):
+        place.copy_(some.to(torch.float32) / 255 * 2 - 1)
+    return scaled
 
 
 def _pixels_of(sample: Sample) -> dict[str, Any]:

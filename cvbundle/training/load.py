@@ -15,7 +15,7 @@ from cvbundle.training.objective import (
     ofs_embedding,
     rotary_embedding,
 )
-from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.session import Session
 from cvbundle.training.sharding import shard
@@ -52,6 +52,8 @@ def load_trainer(session: Session) -> Trainer:
         shard(transformer, spec.launch.kind, dtype=dtype, device=device)
         trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(trained.values(), spec, device)
+    if spec.launch.kind.offloads and device.type != "cpu":
+        take_cores(optimizer)
     step = 0 if state is None else state.step
     schedule = make_schedule(optimizer, spec, job.total_steps, step)
     average = None

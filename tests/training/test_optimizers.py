@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
-from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
@@ -121,3 +122,30 @@ def test_warmup_and_cosine_count_optimizer_steps(compile_demo: CompileDemo) -> N
         assert schedule.get_last_lr()[0] == pytest.approx(warm if step < 5 else cool)
         optimizer.step()
         schedule.step()
+
+
+def test_an_update_in_host_memory_has_its_share_of_the_cores_and_nothing_else_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class _Seen(torch.optim.SGD):
+        """Notes the threads of each update."""
+
+        threads: list[int]
+
+        def step(self, closure: Any = None) -> Any:
+            """Notes, and updates nothing."""
+            self.threads.append(torch.get_num_threads())
+
+    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda _: list(range(6)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        optimizer = _Seen([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+        optimizer.threads = []
+        take_cores(optimizer)
+        optimizer.step()
+        assert optimizer.threads == [3]
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(own)
