@@ -25,8 +25,12 @@ from attrs import frozen
 from benchmarks.gpu_report import Check, Measurement, Report, file_name, render
 from benchmarks.gpu_runs import Attempt, Trainer, result
 from cvbundle.bundle.build import Compiled, compile_file
+from cvbundle.bundle.launch import read_spec
 from cvbundle.demo import write_demo
+from cvbundle.model.architecture import read_architecture
 from cvbundle.model.catalog import CATALOG
+from cvbundle.model.time import estimate_time
+from cvbundle.spec.gpus import reported_gpu
 from cvbundle.spec.schema import TrainingType
 
 _RESULTS = Path(__file__).parent / "results"
@@ -34,6 +38,9 @@ _GIB = 1 << 30
 
 _STEPS = {"cuda": (100, 20), "cpu": (12, 3)}
 """Steps of a tiny model's run and from checkpoint to checkpoint: time enough for a signal."""
+
+_RECORDED = {"encode_text": "captions", "encode_clips": "clips", "validate": "validation"}
+"""A phase of the estimate to its name in `run.json`."""
 
 _FULL_SPEC = """\
 cvbundle: 1
@@ -239,24 +246,46 @@ def _full_size(trial: Trial, resolution: str) -> tuple[tuple[Check, ...], tuple[
     name = f"2b at its real size, {resolution}, LoRA rank {trial.rank}"
     whole = trainer.train(fresh=True)
     estimates = [
-        Measurement(f"memory: {phase.name}", phase.bytes / _GIB, None, "GiB")
+        Measurement(
+            f"memory: {phase.name}",
+            phase.bytes / _GIB,
+            _in_gib(whole.reserved(_RECORDED.get(phase.name, phase.name))),
+            "GiB",
+        )
         for phase in compiled.memory.phases
     ]
     measured = (
         Measurement(
             "memory of the whole process, CUDA context too",
             compiled.memory.peak / _GIB,
-            None if whole.held is None else whole.held / _GIB,
+            _in_gib(whole.held),
             "GiB",
         ),
         *estimates,
-        Measurement("time of a step", None, whole.seconds_a_step, "s"),
+        *_step_times(compiled.bundle, folder / "model", whole.seconds_a_step, trial.device),
     )
     if whole.code:
         return (Check(name, "failed", f"exit {whole.code}: {whole.said}"),), measured
     trained = Check(name, "passed", f"{trial.steps} steps")
     killed = _again(f"{name}: killed", trainer, whole, checkpoint, signal.SIGKILL)
     return (trained, killed), measured
+
+
+def _in_gib(size: int | None) -> float | None:
+    return None if size is None else size / _GIB
+
+
+def _step_times(
+    bundle: Path, model: Path, measured: float | None, device: str
+) -> Iterator[Measurement]:
+    """Seconds a step beside the two ends of the estimate, where the device is in the table."""
+    gpu = reported_gpu(device_name(device)) if device == "cuda" else None
+    estimate = gpu and estimate_time(read_spec(bundle), read_architecture(model), gpu, None)
+    if not estimate or estimate.seconds is None:
+        yield Measurement("time of a step", None, measured, "s")
+        return
+    for name, seconds in zip(("at least", "at most"), estimate.seconds, strict=True):
+        yield Measurement(f"time of a step, {name}", seconds, measured, "s")
 
 
 if __name__ == "__main__":

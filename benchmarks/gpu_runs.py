@@ -35,11 +35,19 @@ class Attempt:
 
     @property
     def seconds_a_step(self) -> float | None:
-        """Of the run so far, the first step among them; checkpoints are not."""
+        """As the run has recorded it; else of all steps, the first among them."""
         if self.run is None or "train" not in self.run.record.get("phases", {}):
             return None
+        if self.run.record.get("seconds_a_step") is not None:
+            return float(self.run.record["seconds_a_step"])
         steps = len(metrics(self.run).splitlines())
         return float(self.run.record["phases"]["train"]) / steps if steps else None
+
+    def reserved(self, phase: str) -> int | None:
+        """The most bytes that torch had of a device in a phase; None where it isn't recorded."""
+        peaks = self.run.record.get("peak_memory", {}) if self.run else {}
+        found = peaks.get(phase, {}).get("reserved")
+        return None if found is None else int(found)
 
 
 @frozen(kw_only=True)

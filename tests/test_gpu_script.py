@@ -84,6 +84,8 @@ else:
     run = runs[-1]
 (run / "metrics.jsonl").write_text('{"step":1}\\n{"step":2}\\n')
 record = {"status": "complete", "digests": {"a": "b"}, "phases": {"train": 5.0}}
+if run.name == "0002":
+    record |= {"seconds_a_step": 1.5, "peak_memory": {"train": {"reserved": 7, "allocated": 6}}}
 (run / "run.json").write_text(json.dumps(record))
 print("done")
 """
@@ -110,6 +112,8 @@ def test_a_run_is_ended_at_its_checkpoint_and_gone_on_with(
     assert whole.run is not None
     assert resumed.run is not None
     assert resumed.run.folder.name == "0002"
+    assert (resumed.reserved("train"), resumed.reserved("load")) == (7, None)
+    assert resumed.seconds_a_step == 1.5
     assert result(resumed.run) == result(whole.run)
     (resumed.run.folder / "metrics.jsonl").write_text(json.dumps({"step": 1}))
     assert result(resumed.run) != result(whole.run)
