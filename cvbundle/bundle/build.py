@@ -30,6 +30,7 @@ from cvbundle.durable import settle, write_bytes
 from cvbundle.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
+from cvbundle.model.time import TrainingEstimate, estimate_training
 from cvbundle.problems import Place, Problem, ProblemsFound, UserError
 from cvbundle.rules.check import Checked, check_document, in_order
 from cvbundle.rules.points import merged
@@ -52,6 +53,7 @@ class Compiled:
     """Which point of the sweep it is; empty where there is none."""
     samples: int
     memory: MemoryEstimate
+    training: TrainingEstimate
 
 
 @frozen
@@ -165,6 +167,9 @@ def _compile(
                     point=point.name,
                     samples=manifest.samples,
                     memory=estimate(each.spec, _model(each)),
+                    training=estimate_training(
+                        each.spec, _model(each).architecture, manifest.samples
+                    ),
                 ),
             )
             for point, each, manifest, folder, digest in staged

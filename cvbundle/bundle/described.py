@@ -18,6 +18,7 @@ from cvbundle.bundle.runs import list_runs
 from cvbundle.bundle.verify import bundle_digest
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
+from cvbundle.model.time import TrainingEstimate, estimate_training
 from cvbundle.spec.fields import all_fields
 
 
@@ -62,6 +63,7 @@ class Description:
     data: DataSummary
     model: Mapping[str, Any]
     memory: MemoryEstimate
+    training: TrainingEstimate
     total_steps: int
     runs: tuple[Result, ...]
 
@@ -87,6 +89,7 @@ def describe(bundle: Path) -> Description:
             "bytes": sum(file["size"] for file in files),
         },
         memory=estimate(spec, model),
+        training=estimate_training(spec, model.architecture, data.samples),
         total_steps=spec.total_steps(data.samples),
         runs=tuple(result_of(run) for run in list_runs(bundle_runs(bundle))),
     )

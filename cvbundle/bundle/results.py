@@ -30,6 +30,11 @@ class Result:
     best_loss: float | None
     seconds: float
     """Wall time of all its phases, over all attempts."""
+    seconds_a_step: float | None
+    """Measured, without checkpoints and validations; None where no step is done."""
+    peak_memory: Mapping[str, Mapping[str, int]]
+    """By phase, bytes that the device's allocator held: `allocated` and `reserved`; none on a CPU.
+    """
     digests: Mapping[str, str]
     """sha256 of each file of the result, by its path in the run."""
 
@@ -46,6 +51,8 @@ def result_of(run: Run) -> Result:
         final_loss=losses[-1] if losses else None,
         best_loss=min(losses) if losses else None,
         seconds=round(sum(run.record.get("phases", {}).values()), 3),
+        seconds_a_step=run.record.get("seconds_a_step"),
+        peak_memory=run.record.get("peak_memory", {}),
         digests=run.record.get("digests", {}),
     )
 

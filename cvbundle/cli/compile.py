@@ -13,6 +13,7 @@ from cvbundle.cli.report import report
 from cvbundle.cli.where import PathType, Text, with_places, with_store
 from cvbundle.dataset.progress import ProgressBar
 from cvbundle.model.memory import render_estimate
+from cvbundle.model.time import render_training
 
 
 @click.command("compile")
@@ -61,6 +62,7 @@ def command(
         click.echo(f"{said}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
     if len(compilation.bundles) == 1:
         click.echo(render_estimate(compilation.only.memory), err=True)
+        click.echo(render_training(compilation.only.training), err=True)
     for compiled in compilation.bundles:
         click.echo(compiled.bundle)
 
@@ -73,4 +75,5 @@ def _as_data(compiled: Compiled) -> dict[str, Any]:
         "samples": compiled.samples,
         "point": compiled.point,
         "memory": attrs.asdict(compiled.memory),
+        "training": attrs.asdict(compiled.training) | {"hours": compiled.training.hours},
     }

@@ -31,7 +31,7 @@ def command(bundle: str, name: str | None, as_json: bool) -> None:
     """
     folder = find_bundle(bundle)
     spec = read_spec(folder)
-    gpu = GPUS[name or _OTHERWISE]
+    gpu = GPUS[name or spec.launch.gpu or _OTHERWISE]
     found = rehearse_bundle(folder, gpu)
     seconds = step_seconds(found.step_flops, gpu, spec.training.mixed_precision)
     if as_json:

@@ -14,6 +14,7 @@ from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
 from cvbundle.model.memory import in_gib, render_estimate
+from cvbundle.model.time import render_training
 
 _SIZES = 5
 """Sizes of clips that a person is shown."""
@@ -38,6 +39,8 @@ def _show(found: Description) -> None:
     _show_settings(out, "settings that are not the default", changed, defaults=True)
     _show_data(out, found)
     _part(out, "memory of one device, estimated", render_estimate(found.memory).splitlines())
+    _part(out, "training, estimated", render_training(found.training).splitlines())
+    _show_measured(out, found.runs)
     _show_runs(out, found.runs, found.total_steps)
     rest = [setting for setting in found.settings if setting.is_default]
     _show_settings(out, "settings that are the default", rest, defaults=False)
@@ -98,6 +101,19 @@ def _show_runs(out: Console, runs: Sequence[Result], total: int) -> None:
             out.print(plain(f"  {run.run} {run.status}: {run.reason}"))
 
 
+def _show_measured(out: Console, runs: Sequence[Result]) -> None:
+    """What runs measured, beside what was estimated."""
+    lines = []
+    for run in runs:
+        if run.seconds_a_step is not None:
+            lines.append(f"run {run.run}: {run.seconds_a_step:.3g} s a step")
+        for phase, peak in run.peak_memory.items():
+            held = f"{in_gib(peak['allocated'])}, {in_gib(peak['reserved'])} reserved"
+            lines.append(f"run {run.run}: {phase} {held}")
+    if lines:
+        _part(out, "measured", lines)
+
+
 def _part(out: Console, title: str, lines: Iterable[str]) -> None:
     out.print()
     out.print(heading(title))
@@ -116,6 +132,7 @@ def _as_data(found: Description) -> dict[str, object]:
         "data": attrs.asdict(found.data),
         "model": dict(found.model),
         "memory": attrs.asdict(found.memory),
+        "training": attrs.asdict(found.training) | {"hours": found.training.hours},
         "total_steps": found.total_steps,
         "runs": [attrs.asdict(run) for run in found.runs],
     }

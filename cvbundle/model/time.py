@@ -7,6 +7,7 @@ how much of a device's rate it reaches is a range. No GPU has confirmed the rang
 from attrs import frozen
 
 from cvbundle.model.architecture import Architecture, lora_targets
+from cvbundle.model.memory import in_gib
 from cvbundle.model.training_memory import TrainingLoad, training_load
 from cvbundle.spec.gpus import Gpu
 from cvbundle.spec.schema import Spec
@@ -16,35 +17,43 @@ _ATTENTION_BACKWARD = 2.5
 
 
 @frozen(kw_only=True)
-class TimeEstimate:
-    """How long training takes; encoding, checkpoints and validations come on top."""
+class TrainingEstimate:
+    """What training computes and leaves; encoding and validations take their time on top."""
 
-    gpu: str
+    steps: int
     step_flops: int
     """Floating point operations of an optimizer step on one device."""
+    checkpoint_bytes: int
+    """One checkpoint on the disk."""
+    kept_checkpoints: int
+    """How many there are in the end; one more while the last is written."""
+    gpu: str | None
+    """The device that the times are for; None where nobody has named one."""
     seconds: tuple[float, float] | None
-    """Of a step, at least and at most; None where the device has no arithmetic in the type."""
-    steps: int | None
-    """None while nobody knows how many samples there are."""
+    """Of a step, at least and at most; None without a device, or one that can't do the type."""
 
     @property
     def hours(self) -> tuple[float, float] | None:
         """Of all steps."""
-        if self.seconds is None or self.steps is None:
+        if self.seconds is None:
             return None
         return self.seconds[0] * self.steps / 3600, self.seconds[1] * self.steps / 3600
 
 
-def estimate_time(
-    spec: Spec, architecture: Architecture, gpu: Gpu, steps: int | None
-) -> TimeEstimate:
-    """How long a bundle's training takes on a device."""
-    flops = step_flops(spec, architecture)
-    return TimeEstimate(
-        gpu=gpu.title,
-        step_flops=flops,
-        seconds=step_seconds(flops, gpu, spec.training.mixed_precision),
+def estimate_training(spec: Spec, architecture: Architecture, samples: int) -> TrainingEstimate:
+    """What a bundle's training computes, how long that takes, and what it leaves."""
+    flops, steps, gpu = (
+        step_flops(spec, architecture),
+        spec.total_steps(samples),
+        spec.launch.device,
+    )
+    return TrainingEstimate(
         steps=steps,
+        step_flops=flops,
+        checkpoint_bytes=checkpoint_bytes(spec, architecture),
+        kept_checkpoints=kept_checkpoints(spec, steps),
+        gpu=None if gpu is None else gpu.title,
+        seconds=None if gpu is None else step_seconds(flops, gpu, spec.training.mixed_precision),
     )
 
 
@@ -112,14 +121,24 @@ def render_seconds(seconds: tuple[float, float]) -> str:
     return f"{_number(seconds[0])} to {_number(seconds[1])} s"
 
 
-def render_time(found: TimeEstimate) -> str:
-    """The estimate as a line: `3.9 to 5.3 s a step on H100 SXM 80 GB, 1.1 to 1.5 h in all`."""
-    if found.seconds is None:
-        return f"{found.gpu} has no arithmetic in this mixed_precision"
-    text = f"{render_seconds(found.seconds)} a step on {found.gpu}"
+def render_training(found: TrainingEstimate) -> str:
+    """The estimate as lines of text."""
+    lines = [
+        f"a step: {found.step_flops / 1e12:,.4g} TFLOP on each device{_on(found)}",
+        f"checkpoints: {found.kept_checkpoints} of {in_gib(found.checkpoint_bytes)}",
+    ]
     if found.hours is not None:
-        text += f", {_number(found.hours[0])} to {_number(found.hours[1])} h in all"
-    return f"{text} ({found.step_flops / 1e12:,.4g} TFLOP a step)"
+        shortest, longest = map(_number, found.hours)
+        lines.insert(1, f"{found.steps:,} steps: {shortest} to {longest} h, encoding not counted")
+    return "\n".join(lines)
+
+
+def _on(found: TrainingEstimate) -> str:
+    if found.gpu is None:
+        return ""
+    if found.seconds is None:
+        return f"; {found.gpu} has no arithmetic in this type"
+    return f", {render_seconds(found.seconds)} on {found.gpu}"
 
 
 def _number(value: float) -> str:

@@ -91,6 +91,7 @@ def strategy_optimizer(subject: Subject) -> Iterator[Finding]:
     "encoded.",
     source="facts of the project, section 4; within 10 % of published figures on one device",
     reads=(
+        "launch.gpu",
         "launch.gpu_memory_gib",
         "launch.strategy",
         "launch.num_processes",
@@ -114,7 +115,7 @@ def strategy_optimizer(subject: Subject) -> Iterator[Finding]:
 )
 def memory(subject: Subject) -> Iterator[Finding]:
     """The estimate fits into one device."""
-    spec, available = subject.spec, subject.spec.launch.gpu_memory_gib
+    spec, available = subject.spec, subject.spec.launch.memory_gib
     if available is None:
         return
     room = available * GIB
@@ -122,7 +123,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
     if needed.peak > room:
         largest = max(needed.phases, key=lambda phase: phase.bytes)
         yield Finding(
-            "launch.gpu_memory_gib",
+            "launch.gpu" if spec.launch.gpu_memory_gib is None else "launch.gpu_memory_gib",
             f"the {largest.name.replace('_', ' ')} phase needs about {in_gib(needed.peak)} "
             f"of {available:g} GiB ({needed.note})",
             _fitting(spec, subject.model, room),

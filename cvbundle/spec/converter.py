@@ -148,7 +148,8 @@ def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, type_: Any) -> Any:
         limit = attribute.validator
-        if isinstance(limit, Choice) and not isinstance(value, str):
+        is_left_open = value is None and type(None) in get_args(type_)
+        if isinstance(limit, Choice) and not (isinstance(value, str) or is_left_open):
             raise WrongType(_one_of(limit.names), value)
         result = converter.get_structure_hook(type_)(value, type_)
         if isinstance(limit, Items):

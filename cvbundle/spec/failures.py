@@ -263,6 +263,9 @@ def _right_type(cause: WrongType, path: Path) -> str | None:
         return flow([part for part in re.split(r"[,\s]+", value) if part])
     if expected is TEXT and isinstance(value, bool | int | float):
         return f'"{shown(value)}"'
+    if isinstance(value, int) and str(value) in expected.choices:
+        # A name that YAML takes for a number.
+        return f'"{value}"'
     if (expected is SWITCH or "true" in expected.choices) and isinstance(value, str):
         switch = _SWITCHES.get(value.strip().lower())
         return switch or nearest(value, expected.choices)

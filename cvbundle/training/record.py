@@ -13,13 +13,15 @@ from cvbundle.bundle.layout import RUN_RECORD
 from cvbundle.bundle.runs import read_run
 from cvbundle.digest import json_file
 from cvbundle.durable import write_bytes
+from cvbundle.training.measured import DeviceMemory
 
 
 class Record:
     """A run's record, written whole at every change."""
 
-    def __init__(self, run: Path, **facts: Any) -> None:
+    def __init__(self, run: Path, memory: DeviceMemory, **facts: Any) -> None:
         self._path = run / RUN_RECORD
+        self._memory = memory
         self.data: dict[str, Any] = {"attempts": [], "phases": {}, **read_run(run).record, **facts}
 
     def start(self, **where: Any) -> None:
@@ -49,13 +51,20 @@ class Record:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the wall time of a block to the seconds of a phase, over all attempts."""
+        """Add the wall time of a block to the seconds of a phase, over all attempts.
+
+        The phase's peak memory is the most of all its blocks.
+        """
         began = time.monotonic()
+        self._memory.begin()
         try:
             yield
         finally:
             spent = self.data["phases"].get(name, 0.0) + time.monotonic() - began
             self.data["phases"][name] = round(spent, 3)
+            for kind, size in self._memory.peak().items():
+                peaks = self.data.setdefault("peak_memory", {}).setdefault(name, {})
+                peaks[kind] = max(size, peaks.get(kind, 0))
 
     def _write(self) -> None:
         write_bytes(self._path, json_file(self.data))

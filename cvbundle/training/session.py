@@ -20,6 +20,7 @@ from cvbundle.training.exchange import exchange, host, introduction
 from cvbundle.training.group import Store, open_store
 from cvbundle.training.job import Job, read_job
 from cvbundle.training.kernels import same_bits
+from cvbundle.training.measured import DeviceMemory
 from cvbundle.training.metrics import trackers_folder
 from cvbundle.training.processes import Agreement, start_processes, take_run_folder
 from cvbundle.training.progress import Reporter
@@ -151,7 +152,7 @@ def open_session(
                 job=job,
                 accelerator=accelerator,
                 reporter=reporter,
-                record=Record(folder, bundle=bundle.name),
+                record=Record(folder, DeviceMemory(accelerator.device), bundle=bundle.name),
                 cache=cache,
                 encoder=Encoder(job, cache),
                 stop=stop,

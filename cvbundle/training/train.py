@@ -5,6 +5,7 @@ clips are encoded and the VAE is let go, then the transformer is loaded.
 """
 
 import threading
+import time
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -29,6 +30,7 @@ from cvbundle.training.group import is_of_the_group
 from cvbundle.training.kernels import attention_backend, attention_shape, fastest
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
+from cvbundle.training.measured import StepClock
 from cvbundle.training.metrics import Metrics, Row, read_metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
@@ -148,7 +150,7 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
     ):
         trainer.stop_asked = lambda: session.any(session.stop.is_set() or saver.failed)
         steps = trainer.steps(batches)
-        for rows in _timed(steps, session.record, "train"):
+        for rows in _timed(steps, session.record):
             if metrics is not None:
                 metrics.write(rows)
             if rows:
@@ -258,12 +260,16 @@ def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _timed(steps: Iterator[T], record: Record, phase: str) -> Iterator[T]:
-    """The same items; the time that each takes to come counts to a phase."""
+def _timed(steps: Iterator[list[Row]], record: Record) -> Iterator[list[Row]]:
+    """The same steps; the time that each takes to come counts to the phase of training."""
+    clock = StepClock()
     while True:
-        with record.phase(phase):
+        with record.phase("train"):
+            began = time.monotonic()
             try:
-                item = next(steps)
+                rows = next(steps)
             except StopIteration:
                 return
-        yield item
+            clock.add(time.monotonic() - began, waited=bool(rows))
+        record.data["seconds_a_step"] = clock.median
+        yield rows

@@ -5,13 +5,13 @@ import pytest
 from cvbundle.model.identify import named
 from cvbundle.model.time import (
     checkpoint_bytes,
-    estimate_time,
+    estimate_training,
     kept_checkpoints,
-    render_time,
+    render_training,
     step_flops,
 )
 from cvbundle.spec.gpus import GPUS
-from tests.rules.specs import spec_of
+from tests.rules.specs import check_text, spec_of, text_of
 
 FIVE_B = {"model.path": "THUDM/CogVideoX-5b"}
 
@@ -26,18 +26,27 @@ def test_a_step_of_5b_is_what_its_products_add_up_to() -> None:
 def test_an_h100_takes_four_to_five_seconds_for_it() -> None:
     model = named("cogvideox-5b")
     assert model is not None
-    found = estimate_time(spec_of(FIVE_B), model.architecture, GPUS["h100"], 1000)
+    found = estimate_training(spec_of({**FIVE_B, "launch.gpu": "h100"}), model.architecture, 4)
     assert found.seconds == pytest.approx((3.86, 5.30), rel=0.01)
     assert found.hours == pytest.approx((1.07, 1.47), rel=0.01)
-    assert render_time(found).startswith("3.9 to 5.3 s a step on H100 SXM 80 GB, 1.1 to 1.5 h")
+    assert "3.9 to 5.3 s on H100 SXM 80 GB" in render_training(found)
 
 
 def test_a_device_without_the_type_says_so() -> None:
     model = named("cogvideox-5b")
     assert model is not None
-    found = estimate_time(spec_of(FIVE_B), model.architecture, GPUS["t4"], 1000)
+    spec = spec_of({**FIVE_B, "launch.gpu": "t4", "allow": ["memory"]})
+    found = estimate_training(spec, model.architecture, 4)
     assert found.seconds is None
-    assert "no arithmetic" in render_time(found)
+    assert "no arithmetic" in render_training(found)
+
+
+def test_without_a_device_there_is_no_time() -> None:
+    model = named("cogvideox-5b")
+    assert model is not None
+    found = estimate_training(spec_of(FIVE_B), model.architecture, 4)
+    assert found.hours is None
+    assert "5 of 1.5 GiB" in render_training(found)
 
 
 def test_a_checkpoint_is_weights_and_two_moments() -> None:
@@ -50,3 +59,27 @@ def test_only_the_newest_checkpoints_are_kept() -> None:
     assert kept_checkpoints(spec_of({"checkpointing.steps": 200}), 1000) == 5
     assert kept_checkpoints(spec_of({"checkpointing.steps": 10}), 1000) == 10
     assert kept_checkpoints(spec_of({"checkpointing.limit": None}), 1001) == 6
+
+
+def test_a_gpu_gives_the_memory_that_has_to_do() -> None:
+    """Its row's, unless the spec says what the device really has."""
+    assert spec_of({"launch.gpu": "4090"}).launch.memory_gib == GPUS["4090"].memory_gib
+    assert spec_of({"launch.gpu": "4090", "launch.gpu_memory_gib": 48}).launch.memory_gib == 48
+    assert spec_of({}).launch.memory_gib is None
+
+
+def test_what_does_not_fit_on_a_gpu_is_said_at_its_name() -> None:
+    text = text_of({"model.path": "THUDM/CogVideoX-5b", "launch.gpu": "t4"})
+    (found,) = [p for p in check_text(text).problems if p.rule == "memory"]
+    assert found.path == ("launch", "gpu")
+
+
+def test_an_unknown_gpu_is_answered_with_the_nearest() -> None:
+    (found,) = check_text(text_of({"launch.gpu": "a100-800"})).problems
+    assert found.rule == "value-choice"
+    assert "a100-80" in found.hint
+
+
+def test_a_gpu_whose_name_is_a_number_has_to_be_in_quotes() -> None:
+    (found,) = check_text(text_of({"launch.gpu": 4090})).problems
+    assert found.replacement == '"4090"'

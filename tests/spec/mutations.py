@@ -82,6 +82,7 @@ VALID: dict[str, Any] = {
         "strategy": "single",
         "num_processes": 1,
         "num_machines": 1,
+        "gpu": "h100",
         "gpu_memory_gib": 80,
         "timeout_s": 1800,
     },

@@ -5,6 +5,7 @@ from typing import Literal, cast
 from attrs import field, frozen
 
 from cvbundle.spec.about import about
+from cvbundle.spec.gpus import GPUS, Gpu
 from cvbundle.spec.limits import (
     AT_LEAST_ONE,
     NOT_EMPTY,
@@ -143,11 +144,22 @@ class Launch:
             elsewhere=("nnodes", "num_nodes"),
         ),
     )
+    gpu: str | None = field(
+        default=None,
+        validator=Choice(tuple(GPUS)),
+        metadata=about(
+            "The GPU: gives its memory to the estimate's rule, and an estimate of time.",
+            "h100",
+            local="CVBUNDLE_GPU",
+            elsewhere=("gpu_name", "gpu_type", "accelerator_type"),
+        ),
+    )
     gpu_memory_gib: float | None = field(
         default=None,
         validator=POSITIVE,
         metadata=about(
-            "What one device has, in GiB; turns the memory estimate into a rule.",
+            "What one device has, in GiB, where that is not `launch.gpu`'s; turns the memory "
+            "estimate into a rule.",
             24.0,
             local="CVBUNDLE_GPU_MEMORY_GIB",
         ),
@@ -166,6 +178,18 @@ class Launch:
     def kind(self) -> StrategyKind:
         """What each process holds, and where."""
         return STRATEGIES[self.strategy]
+
+    @property
+    def device(self) -> Gpu | None:
+        """The row of the GPU; None where nobody has said."""
+        return None if self.gpu is None else GPUS[self.gpu]
+
+    @property
+    def memory_gib(self) -> float | None:
+        """What one device has, in GiB; None where nobody has said."""
+        if self.gpu_memory_gib is not None or self.device is None:
+            return self.gpu_memory_gib
+        return self.device.memory_gib
 
 
 @frozen(kw_only=True)
