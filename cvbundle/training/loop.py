@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ from cvbundle.training.objective import (
 )
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
-from cvbundle.training.sharding import set_gradient_exchange, whole
+from cvbundle.training.sharding import whole
+from cvbundle.training.upcoming import Ready, Upcoming
 from cvbundle.training.weights import Average
 
 _HELD = 10
@@ -69,33 +70,34 @@ class Trainer:
         """
         spec = self.job.spec
         held: list[tuple[int, float, Tensor, Tensor]] = []
-        while self.step < self.job.total_steps:
-            rate = float(self.schedule.get_last_lr()[0])
-            loss, norm = self._step(batches)
-            self.step += 1
-            held.append((self.step, rate, loss, norm))
-            self.stopping = self.stop_asked()
-            due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
-            if due or self.stopping or len(held) >= _HELD:
-                rows = self._known(held)
-                held = []
-                yield rows
-            else:
-                yield []
-            if self.stopping:
-                return
+        upcoming = Upcoming(batches, self.accelerator.device, self.image)
+        with closing(upcoming):
+            while self.step < self.job.total_steps:
+                rate = float(self.schedule.get_last_lr()[0])
+                loss, norm = self._step(upcoming)
+                self.step += 1
+                held.append((self.step, rate, loss, norm))
+                self.stopping = self.stop_asked()
+                due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
+                if due or self.stopping or len(held) >= _HELD:
+                    rows = self._known(held)
+                    held = []
+                    yield rows
+                else:
+                    yield []
+                if self.stopping:
+                    return
 
-    def _step(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
+    def _step(self, upcoming: Upcoming) -> tuple[Tensor, Tensor]:
         """One optimizer step over this process's part of the global batch."""
         micro_steps = self.job.accumulation
         losses = []
         for micro in range(micro_steps):
-            batch = next(batches).to(self.accelerator.device)
-            last = micro == micro_steps - 1
-            # Gradients are exchanged once a step.
-            with self._exchange(last):
-                loss = self._loss(batch, micro)
-                self.accelerator.backward(loss / micro_steps)
+            ready = upcoming.take()
+            with self._exchange(last=micro == micro_steps - 1):
+                loss = self._loss(ready, micro)
+                self.accelerator.backward(loss if micro_steps == 1 else loss / micro_steps)
+            upcoming.begin()
             losses.append(loss.detach())
         norm = self._clip()
         self.optimizer.step()
@@ -103,17 +105,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
-        return torch.stack(losses).mean(), norm.detach()
+        loss = losses[0] if micro_steps == 1 else torch.stack(losses).mean()
+        return loss, norm.detach()
 
-    def _exchange(self, wanted: bool) -> AbstractContextManager[None]:
-        """Whether the backward in the block sums gradients over the processes."""
-        transformer = self.model.transformer
-        if self.job.spec.launch.kind.shards:
-            set_gradient_exchange(transformer, wanted=wanted)
+    def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
+        """Whether the backward in the block sums gradients over the processes.
+
+        Whole models do it once a step. Of a sharded one each process keeps only its share of the
+        sums, and without them the whole gradients would wait for the step's end, in fp32.
+        """
+        if last or self.job.spec.launch.kind.shards:
             return nullcontext()
-        if wanted:
-            return nullcontext()
-        context: AbstractContextManager[None] = self.accelerator.no_sync(transformer)
+        context: AbstractContextManager[None] = self.accelerator.no_sync(self.model.transformer)
         return context
 
     def _clip(self) -> Tensor:
@@ -127,13 +130,13 @@ class Trainer:
         norm: Tensor = self.accelerator.clip_grad_norm_(parameters, largest)
         return norm
 
-    def _loss(self, batch: Batch, micro: int) -> Tensor:
-        model, spec = self.model, self.job.spec
+    def _loss(self, ready: Ready, micro: int) -> Tensor:
+        batch, model, spec = ready.batch, self.model, self.job.spec
         if spec.lora is not None and spec.lora.dropout > 0:
             number = (self.step * self.job.accumulation + micro) * self.job.world_size
             rank = self.accelerator.process_index
             torch.manual_seed(torch_seed(spec.training.seed, Purpose.MODULE_DROPOUT, number + rank))
-        velocity = self.predict(batch, model.transformer, self.image(batch))
+        velocity = self.predict(batch, model.transformer, ready.image)
         return model.velocity.loss(velocity, batch.latents, batch.noise, batch.timesteps)
 
     def predict(self, batch: Batch, transformer: Any, image: Tensor | None) -> Tensor:

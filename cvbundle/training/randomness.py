@@ -5,7 +5,9 @@ draw. Philox is counter-based (Salmon et al., SC'11): the key is the seed and th
 counter the number of the sample, so no two streams overlap.
 """
 
+import threading
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +31,28 @@ class Purpose(IntEnum):
     EVALUATION = 13
 
 
+class _Thread(threading.local):
+    """A generator for each thread: making one asks the system for entropy that nobody uses."""
+
+    def __init__(self) -> None:
+        self.bits = np.random.Philox(key=0)
+        self.generator = np.random.Generator(self.bits)
+        self.state = self.bits.state
+
+
+_thread = _Thread()
+
+
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:
-    """The random numbers of one purpose for one number (of a sample, an epoch, a step)."""
-    key = np.array([seed, purpose], dtype=np.uint64)
-    counter = np.array([0, 0, 0, number], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    """The random numbers of one purpose for one number (of a sample, an epoch, a step).
+
+    They are there until the next stream is asked for in the same thread.
+    """
+    state: Any = _thread.state
+    key, counter = state["state"]["key"], state["state"]["counter"]
+    key[0], key[1], counter[3] = seed, purpose, number
+    _thread.bits.state = state
+    return _thread.generator
 
 
 def normal(seed: int, purpose: Purpose, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -41,6 +41,7 @@ from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.samples import Batch
 from cvbundle.training.stand_ins import FakeSampler, TokenCount, scheduler_at_its_last_timestep
+from cvbundle.training.upcoming import Upcoming
 from cvbundle.training.weights import Average, make_trainable
 
 _DEVICE = torch.device("cpu")
@@ -259,7 +260,8 @@ class _Stage:
             parameter.register_post_accumulate_grad_hook(self._name_gradient)
         before = self._live.flops
         batches = trainer.job.accumulation
-        trainer._step(self._batch() for _ in range(batches))
+        made = (self._batch() for _ in range(batches))
+        trainer._step(Upcoming(made, _DEVICE, trainer.image))
         counted = self._live.flops - before
         self._step_flops = counted * self._spec.training.gradient_accumulation_steps // batches
         return peaks[0]

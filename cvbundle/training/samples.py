@@ -11,6 +11,7 @@ from cvbundle.model.architecture import Architecture
 from cvbundle.spec.schema import Spec
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
+from cvbundle.training.held import Encodings, HeldEncodings, room_for_encodings
 from cvbundle.training.job import Job
 from cvbundle.training.objective import (
     drawn_latents,
@@ -41,8 +42,16 @@ class Batch:
     image_kept: Tensor | None
     """1 where the image is shown, 0 where it is dropped, [B]."""
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of its tensors."""
+        found = (getattr(self, name) for name in fields_dict(Batch))
+        return tuple(tensor for tensor in found if tensor is not None)
+
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; copies from pinned memory don't wait."""
+        if device.type == "cpu":
+            return self
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
@@ -62,7 +71,7 @@ class SampleSource:
 
     spec: Spec
     architecture: Architecture
-    cache: EncodingCache
+    cache: Encodings
     keys: tuple[SampleKeys, ...]
     empty_caption: str
     """Key of the embedding of no caption."""
@@ -168,10 +177,11 @@ class SampleSource:
 
 def sample_source(job: Job, cache: EncodingCache, encoder: Encoder) -> SampleSource:
     """The samples of a job, whose encodings are in the cache."""
+    processes = max(1, job.world_size // job.spec.launch.num_machines)
     return SampleSource(
         spec=job.spec,
         architecture=job.architecture,
-        cache=cache,
+        cache=HeldEncodings(cache, room_for_encodings(processes)),
         keys=tuple(encoder.keys(sample) for sample in job.samples),
         empty_caption=encoder.caption_key(""),
         order=SampleOrder(job.spec.training.seed, len(job.samples)),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
 from cvbundle.spec.strategies import StrategyKind
@@ -90,8 +90,3 @@ def held(tensor: Tensor) -> Tensor:
         local: Tensor = tensor.detach().to_local()  # type: ignore[attr-defined]
         return local
     return tensor.detach()
-
-
-def set_gradient_exchange(transformer: nn.Module, *, wanted: bool) -> None:
-    """Whether the next backward sums gradients over the processes: once an optimizer step."""
-    transformer.set_requires_gradient_sync(wanted)  # type: ignore[operator]

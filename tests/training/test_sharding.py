@@ -11,10 +11,12 @@ import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, CompileModel, StopAfter, Train, adapter, result
+from tests.training.test_kernels import loaded
 
 
 def _launched(bundle: Path, *options: str, processes: int = 2) -> "subprocess.Popen[str]":
@@ -49,8 +51,9 @@ def test_an_adapter_of_a_sharded_model_is_what_one_process_trains(
     compile_demo: CompileDemo, train_here: Train
 ) -> None:
     common = ("training.batch_size=1", "training.ema_decay=0.9")
-    alone = train_here(compile_demo(*common, "training.gradient_accumulation_steps=2"))
-    bundle = compile_demo(*common, "launch.strategy=fsdp", "launch.num_processes=2")
+    alone = train_here(compile_demo(*common, "training.gradient_accumulation_steps=4"))
+    shared = ("launch.strategy=fsdp", "launch.num_processes=2")
+    bundle = compile_demo(*common, *shared, "training.gradient_accumulation_steps=2")
     _trained(bundle)
     run = bundle / "runs/0001"
     _assert_same_losses(alone, run)
@@ -140,3 +143,27 @@ def test_in_bf16_a_sharded_model_computes_what_a_whole_one_does(
     alone = train_here(compile_model(model, kind, *quick))
     sharded = train_here(compile_model(model, kind, *quick, "launch.strategy=zero3"))
     _assert_same_losses(alone, sharded, rel=1e-3)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("strategy", ["zero2", "zero3-offload"])
+def test_no_process_keeps_whole_gradients_between_micro_steps(
+    strategy: str, compile_demo: CompileDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = compile_demo(
+        f"launch.strategy={strategy}",
+        "training.gradient_accumulation_steps=3",
+        "training.batch_size=1",
+    )
+    shared = []
+    with loaded(bundle, 1) as (trainer, batches):
+        backward = trainer.accelerator.backward
+
+        def watched(loss: torch.Tensor) -> None:
+            backward(loss)
+            gradients = [parameter.grad for parameter in trainer.trained.values()]
+            shared.append(all(isinstance(gradient, DTensor) for gradient in gradients))
+
+        monkeypatch.setattr(trainer.accelerator, "backward", watched)
+        next(trainer.steps(batches))
+    assert shared == [True, True, True]
