@@ -237,19 +237,32 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_exports(
 
 @pytest.mark.train
 @pytest.mark.usefixtures("_validated_quickly")
+@pytest.mark.parametrize(
+    ("model", "settings", "tensors"),
+    [
+        # Latents, noise, timestep, caption; with an image, its draw, and whether it is shown.
+        ("cogvideox-5b", (), 4),
+        ("cogvideox1.5-5b-i2v", ("training.image_dropout=0.5",), 7),
+    ],
+)
 def test_a_step_waits_for_nothing_and_its_batch_comes_from_pinned_memory(
-    compile_model: CompileModel, train_on_simgpu: Train, seen: Seen
+    model: str,
+    settings: tuple[str, ...],
+    tensors: int,
+    compile_model: CompileModel,
+    train_on_simgpu: Train,
+    seen: Seen,
 ) -> None:
     # What a step can have to do: images with noise on them, padding, rotary embeddings, ofs, ...
     bundle = compile_model(
-        "cogvideox1.5-5b-i2v",
+        model,
         "lora",
         *AS_ON_A_GPU,
+        *settings,
         "training.steps=11",
         "checkpointing.steps=11",
         "validation.steps=22",
         "training.batch_size=1",
-        "training.image_dropout=0.5",
         "training.ema_decay=0.9",
         "training.snr_gamma=5.0",
         "lora.dropout=0.1",
@@ -257,8 +270,7 @@ def test_a_step_waits_for_nothing_and_its_batch_comes_from_pinned_memory(
     train_on_simgpu(bundle)
     assert [step for step, places in seen.waits.items() if places] == [10, 11]
     assert len(seen.waits[10]) == 1, seen.waits[10]
-    # Latents, noise, timestep, caption, image, its draw, and whether it is shown.
-    assert len(seen.copies) == 11 * 7
+    assert len(seen.copies) == 11 * tensors
     assert all(copy.pinned and copy.non_blocking for copy in seen.copies)
 
 
