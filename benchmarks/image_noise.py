@@ -18,7 +18,7 @@ from statistics import median
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-from benchmarks.step import median_seconds
+from benchmarks.step import seconds_each
 from cvbundle.bundle.build import compile_file
 from cvbundle.demo import write_demo
 from cvbundle.training import components
@@ -53,9 +53,7 @@ def main(rounds: int) -> None:
         )
         noisy = _steps(sessions, spec, "training.image_noise={mean: -3.0, std: 0.5}")
         clean = _steps(sessions, spec, "training.image_noise=null")
-        pairs = [
-            (median_seconds(noisy, _STEPS), median_seconds(clean, _STEPS)) for _ in range(rounds)
-        ]
+        pairs = [(seconds_each(noisy, _STEPS), seconds_each(clean, _STEPS)) for _ in range(rounds)]
     with_noise, without = (1000 * median(column) for column in zip(*pairs, strict=True))
     ratio = median(one / other for one, other in pairs)
     print(f"step: noise {with_noise:.1f} ms, none {without:.1f} ms, median ratio {ratio:.2f}")

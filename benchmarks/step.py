@@ -3,8 +3,9 @@
 `OMP_NUM_THREADS=1 python -m benchmarks.step [ROUNDS]` trains two bundles, the smallest tiny model's
 and a larger one's whose step takes at least 0.2 s. In each round ours makes some steps through
 `run_steps` (loader, metrics, log, tracker and all), then the bare loop makes as many with batches
-that it has ready. What counts is the median of the rounds' ratios of median steps; wanted is at
-most 1.10 for the smallest model and 1.03 for the larger one.
+that it has ready. What is measured is the time of the processor, of all threads: a busy machine
+changes little of it, and making samples counts as much as computing. What counts is the median of
+the rounds' ratios; wanted is at most 1.03.
 """
 
 import itertools
@@ -53,13 +54,13 @@ class Case:
 
 
 CASES = (
-    Case(name="smallest", layers=2, heads=2, resolution="9x64x96", steps=60, target=1.10),
+    Case(name="smallest", layers=2, heads=2, resolution="9x64x96", steps=60, target=1.03),
     Case(name="larger", layers=8, heads=6, resolution="9x64x96", steps=10, target=1.03),
 )
 
 
 def main(rounds: int) -> int:
-    """Print the median step of both loops and their ratio, by model; 1 where a target is missed."""
+    """Print the step of both loops and their ratio, by model; 1 where a target is missed."""
     torch.set_num_threads(1)
     missed = 0
     for case in CASES:
@@ -77,7 +78,7 @@ def main(rounds: int) -> int:
 
 
 def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]:
-    """The median seconds of a step, ours and bare, of each round."""
+    """The seconds of a step, ours and bare, in each round."""
     os.environ["CVBUNDLE_CACHE"] = str(folder / "cache")
     spec = write_demo(folder / "demo", "cogvideox-2b", "lora").spec
     _put_transformer(folder / "demo/model/transformer", case)
@@ -90,7 +91,7 @@ def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]
         ours, bare = run_steps(session, trainer, None), _bare_steps(session, trainer)
 
         def pair() -> tuple[float, float]:
-            return median_seconds(ours, case.steps), median_seconds(bare, case.steps)
+            return seconds_each(ours, case.steps), seconds_each(bare, case.steps)
 
         pair()
         return [pair() for _ in range(rounds)]
@@ -104,14 +105,12 @@ def _put_transformer(folder: Path, case: Case) -> None:
     CogVideoXTransformer3DModel.from_config(config).save_pretrained(folder)
 
 
-def median_seconds(steps: Iterator[None], number: int) -> float:
-    """The median seconds of so many steps."""
-    spent = []
+def seconds_each(steps: Iterator[None], number: int) -> float:
+    """Seconds of the processor for each of so many steps, in all threads."""
+    began = time.process_time()
     for _ in range(number):
-        began = time.perf_counter()
         next(steps)
-        spent.append(time.perf_counter() - began)
-    return median(spent)
+    return (time.process_time() - began) / number
 
 
 def _bare_steps(session: Session, trainer: Trainer) -> Iterator[None]:
