@@ -1,4 +1,4 @@
-"""Where cvbundle keeps what it can make again, shared by all bundles of a user."""
+"""The folder of cvbundle's cache, shared by all bundles of a user."""
 
 import os
 from pathlib import Path

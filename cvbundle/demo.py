@@ -1,4 +1,4 @@
-"""A small experiment to try everything on: a tiny model, a few clips and a spec."""
+"""Write a small demo experiment: a tiny model, a few clips and a spec."""
 
 import subprocess
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ _FRAMES, _HEIGHT, _WIDTH, _FPS = 17, 96, 128, 8
 
 @frozen
 class Motion:
-    """A coloured square that moves over a plain ground."""
+    """A coloured square that moves over a plain background."""
 
     caption: str
     colour: tuple[int, int, int]
     ground: tuple[int, int, int]
     step: tuple[int, int]
-    """Pixels down and to the right, a frame."""
+    """Pixels down and to the right, per frame."""
 
 
 _CLIPS = {
@@ -43,36 +43,36 @@ _CLIPS = {
 
 @frozen
 class Demo:
-    """Where the demo is."""
+    """A demo on disk."""
 
     spec: Path
     created: bool
-    """False where it was there already."""
+    """False if it already existed."""
 
 
 def write_demo(folder: Path, model: str, kind: TrainingType) -> Demo:
-    """Write the demo of a model into a folder; one that is there already is left as it is.
+    """Write the demo of a model into a folder; an existing one is left unchanged.
 
     Raises:
-        UserError: the folder holds something else, or there is no such model.
+        UserError: the folder contains something else, or there is no such model.
     """
-    found = card(model)
-    if found is None:
+    model_card = card(model)
+    if model_card is None:
         raise UserError(f"{model} is not one of the five CogVideoX models")
-    task = task_of(found.architecture.transformer)
+    task = task_of(model_card.architecture.transformer)
     spec = render("demo.yaml", name=model, task=task, kind=kind).encode()
     path = folder / _SPEC
     if path.is_file():
         if path.read_bytes() == spec:
             return Demo(path, created=False)
-        raise UserError(f"{path} is there already and is not this demo's: name another folder")
+        raise UserError(f"{path} already exists and is not this demo's: use another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _write_clips(folder / _DATA)
     if not (folder / _MODEL).is_dir():
         _write_model(folder / _MODEL, model)
     if task == "i2v":
         _write_image(folder / "first.png")
-    # The spec comes last: where it is, the rest is too.
+    # The spec is written last: if it exists, so does the rest.
     write_bytes(path, spec)
     return Demo(path, created=True)
 
@@ -113,7 +113,7 @@ def _write_image(path: Path) -> None:
 
 
 def _write_model(folder: Path, name: str) -> None:
-    """In a process of its own: only the trainer imports torch."""
+    """Write the model in a child process: only the trainer imports torch."""
     result = subprocess.run(
         module_command("cvbundle.training.tiny", str(folder), name),
         env=safe_environment(),

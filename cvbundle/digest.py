@@ -1,4 +1,4 @@
-"""Content as bytes and as digests: one canonical JSON, one way to hash a file."""
+"""Canonical JSON and sha256 digests."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ _NOT_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udff
 
 
 def canonical_json(data: Any) -> bytes:
-    """The one JSON text of some data: sorted keys, no blanks, ASCII, no NaN, no line end.
+    """The canonical JSON of some data: sorted keys, no whitespace, ASCII, no NaN, no line end.
 
-    Floats are written as Python's `repr` writes them: the shortest text that reads back the same.
+    Floats are written as by Python's `repr`: the shortest text that reads back the same.
     """
     return json.dumps(
         data, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":")
@@ -20,9 +20,9 @@ def canonical_json(data: Any) -> bytes:
 
 
 def json_file(data: Any) -> bytes:
-    """The same for a file that a person may open: indented, readable, with a line end.
+    """Readable JSON for a file: sorted keys, indented, with a line end.
 
-    It is YAML too: what YAML would take for a line end or refuse is escaped.
+    It is also valid YAML: characters that YAML refuses or reads as a line end are escaped.
     """
     text = json.dumps(data, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=2)
     return f"{_NOT_IN_YAML.sub(_escape, text)}\n".encode()

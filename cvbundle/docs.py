@@ -1,6 +1,6 @@
-"""docs/spec.md and docs/rules.md, from the texts that `explain` shows.
+"""Generate docs/spec.md and docs/rules.md from the texts of `explain`.
 
-`python -m cvbundle.docs` writes them; a test tells when they are behind.
+`python -m cvbundle.docs` writes them; a test fails if they are out of date.
 """
 
 from pathlib import Path
@@ -14,20 +14,20 @@ from cvbundle.spec.flow import flow
 _SPEC_HEAD = """\
 # The spec
 
-Every field of a spec. Generated from the code by `python -m cvbundle.docs`, and what
-`cvbundle explain FIELD` shows. A spec is one YAML file (1.2, core schema). Types are strict: no
+Every field of a spec, generated from the code by `python -m cvbundle.docs`, as shown by
+`cvbundle explain FIELD`. A spec is one YAML file (1.2, core schema). Types are strict: no
 `"5"` for 5, no 1.7 for 1, no bare word for a list. Paths are relative to the spec's folder. Fields
 marked † say where something is on this machine: they are not part of what a bundle's hash is of.
 
-`cvbundle init` writes a spec to begin with, `cvbundle check` says everything that is wrong with
-one, and `cvbundle schema > spec.schema.json` gives editors what they need to complete one that
+`cvbundle init` writes a starter spec, `cvbundle check` reports all problems of a spec, and
+`cvbundle schema > spec.schema.json` writes the schema that editors use to complete a spec that
 begins with `# yaml-language-server: $schema=spec.schema.json`.
 """
 _RULES_HEAD = """\
 # The rules
 
-Every rule that `cvbundle check` and `cvbundle compile` keep to. Generated from the code by
-`python -m cvbundle.docs`, and what `cvbundle explain RULE` shows. An error stops a compile; some
+Every rule of `cvbundle check` and `cvbundle compile`, generated from the code by
+`python -m cvbundle.docs`; `cvbundle explain RULE` shows the same. An error stops a compile; some
 errors can be accepted with `allow`, which the bundle records. A warning stops nothing. The examples
 are run as tests.
 """
@@ -66,7 +66,7 @@ def _table(fields: list[Field] | tuple[Field, ...]) -> str:
 def _row(field: Field) -> tuple[str, str, str, str]:
     mark = " †" if field.about.local else ""
     text = field.about.doc
-    # A field's choices, or its default, are example enough.
+    # Choices or a default make an example unnecessary.
     if field.about.example not in (None, field.default) and not field.choices:
         text += f" Example: `{flow(field.about.example)}`."
     default = "required" if field.required else field.about.default or f"`{field.default_text}`"
@@ -81,10 +81,10 @@ def _cell(text: str) -> str:
 
 def _rule(rule: Rule) -> str:
     good, bad = examples(rule)
-    asked = what(rule)
+    requirement = what(rule)
     lines = [f"## `{rule.id}`\n", f"*{severity_text(rule).capitalize()}.*\n"]
-    if asked != rule.why:
-        lines.append(f"{asked}\n")
+    if requirement != rule.why:
+        lines.append(f"{requirement}\n")
     lines.append(f"Why: {rule.why}\n")
     lines.append(f"Source: {rule.source}.\n")
     if good and bad:

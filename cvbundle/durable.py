@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and are still there after a power cut."""
+"""Write files and folders atomically and durably: complete or not at all, even on power loss."""
 
 import contextlib
 import glob
@@ -13,20 +13,20 @@ from typing import BinaryIO
 from cvbundle import locks
 
 _LOCK = ".lock"
-"""Beside a folder that is being filled: held by the process that fills it."""
+"""The lock in a folder that is being filled, held by the process that fills it."""
 _SYNCED_TOGETHER = 16
 
 
 @contextlib.contextmanager
 def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
-    """A file to fill under a temporary name; moved into place when the block ends without error.
+    """A file to fill under a temporary name; moved into place if the block ends without an error.
 
-    `mode` is the file's permissions; without it, those that any new file gets.
+    `mode` is the file's permissions; by default, those of any new file.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        # Who reads of it knows this name.
+        # Report the name that the user knows.
         error.filename = str(path)
         raise
     temporary = Path(name)
@@ -45,9 +45,9 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def new_large_file(path: Path) -> Iterator[BinaryIO]:
-    """The same for a file that is worth a folder of its own while it is filled.
+    """The same for a large file, which is filled in a temporary folder.
 
-    What killed processes left of it is removed first, as with `temporary_folder`.
+    Leftovers of killed processes are removed first, as with `temporary_folder`.
     """
     with temporary_folder(path.parent, path.name) as folder:
         with new_file(folder / path.name) as file:
@@ -64,9 +64,9 @@ def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
 
 @contextlib.contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary sibling of `final` to fill; it takes that name when the block ends without error.
+    """A temporary sibling of `final` to fill; renamed if the block ends without an error.
 
-    Where `final` exists by then, it is left as it is and the new one is dropped.
+    If `final` exists by then, it is kept and the new folder is removed.
     """
     with temporary_folder(final.parent, final.name) as temporary:
         yield temporary
@@ -77,9 +77,9 @@ def new_folder(final: Path) -> Iterator[Path]:
 def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
     """A folder below `parent` that is removed when the block ends, unless it was settled.
 
-    Those of the same label whose processes were killed are removed first. Which ones these are is
-    told by a lock that a process holds as long as it lives, not by its number: on a shared disk it
-    may run on another machine.
+    Folders of the same label whose processes were killed are removed first. These are recognized
+    by a lock that a process holds while it lives, not by its id: on a shared file system it may run
+    on another machine.
     """
     parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(parent, label)
@@ -95,7 +95,7 @@ def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
 
 
 def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
-    """A new folder and the lock in it; no lock where the disk has none."""
+    """A new folder and the lock in it; None if the file system has no locks."""
     while True:
         try:
             folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
@@ -108,7 +108,7 @@ def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
             if folder.is_dir():
                 return folder, None
             continue
-        # Another process may have taken the folder for an abandoned one before it was locked.
+        # Another process may have removed the folder as abandoned before it was locked.
         if lock is not None and (folder / _LOCK).exists():
             return folder, lock
         if lock is not None:
@@ -116,9 +116,9 @@ def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
 
 
 def remove_abandoned(parent: Path, label: str) -> None:
-    """Remove the folders of a label that no process holds; not those that can't be locked."""
+    """Remove the folders of a label that no process holds; those that can't be locked stay."""
     for folder in parent.glob(f".{glob.escape(label)}.*.tmp"):
-        # What another process removes at the same time, or doesn't let us remove, is left to it.
+        # Another process may remove it at the same time, or own it.
         with contextlib.suppress(OSError):
             lock = locks.take(folder / _LOCK, create=False)
             if lock is not None:
@@ -127,7 +127,7 @@ def remove_abandoned(parent: Path, label: str) -> None:
 
 
 def settle(temporary: Path, final: Path) -> bool:
-    """Give a finished folder its name; False where another process was first."""
+    """Rename a finished folder; returns False if another process was first."""
     sync_tree(temporary)
     temporary.chmod(0o777 & ~_umask())
     try:
@@ -143,14 +143,14 @@ def settle(temporary: Path, final: Path) -> bool:
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below `folder` to the disk."""
     paths = [path for path in folder.rglob("*") if not path.is_symlink()]
-    # Together: a disk writes down several requests at once in little more than the time of one.
+    # In parallel: a disk handles several requests in little more than the time of one.
     with ThreadPoolExecutor(_SYNCED_TOGETHER) as threads:
         for _ in threads.map(_sync, (*paths, folder)):
             pass
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk."""
+    """Flush a folder's entries to the disk."""
     _sync(folder)
 
 
@@ -163,7 +163,7 @@ def _sync(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, read-only folders too; nothing where there is none."""
+    """Remove a folder and its contents, even read-only folders; do nothing if it doesn't exist."""
     if not folder.is_dir():
         return
     for path in (folder, *folder.rglob("*")):

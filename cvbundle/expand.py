@@ -1,4 +1,4 @@
-"""Paths as a person writes them: `~` is the home folder."""
+"""Expand `~` in paths."""
 
 from pathlib import Path
 

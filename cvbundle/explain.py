@@ -1,4 +1,4 @@
-"""What a field or a rule means, from the texts that stand beside them in the code."""
+"""Explain a field or a rule, from its documentation in the code."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ _WIDTH = 96
 
 
 class UnknownTopic(LookupError):
-    """A name that is neither a rule nor a field; `near` is the known name most like it."""
+    """A name that is neither a rule nor a field; `near` is the most similar name."""
 
     def __init__(self, name: str, near: str | None) -> None:
         self.name = name
@@ -29,20 +29,20 @@ class UnknownTopic(LookupError):
 
 
 def spec_fields() -> tuple[Field, ...]:
-    """Every section and field of a spec as it is written, `sweep` too."""
+    """Every section and field of a spec, including `sweep`."""
     return (*all_fields(), sweep.FIELD)
 
 
 def every_rule() -> tuple[Rule, ...]:
-    """Every rule by the alphabet: the order they register in is that of imports."""
+    """Every rule, sorted by id: the order of declaration is that of imports."""
     return tuple(sorted(all_rules().values(), key=lambda rule: rule.id))
 
 
 def find_topics(name: str) -> tuple[Topic, ...]:
-    """What a name means: one rule, one field, or every field whose last word it is.
+    """The topics of a name: one rule, one field, or every field with this last word.
 
     Raises:
-        UnknownTopic: nothing has this name.
+        UnknownTopic: there is no such rule or field.
     """
     rules = all_rules()
     if name in rules:
@@ -60,12 +60,12 @@ def find_topics(name: str) -> tuple[Topic, ...]:
 
 
 def topic_text(topic: Topic) -> str:
-    """A rule or field, for a person."""
+    """A rule or field as text."""
     return _rule_text(topic) if isinstance(topic, Rule) else _field_text(topic)
 
 
 def overview_text() -> str:
-    """All fields and rules, a line each."""
+    """All fields and rules, one per line."""
     lines = ["Fields"]
     for field in spec_fields():
         indent = "  " * len(field.path)
@@ -80,7 +80,7 @@ def overview_text() -> str:
 
 
 def topic_data(topic: Topic) -> dict[str, object]:
-    """The same for a program."""
+    """A rule or field as data for JSON."""
     if isinstance(topic, Field):
         return {
             "kind": "section" if topic.is_section else "field",
@@ -107,27 +107,27 @@ def topic_data(topic: Topic) -> dict[str, object]:
 
 
 def overview_data() -> list[dict[str, object]]:
-    """All fields and rules for a program."""
+    """All fields and rules as data for JSON."""
     topics: list[Topic] = [*spec_fields(), *every_rule()]
     return [topic_data(topic) for topic in topics]
 
 
 def what(rule: Rule) -> str:
-    """What a rule asks for, in one sentence."""
+    """What a rule requires, in one sentence."""
     return rule.what if isinstance(rule, Constraint) else rule.why
 
 
 def severity_text(rule: Rule) -> str:
-    """What a rule's severity means for whoever breaks it."""
+    """A rule's severity in words."""
     return {
         Severity.ERROR: "error",
-        Severity.WAIVABLE: f"error, unless the spec says allow: [{rule.id}]",
+        Severity.WAIVABLE: f"error, unless the spec has allow: [{rule.id}]",
         Severity.WARNING: f"warning; allow: [{rule.id}] silences it",
     }[rule.severity]
 
 
 def examples(rule: Rule) -> tuple[str, str]:
-    """Lines of a spec that keep to a rule, and some that break it; empty where clips would."""
+    """Lines of a spec that follow a rule, and lines that break it; empty for rules about clips."""
     match rule:
         case ReadingRule():
             return rule.good, rule.bad
@@ -148,39 +148,39 @@ def _settings(example: Mapping[str, object]) -> str:
 
 def _rule_text(rule: Rule) -> str:
     good, bad = examples(rule)
-    told = [("what", what(rule)), ("why", rule.why), ("source", rule.source)]
-    if told[0][1] == rule.why:
-        told.pop(0)
+    entries = [("what", what(rule)), ("why", rule.why), ("source", rule.source)]
+    if entries[0][1] == rule.why:
+        entries.pop(0)
     return "\n".join(
         [
             f"{rule.id}: {severity_text(rule)}",
-            *_items(told),
+            *_items(entries),
             *_items([("good", good), ("bad", bad)]),
         ]
     )
 
 
 def _field_text(field: Field) -> str:
-    told = [("what", field.about.doc)]
+    entries = [("what", field.about.doc)]
     if field.is_section:
-        told.append(("fields", ", ".join(inner.path[-1] for inner in inner_fields(field))))
+        entries.append(("fields", ", ".join(inner.path[-1] for inner in inner_fields(field))))
     else:
-        told.append(("type", field.kind))
+        entries.append(("type", field.kind))
     if field.default_text:
-        told.append(("default", field.default_text))
+        entries.append(("default", field.default_text))
     if field.about.example is not None:
-        told.append(("example", f"{field.name}: {flow(field.about.example)}"))
+        entries.append(("example", f"{field.name}: {flow(field.about.example)}"))
     if field.about.local:
-        told.append(
+        entries.append(
             ("local", f"about this machine, not part of the hash; {field.about.local} changes it")
         )
     head = f"{field.name}: required" if field.required else field.name
-    return "\n".join([head, *_items(told)])
+    return "\n".join([head, *_items(entries)])
 
 
-def _items(told: Iterable[tuple[str, str]]) -> list[str]:
+def _items(entries: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
-    for label, text in told:
+    for label, text in entries:
         for number, line in enumerate(text.splitlines()):
             first = f"  {label if number == 0 else '':<9}"
             lines.append(fill(line, _WIDTH, initial_indent=first, subsequent_indent=" " * 11))

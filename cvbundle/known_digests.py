@@ -1,11 +1,11 @@
-"""Digests of large files, so that one which did not change is hashed once.
+"""Cache the digests of large files, so that an unchanged file is hashed once.
 
-A digest is believed where size, inode and both times (of writing, of change) of the file are what
-they were when it was hashed. Whoever writes to a file changes the second of these times, even if
-the first is set back. What a failing disk changes is found by hashing only, as `verify` does.
+A digest is valid while the file's size, inode, mtime and ctime are those at the time of hashing.
+Writing to a file changes its ctime, even if the mtime is reset. Corruption by a failing disk is
+only found by hashing, as `verify` does.
 
-Each is a small file in the user's cache folder, not a row of a database: a bundle also trains where
-there is none. Nothing is lost with them but time.
+Each digest is a small file in the user's cache folder, not a row of a database: bundles also train
+without one. Losing the cache costs only time.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from cvbundle.durable import write_bytes
 from cvbundle.problems import UserError
 
 _LARGE = 1 << 20
-"""Bytes from which on hashing takes longer than looking up."""
+"""The size in bytes from which hashing takes longer than a lookup."""
 _SETTLED_NS = 2_000_000_000
-"""A file that was written less than this before could be written again at the same time as far as
-its times tell: they are counted in steps of up to two seconds, on FAT."""
+"""A file modified more recently could be modified again without a change of its times, whose
+resolution is up to two seconds (FAT)."""
 
 _ENTRY = re.compile(rb"([0-9a-f]{64}) (\d+ \d+ \d+ \d+)\n")
 
 
 def digest_of(path: Path, *, rehash: bool = False) -> str:
-    """The sha256 of a file in hex: as it is known, or by hashing, after which it is known.
+    """The sha256 of a file in hex, from the cache or by hashing.
 
-    With `rehash`, what is known is not believed.
+    With `rehash`, the cached digest is ignored and replaced.
 
     Raises:
         OSError: the file can't be read.
@@ -41,9 +41,9 @@ def digest_of(path: Path, *, rehash: bool = False) -> str:
         if status.st_size < _LARGE:
             return hashlib.file_digest(file, "sha256").hexdigest()
         state = _state(status)
-        known = None if rehash else _read(path, state)
-        if known is not None:
-            return known
+        cached = None if rehash else _read(path, state)
+        if cached is not None:
+            return cached
         began = time.time_ns()
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         unchanged = _state(os.fstat(file.fileno())) == state
@@ -58,7 +58,7 @@ def _state(status: os.stat_result) -> bytes:
 
 
 def entry_of(path: Path) -> Path:
-    """Where the digest of a file is kept, if it is."""
+    """The path of a file's cached digest."""
     name = sha256_bytes(os.fsencode(os.path.realpath(path)))
     return cache_folder() / "digests" / name[:2] / name
 
@@ -77,5 +77,5 @@ def _write(path: Path, state: bytes, digest: str) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(entry, b"%s %s\n" % (digest.encode(), state))
     except (OSError, UserError):
-        # On a full disk, or for a user without a home: it is hashed again the next time.
+        # A full disk, or a user without a home: the file is hashed again next time.
         return

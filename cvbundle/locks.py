@@ -1,7 +1,7 @@
-"""Locks that go with the process that holds them, however it ends, on shared disks too.
+"""File locks that are released when their process ends, also on shared file systems.
 
-They are flock(2)'s, on files that are open for writing: NFS makes of these what other machines
-respect, and of no others (nfs(5), flock(2) "NFS details").
+They use flock(2) on files opened for writing, the only kind that NFS makes visible to other
+machines (nfs(5); flock(2), "NFS details").
 """
 
 import errno
@@ -19,23 +19,23 @@ class Lock:
     _descriptor: int
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         os.close(self._descriptor)
 
 
 def take(
     path: Path, *, create: bool = True, shared: bool = False, wait: bool = False
 ) -> Lock | None:
-    """Lock a file; None where another process holds it.
+    """Lock a file; None if another process holds the lock.
 
     Args:
         path: the file to lock.
-        create: make the file where there is none.
-        shared: others may hold it too, as long as they share it as well.
-        wait: come back only when it is had.
+        create: create the file if it doesn't exist.
+        shared: take a shared lock.
+        wait: block until the lock is acquired.
 
     Raises:
-        OSError: the file can't be opened, or its disk has no locks.
+        OSError: the file can't be opened, or its file system has no locks.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:

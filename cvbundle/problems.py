@@ -1,4 +1,4 @@
-"""What is wrong with a spec or a dataset, as data, and how it is shown."""
+"""Problems of a spec or a dataset, as data, and their output formats."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import TypeVar
 from attrs import field, frozen
 
 Path = tuple[str | int, ...]
-"""Where a value stands in a spec: keys and indices from the top."""
+"""The path of a value in a spec: keys and indices from the top."""
 
 
 class Severity(Enum):
@@ -21,16 +21,16 @@ class Severity(Enum):
 
 @frozen
 class Place:
-    """A stretch of one line of a text: `line` and `column` count from 1, in characters."""
+    """A span of one line of a text: `line` and `column` count from 1, in characters."""
 
     file: str
     line: int
     column: int
     width: int = 1
     text: str = field(default="", repr=False)
-    """The whole line, for the excerpt; empty where there is none to show."""
+    """The whole line, for the excerpt; empty if there is none."""
     whole: bool = True
-    """Whether the stretch is all of the value: not where it goes on in other lines, or is empty."""
+    """Whether the span covers the whole value: false if that has several lines, or is empty."""
 
 
 @frozen
@@ -44,23 +44,23 @@ class Problem:
     hint: str = ""
     path: Path = ()
     replacement: str | None = None
-    """YAML text that, written over the place, mends it; None where no single text would."""
+    """YAML text that fixes the problem if written over the place; None if there is none."""
 
     @property
     def blocks(self) -> bool:
-        """Whether nothing may be compiled while this problem stands."""
+        """Whether this problem forbids compiling."""
         return self.severity is not Severity.WARNING
 
 
 @frozen(kw_only=True)
 class Rule:
-    """What can be wrong with a spec or a dataset, how much that matters, and why."""
+    """A rule about a spec or a dataset, with its severity and reason."""
 
     id: str
     severity: Severity
     why: str
     source: str
-    """Where the fact can be looked up."""
+    """Where the reason can be looked up."""
 
     def problem(
         self,
@@ -70,7 +70,7 @@ class Rule:
         path: Path = (),
         replacement: str | None = None,
     ) -> Problem:
-        """This rule broken at a place."""
+        """A violation of this rule at a place."""
         return Problem(self.id, self.severity, place, message, hint, path, replacement)
 
 
@@ -80,19 +80,19 @@ _declared: dict[str, Rule] = {}
 
 
 def declare(rule: R) -> R:
-    """Add a rule to those that `declared` gives."""
+    """Add a rule to those returned by `declared`."""
     assert rule.id not in _declared, rule.id
     _declared[rule.id] = rule
     return rule
 
 
 def declared() -> Mapping[str, Rule]:
-    """The rules of the modules that have been imported, by id."""
+    """The rules of the modules imported so far, by id."""
     return _declared
 
 
 class ProblemsFound(Exception):
-    """A spec or dataset can't be used as it is; carries every problem found, in order."""
+    """A spec or dataset can't be used; carries all of its problems, in order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -100,11 +100,11 @@ class ProblemsFound(Exception):
 
 
 class UserError(Exception):
-    """Something a user can mend; its text is the one sentence to show."""
+    """An error that the user can fix; its message is the one sentence to show."""
 
 
 def dotted(path: Path) -> str:
-    """`("lora", "target_modules", 1)` as a person writes it: `lora.target_modules[1]`."""
+    """`("lora", "target_modules", 1)` as text: `lora.target_modules[1]`."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -112,7 +112,7 @@ def dotted(path: Path) -> str:
 
 
 def render_text(problem: Problem) -> str:
-    """The problem as a compiler prints it: place, rule, message, and the line it stands on."""
+    """The problem in the format of compilers: place, rule, message, and the line."""
     place = problem.place
     kind = "warning" if problem.severity is Severity.WARNING else "error"
     head = (
@@ -130,7 +130,7 @@ def render_text(problem: Problem) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text with what a terminal would obey (escapes, line ends) shown as an escape."""
+    """The text with control characters (escapes, line ends) escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

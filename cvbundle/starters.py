@@ -12,28 +12,28 @@ from cvbundle.templates import render
 
 _FITS_ONE_GPU = tuple(kind.name for kind in STRATEGIES.values() if not kind.shards)
 _SHARED = ("zero2", "zero2-offload", "zero3", "zero3-offload", "fsdp")
-"""The usual one first."""
+"""The most common one first."""
 DEFAULT = "cogvideox-2b-lora"
 
 
 @frozen
 class Starter:
-    """One starter spec; the template of its model and type decides all but the strategy."""
+    """One starter spec; its model and type select the template, which the strategy is put into."""
 
     model: ModelName
     type: TrainingType
     strategy: str
     is_default: bool
-    """Whether the strategy may be left out of the name."""
+    """Whether the name doesn't include the strategy."""
 
     @property
     def source(self) -> str:
-        """The template's name, which is also the starter's where the strategy is the default."""
+        """The template's name, which is also that of the starter with the default strategy."""
         return f"{self.model}-{self.type}"
 
     @property
     def name(self) -> str:
-        """What `init --template` calls it."""
+        """The name for `init --template`."""
         return self.source if self.is_default else f"{self.source}-{self.strategy}"
 
 
@@ -49,10 +49,10 @@ def all_starters() -> tuple[Starter, ...]:
 
 
 def find_starter(name: str) -> Starter:
-    """The starter of a name; the default strategy may be written, too.
+    """The starter of a name; that of the default strategy may include it.
 
     Raises:
-        UserError: there is none; says which there are.
+        UserError: there is no such starter; the message lists all.
     """
     starters = {starter.name: starter for starter in all_starters()}
     starters |= {f"{s.source}-{s.strategy}": s for s in all_starters()}
@@ -64,7 +64,7 @@ def find_starter(name: str) -> Starter:
 
 
 def overview() -> str:
-    """All names, a line for each model and type, the strategies behind it."""
+    """All names: a line for each model and type, with its strategies."""
     lines: dict[str, list[str]] = {}
     for starter in all_starters():
         lines.setdefault(starter.source, []).append(starter.strategy)

@@ -1,4 +1,4 @@
-"""The templates: where they are, and how they are filled in."""
+"""Find and render templates."""
 
 import importlib.resources
 from functools import cache
@@ -20,14 +20,14 @@ def templates_folder() -> Path:
 
 
 def render(name: str, /, **values: object) -> str:
-    """A template with its values; a value that it lacks is an error."""
+    """Render a template; a missing value is an error."""
     return _environment().get_template(name).render(**values)
 
 
 @cache
 def _environment() -> "jinja2.Environment":
-    """Made once: it keeps what it has compiled, and a sweep renders the same for each point."""
-    # Much is done without a template engine.
+    """Created once: it caches compiled templates, which a sweep renders for each point."""
+    # Most commands need no template engine.
     import jinja2
 
     return jinja2.Environment(

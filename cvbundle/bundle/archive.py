@@ -1,12 +1,12 @@
-"""A bundle as one file, `.tar.zst`: the same bytes whenever it is made of the same content.
+"""Archive a bundle as one `.tar.zst` file: the same content gives the same bytes.
 
-The first member says what the archive holds, so that unpacking can refuse what it doesn't:
+The first member declares the contents, so that unpacking can refuse anything else:
 
-    cvbundle-archive.json        format, the bundle's digest, how many files and bytes, which parts
-    3f9c0a1b2c3d4e5f/…           the bundle; of its local/ nothing, for it speaks of one machine
+    cvbundle-archive.json        format, the bundle's digest, number of files, bytes, and parts
+    3f9c0a1b2c3d4e5f/…           the bundle, without local/, which is about one machine
     3f9c0a1b2c3d4e5f/runs/…      with `runs`
     3f9c0a1b2c3d4e5f/local/data/…, local/model/…   with `data`, `model`
-    3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it was signed
+    3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it is signed
     3f9c0a1b2c3d4e5f/local/provenance.intoto.json   with its provenance
 """
 
@@ -34,18 +34,18 @@ from cvbundle.durable import new_large_file, write_bytes
 from cvbundle.problems import UserError
 
 Part = Literal["runs", "data", "model"]
-"""What an archive can hold beside the bundle."""
+"""A part that an archive can contain besides the bundle."""
 
 HEADER = "cvbundle-archive.json"
 FORMAT = 1
 SUFFIX = ".tar.zst"
 
-_AT_ONCE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 @frozen
 class Archived:
-    """An archive that is in place."""
+    """A finished archive."""
 
     file: str
     """Its path or address."""
@@ -53,9 +53,9 @@ class Archived:
     """Digest of the bundle, in hex."""
     files: int
     bytes: int
-    """Of the files in it."""
+    """Total size of the files in it."""
     left_out: tuple[str, ...]
-    """Links among the runs' files: what they lead to may be anywhere."""
+    """Symlinks among the runs' files, which are not archived."""
 
 
 @frozen
@@ -67,7 +67,7 @@ class _Source:
     path: Path
     size: int
     sha256: str | None
-    """What it must be, where that is known."""
+    """The expected digest, if known."""
 
 
 def archive_bundle(
@@ -78,16 +78,16 @@ def archive_bundle(
     key: Path | None = None,
     provenance: bool = False,
 ) -> Archived:
-    """Write a bundle and some parts beside it into one file, which appears whole or not at all.
+    """Write a bundle and some parts into one file, which appears complete or not at all.
 
-    The target is a path, or an address (`s3://…`) that fsspec reaches.
+    The target is a path or a URL (`s3://…`) supported by fsspec.
 
-    With a `key`, an ssh key, the bundle is signed; the signature stays in its `local/`, too. With
-    `provenance`, so does an in-toto statement, and each run that goes in gets the metadata of an
-    RO-Crate.
+    With `key`, an ssh key, the bundle is signed; the signature is also kept in its `local/`. With
+    `provenance`, an in-toto statement is added and kept there too, and each archived run gets the
+    metadata of an RO-Crate.
 
     Raises:
-        UserError: the bundle or a part of it is not what it should be, or a run is being trained.
+        UserError: the bundle or a part of it doesn't verify, or a run is being trained.
     """
     require_verified(bundle)
     runs = list_runs(bundle_runs(bundle)) if "runs" in parts else []
@@ -122,8 +122,8 @@ def _archive(
         sources += _model_files(bundle)
     names = MemberNames()
     for source in sources:
-        if why := names.admit(source.name):
-            raise UserError(f"{bundle.name} can't be archived: {why}")
+        if problem := names.add(source.name):
+            raise UserError(f"{bundle.name} can't be archived: {problem}")
     digest = bundle_digest(bundle)
     total = sum(source.size for source in sources)
     header = {
@@ -143,14 +143,14 @@ def _archive(
                 executable = source.name == layout.LAUNCH
                 writer.write(member, _content(source), executable=executable)
             except ValueError:
-                raise UserError(f"{source.path} changed while it was archived") from None
+                raise UserError(f"{source.path} changed while it was being archived") from None
         writer.close()
     return Archived(str(target), digest, len(sources), total, tuple(left_out))
 
 
 @contextmanager
 def _target(name: str) -> Iterator[Path]:
-    """The file to write on this machine."""
+    """The local file to write: the target itself, or a temporary file to upload."""
     if is_remote(name):
         with upload(name) as path:
             yield path
@@ -167,7 +167,7 @@ def _bundle_files(bundle: Path) -> Iterator[_Source]:
 
 
 def _attested(bundle: Path, runs: Iterable[Run]) -> _Source:
-    """Write what others' tools read of a bundle, and of the runs that go with it."""
+    """Write the provenance of a bundle and of its archived runs."""
     (bundle / layout.LOCAL).mkdir(exist_ok=True)
     content = json_file(statement(bundle))
     write_bytes(bundle / STATEMENT, content)
@@ -177,7 +177,7 @@ def _attested(bundle: Path, runs: Iterable[Run]) -> _Source:
 
 
 def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
-    """The files of runs, but hidden ones: they are a process's own, or what a killed one left."""
+    """The files of runs, except hidden ones, which are temporary files of processes."""
     for run in runs:
         for path in sorted(run.folder.rglob("*")):
             inside = path.relative_to(run.folder)
@@ -193,18 +193,18 @@ def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
 def _data_files(bundle: Path) -> Iterator[_Source]:
     folder = clips_folder(bundle)
     if folder is None:
-        raise UserError("where the clips are is not known: set CVBUNDLE_DATA_ROOT")
+        raise UserError("the folder of the clips is unknown: set CVBUNDLE_DATA_ROOT")
     yield from _named(folder, named_clips(bundle), LOCAL_DATA)
 
 
 def _model_files(bundle: Path) -> Iterator[_Source]:
     files = named_weights(bundle)
-    found = weights(bundle) if files else None
+    located = weights(bundle) if files else None
     if not files:
-        raise UserError("the base model is the hub's, which keeps it: leave out `model`")
-    if found is None:
-        raise UserError("where the base model is is not known: set CVBUNDLE_MODEL_PATH")
-    yield from _named(found[0], files, LOCAL_MODEL)
+        raise UserError("the base model is on the hub and is not archived: leave out `model`")
+    if located is None:
+        raise UserError("the folder of the base model is unknown: set CVBUNDLE_MODEL_PATH")
+    yield from _named(located[0], files, LOCAL_MODEL)
 
 
 def _named(folder: Path, files: Iterable[Named], below: str) -> Iterator[_Source]:
@@ -213,12 +213,12 @@ def _named(folder: Path, files: Iterable[Named], below: str) -> Iterator[_Source
 
 
 def _content(source: _Source) -> Iterator[bytes]:
-    """A file's bytes up to the size it had; what a log grew by since is left for the next time."""
+    """A file's bytes up to its recorded size; a log may have grown since."""
     digest = hashlib.sha256()
     left = source.size
     try:
         with source.path.open("rb") as file:
-            while left and (chunk := file.read(min(left, _AT_ONCE))):
+            while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
                 left -= len(chunk)
                 digest.update(chunk)
                 yield chunk
@@ -226,4 +226,4 @@ def _content(source: _Source) -> Iterator[bytes]:
     except FileNotFoundError:
         raise UserError(f"{source.path} is missing") from None
     if grew or (source.sha256 is not None and digest.hexdigest() != source.sha256):
-        raise UserError(f"{source.path} is not what the bundle names")
+        raise UserError(f"{source.path} doesn't match its digest in the bundle")

@@ -1,8 +1,8 @@
-"""What a bundle and its runs are made of, in the formats that others' tools read.
+"""The provenance of a bundle and its runs, in standard formats.
 
-The bundle: an in-toto statement with SLSA provenance (in-toto.io/Statement/v1,
-slsa.dev/provenance/v1). A run: a Process Run Crate (w3id.org/ro/wfrun/process/0.5), which is an
-RO-Crate 1.1 whose root says what was run on what, and what came of it.
+A bundle gets an in-toto statement with SLSA provenance (in-toto.io/Statement/v1,
+slsa.dev/provenance/v1). A run gets a Process Run Crate (w3id.org/ro/wfrun/process/0.5), an RO-Crate
+1.1 that describes what was run, on what, and the results.
 """
 
 import json
@@ -27,7 +27,7 @@ _STATUS = {
 
 
 def statement(bundle: Path) -> dict[str, Any]:
-    """The in-toto statement of a bundle: its digest, and all that it was made of."""
+    """The in-toto statement of a bundle: its digest and all its inputs."""
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": bundle.name, "digest": {"sha256": bundle_digest(bundle)}}],
@@ -51,7 +51,7 @@ def statement(bundle: Path) -> dict[str, Any]:
 def _materials(bundle: Path) -> Iterator[dict[str, Any]]:
     """Data, weights, packages and code."""
     sums = read_sums(bundle)
-    # The manifest has the digest of each clip.
+    # The manifest contains the digest of each clip.
     yield {"name": layout.DATASET, "digest": {"sha256": sums[layout.DATASET]}}
     record = json.loads((bundle / layout.MODEL).read_bytes())
     if record["hub"] is not None:
@@ -116,7 +116,7 @@ def run_crate(bundle: Path, run: Run) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> Iterator[dict[str, Any]]:
-    """The files of a run that an archive holds."""
+    """The files of a run that are archived."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             name = path.relative_to(folder).as_posix()

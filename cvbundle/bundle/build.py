@@ -1,6 +1,6 @@
-"""Compile a spec into bundles: check everything, write everything, give it its name.
+"""Compile a spec into bundles: check everything, write everything, then move it into place.
 
-A spec is one bundle, or one for each point of its sweep; all of them appear, or none.
+A spec gives one bundle, or one for each point of its sweep; all of them appear, or none.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,15 +42,15 @@ from cvbundle.spec.sweep import Point, points
 
 @frozen(kw_only=True)
 class Compiled:
-    """A bundle that is in place."""
+    """A compiled bundle."""
 
     bundle: Path
     digest: str
     """sha256 of its `SHA256SUMS`, in hex."""
     created: bool
-    """False where the same bundle was there already."""
+    """False if the same bundle already existed."""
     point: str
-    """Which point of the sweep it is; empty where there is none."""
+    """The point of the sweep; empty without a sweep."""
     samples: int
     memory: MemoryEstimate
     training: TrainingEstimate
@@ -58,10 +58,10 @@ class Compiled:
 
 @frozen
 class Compilation:
-    """What became of a spec."""
+    """The result of compiling a spec."""
 
     bundles: tuple[Compiled, ...]
-    """In the order of the sweep's points; one where there is no sweep."""
+    """In the order of the sweep's points; one without a sweep."""
     warnings: tuple[Problem, ...]
 
     @property
@@ -84,11 +84,11 @@ def compile_file(
 
     Args:
         path: the spec.
-        out: the store that bundles go to.
+        out: the store of bundles.
         settings: `field=value` overrides.
-        data_root: where the clips are, relative to the current folder.
-        model_path: where the model is, likewise, or its hub id.
-        scanning: how clips are opened, and whether what is known of files is believed.
+        data_root: the folder of the clips, relative to the current folder.
+        model_path: the folder of the model, likewise, or its hub id.
+        scanning: how clips are scanned, and whether cached results are used.
 
     Raises:
         ProblemsFound: the spec or the data can't be used.
@@ -97,29 +97,29 @@ def compile_file(
     file = read_file(path)
     document = override(file.document, settings)
     if data_root is not None:
-        document = _told(
+        document = _with_path(
             document, "data", "root", "--data-root", str(expanded(data_root).absolute())
         )
     if model_path is not None:
         folder = expanded(model_path)
         where = str(folder.absolute()) if folder.is_dir() else model_path
-        document = _told(document, "model", "path", "--model-path", where)
+        document = _with_path(document, "model", "path", "--model-path", where)
     out = expanded(out)
     checked = [(point, check_document(point.document, file.base)) for point in points(document)]
-    found = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
-    if any(problem.blocks for problem in found):
-        raise ProblemsFound(found)
-    return _compile(checked, found, out, file.content, scanning or Scanning())
+    problems = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
+    if any(problem.blocks for problem in problems):
+        raise ProblemsFound(problems)
+    return _compile(checked, problems, out, file.content, scanning or Scanning())
 
 
-def _told(document: Document, section: str, name: str, option: str, value: str) -> Document:
+def _with_path(document: Document, section: str, name: str, option: str, value: str) -> Document:
     place = Place(option, 1, 1, len(value), value)
     return with_value(document, (section, name), value, place, place)
 
 
 @frozen(kw_only=True)
 class _Materials:
-    """What all bundles of a compilation are made with."""
+    """What all bundles of a compilation share."""
 
     code: Code
     manifests: Manifests
@@ -127,12 +127,12 @@ class _Materials:
     shared: SharedFiles
     provenance: bytes
     lock: Callable[[tuple[str, ...]], str]
-    """Remembers what it has looked up."""
+    """Cached."""
 
 
 def _compile(
     checked: list[tuple[Point, Checked]],
-    found: tuple[Problem, ...],
+    warnings: tuple[Problem, ...],
     out: Path,
     written: bytes,
     scanning: Scanning,
@@ -151,11 +151,11 @@ def _compile(
         )
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for number, (point, each) in enumerate(checked):
-            manifest = materials.manifests.of(each, found)
+            manifest = materials.manifests.of(each, warnings)
             folder = folders / str(number)
             folder.mkdir()
             digest = _write(folder, each, manifest, materials)
-            _refuse_twin(point, digest, staged)
+            _refuse_duplicate(point, digest, staged)
             staged.append((point, each, manifest, folder, digest))
         bundles = tuple(
             _settled(
@@ -174,17 +174,17 @@ def _compile(
             )
             for point, each, manifest, folder, digest in staged
         )
-    return Compilation(bundles, (*found, *materials.manifests.warnings))
+    return Compilation(bundles, (*warnings, *materials.manifests.warnings))
 
 
-def _refuse_twin(
+def _refuse_duplicate(
     point: Point, digest: str, staged: list[tuple[Point, Checked, Manifest, Path, str]]
 ) -> None:
-    """Two points of a sweep that are one bundle are a mistake: one of them would be lost."""
-    for other, _, _, _, taken in staged:
-        if digest == taken:
+    """Raise `UserError` if another point of the sweep gives the same bundle."""
+    for other, _, _, _, other_digest in staged:
+        if digest == other_digest:
             raise UserError(
-                f"sweep: {other.name} and {point.name} are the same bundle: remove one of them"
+                f"sweep: {other.name} and {point.name} give the same bundle: remove one of them"
             )
 
 
@@ -194,7 +194,7 @@ def _model(checked: Checked) -> BaseModel:
 
 
 def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Materials) -> str:
-    """Fill a bundle's folder; its digest."""
+    """Fill a bundle's folder and return its digest."""
     code, model = materials.code, _model(checked)
     revision, record = materials.models.of(checked.spec, model)
     spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
@@ -232,18 +232,18 @@ def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Mater
 
 
 def _settled(folder: Path, compiled: Compiled) -> Compiled:
-    """Give a finished folder its name; what is there already stays as it is."""
+    """Move a finished folder into place, or keep the bundle that already exists."""
     final = compiled.bundle
     paths = (folder / layout.PATHS).read_bytes()
     if not is_bundle(final) and settle(folder, final):
         return compiled
     require_verified(final)
-    _put_down_paths(final, paths)
+    _update_paths(final, paths)
     return evolve(compiled, created=False)
 
 
-def _put_down_paths(bundle: Path, paths: bytes) -> None:
-    """Where things are may have changed since a bundle was compiled; that is no part of it."""
+def _update_paths(bundle: Path, paths: bytes) -> None:
+    """Update the local paths of an existing bundle, which are not part of its hash."""
     path = bundle / layout.PATHS
     if path.is_file() and path.read_bytes() == paths:
         return
@@ -252,13 +252,13 @@ def _put_down_paths(bundle: Path, paths: bytes) -> None:
         write_bytes(path, paths)
     except OSError as error:
         raise UserError(
-            f"{bundle} is there already, and where clips and model are now can't be put down in it "
+            f"{bundle} already exists, and its paths of clips and model can't be updated "
             f"({error.strerror}): set CVBUNDLE_DATA_ROOT and CVBUNDLE_MODEL_PATH to run it"
         ) from None
 
 
 def _make_read_only(folder: Path) -> None:
-    """Take the right to write from everything that is hashed; modes are not part of the digest."""
+    """Make all hashed files and folders read-only; modes are not part of the digest."""
     for path in folder.rglob("*"):
         executable = path.is_dir() or path.name == layout.LAUNCH
         path.chmod(0o555 if executable else 0o444)

@@ -1,4 +1,4 @@
-"""Processes that this one starts, and that are not to outlive it."""
+"""Child processes that must not outlive this one."""
 
 import ctypes
 import signal
@@ -9,9 +9,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Called in a new process (`preexec_fn`): it is killed when the one that started it dies.
+    """Have the kernel kill this process when its parent dies; for use as `preexec_fn`.
 
-    One that went on alone would meet the one that does its work again.
+    An orphan would run at the same time as the process that repeats its work.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

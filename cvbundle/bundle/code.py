@@ -1,4 +1,4 @@
-"""The source of the trainer and of all it imports, which travels in a bundle."""
+"""Collect the source of the trainer and of all that it imports, for a bundle."""
 
 import ast
 import sys
@@ -15,7 +15,7 @@ _ENTRIES = ("cvbundle.training.__main__", "cvbundle.training.launcher")
 
 @frozen
 class Code:
-    """Source files by their path below `code/`, and the packages from elsewhere they import."""
+    """Source files by their path below `code/`, and the third-party packages that they import."""
 
     files: Mapping[str, bytes]
     packages: frozenset[str]
@@ -46,7 +46,7 @@ def training_code() -> Code:
 
 
 def _source(root: Path, module: str) -> Path | None:
-    """A module's file; None for a name that is something inside a module."""
+    """A module's file; None for a name inside a module."""
     base = root.joinpath(*module.split("."))
     for path in (base / "__init__.py", base.with_suffix(".py")):
         if path.is_file():
@@ -60,7 +60,7 @@ def _parents(module: str) -> Iterator[str]:
 
 
 def _imports(source: bytes) -> Iterator[str]:
-    """The modules that a file may import, in functions too."""
+    """The modules that a file may import, including inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

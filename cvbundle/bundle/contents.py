@@ -1,4 +1,4 @@
-"""What stands in the files of a bundle that are made of its spec and model."""
+"""The contents of a bundle's files that are derived from its spec and model."""
 
 import shutil
 import sys
@@ -34,14 +34,14 @@ def config_data(spec: Spec) -> dict[str, Any]:
 
 
 class ModelRecords:
-    """Pins each model of a compilation once: points of a sweep mostly share one."""
+    """Pins each model of a compilation once: the points of a sweep usually share one."""
 
     def __init__(self, *, rehash: bool) -> None:
         self._rehash = rehash
         self._made: dict[object, tuple[str | None, dict[str, Any]]] = {}
 
     def of(self, spec: Spec, model: BaseModel) -> tuple[str | None, dict[str, Any]]:
-        """The revision to write down, and `model.json`."""
+        """The revision to record, and the data of `model.json`."""
         key = (model.path, model.folder, model.name, spec.model.revision)
         if key not in self._made:
             self._made[key] = _model_record(spec, model, rehash=self._rehash)
@@ -80,7 +80,7 @@ def local_settings(spec: Spec, base: Path, model: BaseModel) -> dict[str, Any]:
 
 
 def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:
-    """`local/blobs.json`: the hub cache's names of a model's files; None where it lacks some."""
+    """`local/blobs.json`: the hub cache's blob names of a model's files; None if incomplete."""
     folder = snapshot(model.path, commit) if model.is_on_hub and commit is not None else None
     if folder is None:
         return None
@@ -91,10 +91,10 @@ def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:
 
 
 def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
-    """Put the validation images into the bundle; the spec then names them there.
+    """Copy the validation images into the bundle, and return the spec with their new paths.
 
     Raises:
-        UserError: one can't be read.
+        UserError: an image can't be read.
     """
     if spec.validation is None or not spec.validation.images:
         return spec
@@ -104,18 +104,22 @@ def copy_images(folder: Path, spec: Spec, base: Path) -> Spec:
         source = base / expanded(image)
         name = f"{layout.VALIDATION}/{index:02d}{source.suffix.lower()}"
         if not source.is_file():
-            raise UserError(f"validation.images: {source} is not a file: name an image")
+            raise UserError(
+                f"validation.images: {source} is not a file: write the path of an image"
+            )
         try:
             probe_image(source)
         except BadClip as error:
-            raise UserError(f"validation.images: {source} {error}: name an image") from None
+            raise UserError(
+                f"validation.images: {source} {error}: write the path of an image"
+            ) from None
         shutil.copyfile(source, folder / name)
         names.append(name)
     return evolve(spec, validation=evolve(spec.validation, images=tuple(names)))
 
 
 def provenance(spec_file: str, base: Path, written: bytes) -> dict[str, Any]:
-    """`local/provenance.json`: when, where and from what."""
+    """`local/provenance.json`: when, where and from which spec the bundle was compiled."""
     return {
         "compiled": datetime.now(UTC).isoformat(timespec="seconds"),
         "cvbundle": cvbundle.__version__,

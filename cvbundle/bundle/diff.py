@@ -1,4 +1,4 @@
-"""How two bundles differ: settings, samples, weights, packages, code, and what came of each."""
+"""Compare two bundles: settings, samples, weights, packages, code and results."""
 
 import difflib
 import json
@@ -19,7 +19,7 @@ from cvbundle.digest import sha256_file
 
 @frozen
 class Change:
-    """Something that has another value on each side; None where one side lacks it."""
+    """A value that differs; None on a side that lacks it."""
 
     name: str
     before: Any
@@ -32,7 +32,7 @@ class TextChange:
 
     name: str
     lines: tuple[str, ...]
-    """As a unified diff, without line ends."""
+    """A unified diff, without line ends."""
 
 
 @frozen(kw_only=True)
@@ -49,13 +49,13 @@ class Comparison:
     others: tuple[Change, ...]
     """Digests of other files: validation images, skipped samples."""
     results: tuple[Result | None, Result | None]
-    """Of the newest complete run on each side, else of the newest."""
+    """Of the latest complete run on each side, else of the latest run."""
     unpromised: tuple[str, ...] = ()
-    """The sides, A or B, that don't promise the same bits of two runs."""
+    """The sides, A or B, whose runs are not reproducible bit for bit."""
 
     @property
     def same(self) -> bool:
-        """Whether both are the same bundle; what came of it is no part of that."""
+        """Whether both are the same bundle; results are not compared."""
         return self.data.same and not (
             self.settings or self.weights or self.packages or self.code or self.others
         )
@@ -104,7 +104,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Chang
 
 
 def _weights(bundle: Path) -> dict[str, Any]:
-    """The base model: its facts, and each file's digest."""
+    """The base model's record, with each file's digest."""
     record = json.loads((bundle / layout.MODEL).read_bytes())
     files = {file["path"]: file["sha256"] for file in record.pop("files")}
     return dict(_flat(record)) | files
@@ -119,7 +119,7 @@ def _is_code(name: str) -> bool:
 
 
 def _code(before: Path, after: Path) -> Iterator[TextChange]:
-    """The code of each bundle, as far as it differs."""
+    """The code files that differ."""
     for name in sorted({*hashed_files(before), *hashed_files(after)}):
         if not _is_code(name):
             continue
@@ -142,7 +142,7 @@ def _content(path: Path) -> bytes:
 _COMPARED = frozenset(
     (layout.CONFIG, layout.DATASET, layout.MODEL, layout.REQUIREMENTS, layout.README)
 )
-"""Files whose content is compared by what it means; the README only repeats it."""
+"""Files that are compared by their meaning; the README only repeats them."""
 
 
 def _others(bundle: Path) -> dict[str, str]:

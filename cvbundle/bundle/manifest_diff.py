@@ -1,7 +1,7 @@
-"""Two manifests compared as streams: a million samples each, of which a thousand differ.
+"""Compare two manifests as streams, for a million samples each, of which a thousand differ.
 
-Lines that are equal where they stand are not even parsed. Of the others, a digest and an offset are
-kept until the same line comes up on the other side; what is left at the end is paired by clip.
+Equal lines at the same position are not parsed. For the others, a digest and an offset are kept
+until the same line appears on the other side; the rest is paired by clip at the end.
 """
 
 import hashlib
@@ -15,19 +15,19 @@ from typing import Any, BinaryIO
 from attrs import define, field, frozen
 
 NAMED_AT_MOST = 1000
-"""Samples of each kind that are named; all are counted."""
+"""Samples of each kind to list; all are counted."""
 
 _KINDS = {"digest": "bytes", "size": "bytes", "chosen": "frames"}
-"""What a person calls a field of a sample, where that isn't its name."""
+"""The displayed names of a sample's fields, where they differ from the field's name."""
 _OF_THE_FILE = frozenset(
     "codec duration fps height mirrored rotation variable width".split()  # noqa: SIM905
 )
-"""Facts that other bytes bring with them."""
+"""Properties of the file, which change with its bytes."""
 
 
 @frozen
 class SampleChange:
-    """A clip that both manifests have, and that is trained on otherwise."""
+    """A clip that is in both manifests with different fields."""
 
     clip: str
     fields: Mapping[str, tuple[Any, Any]]
@@ -35,7 +35,7 @@ class SampleChange:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What differs, in a word each: bytes, caption, frames, crop, …"""
+        """The kinds of difference: bytes, caption, frames, crop, …"""
         names = set(self.fields)
         if "digest" in names:
             names -= _OF_THE_FILE
@@ -52,9 +52,9 @@ class DataDifference:
     removed: int = 0
     changed: int = 0
     kinds: Counter[str] = field(factory=Counter)
-    """Changed samples by what differs; one can be in several."""
+    """Changed samples by kind of difference; one sample can have several."""
     reordered: bool = False
-    """Whether samples that both have come in another order."""
+    """Whether samples that both manifests contain are in another order."""
     added_clips: list[str] = field(factory=list)
     removed_clips: list[str] = field(factory=list)
     changes: list[SampleChange] = field(factory=list)
@@ -62,7 +62,7 @@ class DataDifference:
 
     @property
     def same(self) -> bool:
-        """Whether both manifests say the same."""
+        """Whether both manifests are equal."""
         return not (self.added or self.removed or self.changed or self.reordered)
 
 
@@ -77,7 +77,7 @@ def compare_manifests(before: Path, after: Path) -> DataDifference:
 
 @define
 class _Waiting:
-    """Lines of one side that the other side has not shown yet: digest to offset."""
+    """Lines of one side not yet found on the other: offset by digest."""
 
     offsets: dict[bytes, int] = field(init=False, factory=dict)
     repeated: dict[bytes, list[int]] = field(init=False, factory=dict)
@@ -102,7 +102,7 @@ class _Waiting:
 def _unmatched(
     old: BinaryIO, new: BinaryIO, difference: DataDifference
 ) -> tuple[list[int], list[int]]:
-    """Offsets of the lines that only one side has; counts samples, and sees another order."""
+    """Offsets of the lines on one side only; also counts samples and detects reordering."""
     waiting_old, waiting_new = _Waiting(), _Waiting()
     at_old = at_new = 0
     last = (-1, -1)
@@ -124,7 +124,7 @@ def _unmatched(
                 else:
                     pairs.append((found, at_new))
         for pair in pairs:
-            # Pairs of unmoved lines come up in order, whatever was put in or taken out between.
+            # Pairs of unmoved lines appear in order, whatever was added or removed between them.
             if pair[0] < last[0] or pair[1] < last[1]:
                 difference.reordered = True
             last = pair
@@ -148,7 +148,7 @@ def _pair(
     added: list[int],
     difference: DataDifference,
 ) -> None:
-    """Tell samples that changed from those that one side lacks."""
+    """Pair the remaining lines by clip into changed, added and removed samples."""
     by_clip: dict[str, list[int]] = {}
     for offset, row in _rows(old, removed):
         by_clip.setdefault(row["clip"], []).append(offset)

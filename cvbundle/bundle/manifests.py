@@ -1,4 +1,4 @@
-"""The manifests of a compilation: points of a sweep that train on the same data share one."""
+"""Write the manifests of a compilation; points of a sweep with the same data share one."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,29 +20,29 @@ from cvbundle.rules.check import Checked, accept, check_dataset, length_problems
 
 @frozen(kw_only=True)
 class Scanning:
-    """How the clips of a dataset are opened."""
+    """How the clips of a dataset are scanned."""
 
     cluster: str | None = None
-    """Address of a Dask scheduler whose workers open them; None means this machine."""
+    """Address of a Dask scheduler whose workers probe clips; None means this machine."""
     rehash: bool = False
-    """Believe nothing that was seen before, of clips or of weights."""
+    """Ignore cached results and digests, of clips and of weights."""
     progress: Progress | None = None
 
 
 @frozen(kw_only=True)
 class Manifest:
-    """A manifest that was written."""
+    """A written manifest."""
 
     dataset: Path
     skipped: Path
-    """There only if something was skipped."""
+    """Exists only if something was skipped."""
     samples: int
     digests: Mapping[str, str]
     """sha256 of each file, by its name in a bundle."""
 
 
 class Manifests:
-    """Writes each manifest once, into a folder of the compilation's own."""
+    """Writes each manifest once, into a folder of the compilation."""
 
     def __init__(self, folder: Path, scanning: Scanning) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class Manifests:
         if key not in self._written:
             self._written[key] = self._write(checked, before)
         manifest = self._written[key]
-        self._tell(length_problems(checked, manifest.samples), before)
+        self._report(length_problems(checked, manifest.samples), before)
         return manifest
 
     def _write(self, checked: Checked, before: tuple[Problem, ...]) -> Manifest:
@@ -71,28 +71,27 @@ class Manifests:
         try:
             summary = self._scan(checked, dataset, skipped)
         except UserError:
-            # Most of what a list can be lacks a place only here.
+            # Checking the dataset again gives problems with places.
             placed = accept(check_dataset(checked, open_clips=False).problems, checked.spec)
             if any(problem.blocks for problem in placed):
                 raise ProblemsFound((*before, *placed)) from None
             raise
-        found = accept(summary.problems, checked.spec)
-        if not summary.samples and not any(problem.blocks for problem in found):
+        problems = accept(summary.problems, checked.spec)
+        if not summary.samples and not any(problem.blocks for problem in problems):
             at = ("data", "root")
             message = f"no clip of {checked.spec.data.root} is left to train on"
             place = checked.document.place(at)
-            none = CLIP_MISSING.problem(place, message, "add clips", at)
-            found = (*found, none)
-        self._tell(found, before)
-        there = [path for path in (dataset, skipped) if path.is_file()]
-        digests = {path.name: sha256_file(path) for path in there}
+            problems = (*problems, CLIP_MISSING.problem(place, message, "add clips", at))
+        self._report(problems, before)
+        written = [path for path in (dataset, skipped) if path.is_file()]
+        digests = {path.name: sha256_file(path) for path in written}
         return Manifest(dataset=dataset, skipped=skipped, samples=summary.samples, digests=digests)
 
-    def _tell(self, found: tuple[Problem, ...], before: tuple[Problem, ...]) -> None:
-        """Keep warnings for the end; anything else is the end."""
-        if any(problem.blocks for problem in found):
-            raise ProblemsFound((*before, *found))
-        self.warnings += tuple(problem for problem in found if problem not in self.warnings)
+    def _report(self, problems: tuple[Problem, ...], before: tuple[Problem, ...]) -> None:
+        """Collect warnings; raise `ProblemsFound` for anything else."""
+        if any(problem.blocks for problem in problems):
+            raise ProblemsFound((*before, *problems))
+        self.warnings += tuple(problem for problem in problems if problem not in self.warnings)
 
     def _scan(self, checked: Checked, dataset: Path, skipped: Path) -> Summary:
         assert checked.model is not None

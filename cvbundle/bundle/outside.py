@@ -1,4 +1,4 @@
-"""What a bundle only names: the bytes of its clips and of its base model, wherever they are."""
+"""Locate and verify the files that a bundle only references: its clips and its base model."""
 
 import hashlib
 import json
@@ -18,21 +18,21 @@ from cvbundle.expand import expanded
 from cvbundle.model.hub import snapshot
 from cvbundle.model.pin import blob_names
 
-_AT_ONCE = 256
-"""Files that are given to the threads together: a manifest may name millions."""
+_BATCH = 256
+"""Files submitted to the threads at a time: a manifest may reference millions."""
 _SHA256_DIGITS = 64
 
 
 @frozen
 class Named:
-    """A file that a bundle names by its digest."""
+    """A file that a bundle references by its digest."""
 
     path: str
-    """Below the folder that it is in, with `/`."""
+    """Below the folder of the clips or of the model, with `/`."""
     size: int
     """Bytes."""
     digest: str
-    """sha256 in hex; of a small file in the hub's cache, git's sha1 of it as a blob."""
+    """sha256 in hex; for a small file in the hub's cache, its git blob sha1."""
 
 
 def named_clips(bundle: Path) -> Iterator[Named]:
@@ -49,26 +49,26 @@ def named_clips(bundle: Path) -> Iterator[Named]:
 
 
 def named_weights(bundle: Path) -> tuple[Named, ...]:
-    """The files of the base model that a bundle pins; none where it pins a commit of the hub."""
+    """The files of the base model that a bundle pins; none if it pins a commit of the hub."""
     record = json.loads((bundle / MODEL).read_bytes())
     return tuple(Named(file["path"], file["size"], file["sha256"]) for file in record["files"])
 
 
 def clips_folder(bundle: Path) -> Path | None:
-    """Where a bundle's clips are on this machine, if that is known."""
-    told = local_paths(bundle)["data.root"]
-    return expanded(told) if told else None
+    """The folder of a bundle's clips on this machine; None if unknown."""
+    path = local_paths(bundle)["data.root"]
+    return expanded(path) if path else None
 
 
 def weights(bundle: Path) -> tuple[Path, tuple[Named, ...]] | None:
-    """Where a bundle's base model is, and its files; None where that is not known here.
+    """The folder and files of a bundle's base model on this machine; None if unknown.
 
-    A model of the hub is in the hub's cache, which names each file by what it holds.
+    A hub model is in the hub's cache, where files are named by their digests.
     """
     hub = json.loads((bundle / MODEL).read_bytes())["hub"]
     if hub is None:
-        told = local_paths(bundle)["model.path"]
-        return (expanded(told), named_weights(bundle)) if told else None
+        path = local_paths(bundle)["model.path"]
+        return (expanded(path), named_weights(bundle)) if path else None
     folder = snapshot(hub["repository"], hub["commit"])
     if folder is None:
         return None
@@ -78,22 +78,22 @@ def weights(bundle: Path) -> tuple[Path, tuple[Named, ...]] | None:
 def wrong_files(
     folder: Path, files: Iterable[Named], hashed: Callable[[Path], str] = sha256_file
 ) -> Iterator[str]:
-    """The files that are missing or hold something else, a sentence each, in the order given.
+    """A sentence for each file that is missing or differs, in order.
 
-    `hashed` tells the sha256 of a file.
+    `hashed` returns the sha256 of a file.
     """
 
-    def look(file: Named) -> str:
+    def check(file: Named) -> str:
         return _wrong_file(folder, file, hashed)
 
     waiting = iter(files)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        while part := list(islice(waiting, _AT_ONCE)):
-            yield from filter(None, threads.map(look, part))
+        while batch := list(islice(waiting, _BATCH)):
+            yield from filter(None, threads.map(check, batch))
 
 
 def _wrong_file(folder: Path, file: Named, hashed: Callable[[Path], str]) -> str:
-    """What is wrong with a file; empty where nothing is."""
+    """How a file differs; empty if it doesn't."""
     path = folder / file.path
     try:
         if not path.is_file():
@@ -101,10 +101,10 @@ def _wrong_file(folder: Path, file: Named, hashed: Callable[[Path], str]) -> str
         size = path.stat().st_size
         if size != file.size:
             return f"{file.path} has {size:,} bytes instead of {file.size:,}"
-        found = hashed(path) if len(file.digest) == _SHA256_DIGITS else _git_digest(path)
+        digest = hashed(path) if len(file.digest) == _SHA256_DIGITS else _git_digest(path)
     except OSError as error:
         return f"{file.path} can't be read ({error.strerror})"
-    return "" if found == file.digest else f"{file.path} has other bytes"
+    return "" if digest == file.digest else f"{file.path} has other bytes"
 
 
 def _git_digest(path: Path) -> str:

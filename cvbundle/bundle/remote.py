@@ -1,4 +1,4 @@
-"""Archives on whatever fsspec reaches: `s3://bucket/name.tar.zst`, `sftp://…`, `gs://…`.
+"""Archives at URLs supported by fsspec: `s3://bucket/name.tar.zst`, `sftp://…`, `gs://…`.
 
 fsspec and the package of a protocol (s3fs, gcsfs, …) are an extra: `pip install cvbundle[remote]`.
 """
@@ -14,13 +14,13 @@ from cvbundle.problems import UserError
 
 
 def is_remote(name: str) -> bool:
-    """Whether an archive's name is an address, not a path."""
+    """Whether an archive's name is a URL, not a path."""
     return "://" in name
 
 
 @contextmanager
 def open_archive(name: str) -> Iterator[BinaryIO]:
-    """An archive to read from its beginning to its end, wherever it is.
+    """Open an archive at a path or URL for reading.
 
     Raises:
         UserError: it can't be reached.
@@ -30,36 +30,36 @@ def open_archive(name: str) -> Iterator[BinaryIO]:
             yield file
         return
     system, path = _reach(name)
-    with _told(name):
+    with _user_errors(name):
         remote = system.open(path, "rb")
     with remote:
-        yield _Told(remote, name)  # type: ignore[misc]
+        yield _RemoteFile(remote, name)  # type: ignore[misc]
 
 
 @contextmanager
 def upload(name: str) -> Iterator[Path]:
-    """A file to fill on this machine; it goes to an address, whole, when the block ends well.
+    """A local file to fill; it is uploaded to a URL when the block ends without an error.
 
     Raises:
-        UserError: it can't be put there.
+        UserError: it can't be uploaded.
     """
     system, path = _reach(name)
     with temporary_folder(Path(tempfile.gettempdir()), "cvbundle-upload") as folder:
         local = folder / "archive"
         yield local
-        with _told(name):
+        with _user_errors(name):
             system.put_file(str(local), path)
 
 
-class _Told:
-    """A file from elsewhere whose troubles are told in a sentence."""
+class _RemoteFile:
+    """A remote file whose read errors are raised as `UserError`."""
 
     def __init__(self, file: Any, name: str) -> None:
         self._file, self._name = file, name
 
     def read(self, count: int) -> bytes:
-        """At most so many bytes."""
-        with _told(self._name):
+        """At most `count` bytes."""
+        with _user_errors(self._name):
             content: bytes = self._file.read(count)
         return content
 
@@ -69,17 +69,17 @@ def _reach(name: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError:
         raise UserError(f"{name} needs fsspec: pip install 'cvbundle[remote]'") from None
-    with _told(name):
+    with _user_errors(name):
         system, path = url_to_fs(name)
     return system, path
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """The errors of file systems, in a sentence each.
+def _user_errors(name: str) -> Iterator[None]:
+    """Raise the errors of remote file systems as `UserError`.
 
-    What is raised is each protocol's own: OSError mostly, ImportError and ValueError for a protocol
-    that isn't there, and botocore's own for addresses and credentials.
+    They depend on the protocol: mostly OSError, ImportError and ValueError if the protocol isn't
+    supported, and botocore's own for endpoints and credentials.
     """
     try:
         yield

@@ -15,7 +15,7 @@ def accelerate_config(spec: Spec) -> bytes:
 
 
 def readme(spec: Spec, samples: int) -> bytes:
-    """The README of a bundle: what it is, for a person."""
+    """The README of a bundle."""
     steps = spec.total_steps(samples)
     length = f"{steps} steps"
     if spec.training.epochs is not None:

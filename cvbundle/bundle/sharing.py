@@ -1,4 +1,4 @@
-"""Large files that several bundles of a store hold are one file on its disk."""
+"""Share large files between the bundles of a store with hard links."""
 
 import contextlib
 import filecmp
@@ -13,13 +13,13 @@ from cvbundle.bundle.layout import SUMS
 from cvbundle.bundle.store import list_bundles
 
 _LARGE = 1 << 20
-"""Bytes from which on a file is shared: a link is worth its while."""
+"""The size in bytes from which a file is shared."""
 
 
 def share_file(source: Path, target: Path) -> bool:
-    """The same file under another name: linked where it is large and the disk has links, or copied.
+    """Hard-link a large file, or copy it if it is small or can't be linked.
 
-    True where it is linked.
+    Returns whether it was linked.
     """
     if source.stat().st_size >= _LARGE:
         with contextlib.suppress(OSError):
@@ -30,21 +30,21 @@ def share_file(source: Path, target: Path) -> bool:
 
 
 class SharedFiles:
-    """The large files of a store, for new bundles to be links to.
+    """The large files of a store, which new bundles link to.
 
-    What the `SHA256SUMS` of the bundles say tells where to look; a file is linked only after its
-    bytes were compared. Where that can't be done, a bundle keeps its own.
+    Candidates are found in the bundles' `SHA256SUMS`; a file is linked only after its bytes were
+    compared. If it can't be linked, the bundle keeps its own copy.
     """
 
     def __init__(self, store: Path) -> None:
         self._store = store
         self._shared: dict[str, Path] = {}
-        """Files of new bundles by their digest, which was taken when they were written."""
+        """Files of new bundles by their digests, which were computed when they were written."""
 
     def share(self, bundle: Path, sums: Mapping[str, str]) -> None:
-        """Put links in the place of a bundle's large files, which nobody sees yet.
+        """Replace the large files of a bundle that is still hidden by links.
 
-        `sums` is the digest of each of its files by its path, as they were just hashed.
+        `sums` maps the path of each of its files to its digest, which was just computed.
         """
         for name, digest in sums.items():
             path = bundle / name
@@ -62,7 +62,7 @@ class SharedFiles:
         """The files in the store that should have this digest."""
         wanted = f"{digest}  ".encode()
         for bundle, content in self._sums:
-            # Looked for as bytes: a store holds thousands of bundles, and few hold the file.
+            # Searched as bytes: a store may contain thousands of bundles, few with this file.
             start = content.find(wanted)
             if start >= 0:
                 end = content.find(b"\n", start)
@@ -78,7 +78,7 @@ class SharedFiles:
 
 
 def _is_equal(other: Path, own: Path) -> bool:
-    """Whether a file has the bytes of our own, and belongs to us: others could change theirs."""
+    """Whether a file has the same bytes and the same owner: another owner could change it."""
     try:
         status = other.lstat()
         return (
@@ -91,15 +91,15 @@ def _is_equal(other: Path, own: Path) -> bool:
 
 
 def _put_link(source: Path, target: Path) -> bool:
-    """Put a link in the place of an equal file; False where that can't be done."""
+    """Replace an equal file by a link; returns whether that succeeded."""
     temporary = target.with_name(f".{target.name}.link")
     try:
         os.link(source, temporary)
         temporary.replace(target)
     except OSError:
-        # On another disk, on one without links, linked too often already, or just removed.
+        # Another file system, one without links, too many links, or just removed.
         return False
     finally:
-        # Still there too where both were links of one file: then renaming does nothing.
+        # rename(2) does nothing if both are links to the same file.
         temporary.unlink(missing_ok=True)
     return True

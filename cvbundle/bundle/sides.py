@@ -1,4 +1,4 @@
-"""What can stand on a side of a comparison: a bundle, an archive of one, or a spec."""
+"""Open a side of a comparison: a bundle, an archive of one, or a spec."""
 
 from pathlib import Path
 
@@ -14,25 +14,25 @@ from cvbundle.problems import UserError
 
 _SPECS = (".json", ".yaml", ".yml")
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
-"""What a zstandard file begins with (RFC 8878, 3.1.1)."""
+"""Magic number of a zstandard file (RFC 8878, 3.1.1)."""
 
 
 @frozen
 class Side:
-    """A bundle to compare, and where it comes from."""
+    """A bundle to compare."""
 
-    called: str
-    """As it was named."""
+    name: str
+    """The bundle, archive or spec, as given by the user."""
     bundle: Path
     runs: tuple[Run, ...]
 
 
 def open_side(text: str, temporary: Path, store: Path = STORE) -> Side:
-    """The bundle that `text` means; one that is no folder yet is made below `temporary`.
+    """Open the bundle that `text` names; an archive is unpacked, a spec compiled, in `temporary`.
 
     Raises:
-        UserError: it means none, or an archive that is refused.
-        ProblemsFound: it is a spec that can't be compiled.
+        UserError: there is no such bundle, or the archive is refused.
+        ProblemsFound: the spec can't be compiled.
     """
     path = Path(text)
     if not path.is_file():
@@ -41,11 +41,13 @@ def open_side(text: str, temporary: Path, store: Path = STORE) -> Side:
     if path.suffix in _SPECS:
         compiled = compile_file(path, temporary).bundles
         if len(compiled) > 1:
-            raise UserError(f"{text} is a sweep of {len(compiled)} bundles: compile it, name one")
+            raise UserError(
+                f"{text} is a sweep of {len(compiled)} bundles: compile it, and compare one of them"
+            )
         return Side(text, compiled[0].bundle, ())
     with path.open("rb") as file:
         if file.read(4) != _ZSTANDARD:
             raise UserError(f"{text} is neither a bundle, nor an archive, nor a spec")
     bundle = unpack_archive(path, temporary).bundle
-    # An archive's runs are its own, whatever the environment says of others'.
+    # An archive contains its own runs, wherever the environment puts those of other bundles.
     return Side(text, bundle, tuple(list_runs(bundle / RUNS)))

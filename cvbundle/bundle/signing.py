@@ -1,7 +1,7 @@
-"""Signatures of a bundle's `SHA256SUMS`, made and checked by OpenSSH's `ssh-keygen -Y`.
+"""Sign a bundle's `SHA256SUMS` and check signatures with OpenSSH's `ssh-keygen -Y`.
 
-The keys are those that people have anyway; who may sign is a file in the format of ssh's
-ALLOWED SIGNERS (ssh-keygen(1)), a line each: `name@example.com ssh-ed25519 AAAA…`.
+Users sign with their ssh keys; allowed signers are listed in a file in ssh's format (ssh-keygen(1),
+ALLOWED SIGNERS), one per line: `name@example.com ssh-ed25519 AAAA…`.
 """
 
 import subprocess
@@ -10,20 +10,20 @@ from pathlib import Path
 from cvbundle.bundle.layout import SIGNATURE, SUMS
 from cvbundle.problems import UserError
 
-"""Where a bundle's signature is: it is about the digest, so the digest can't cover it."""
+"""The path of a bundle's signature: it signs the digest, so the digest can't cover it."""
 
 _NAMESPACE = "cvbundle"
-"""Keeps a signature from being taken for one of something else (ssh-keygen(1), -n)."""
+"""Prevents use of a signature for another purpose (ssh-keygen(1), -n)."""
 
 
 def sign(bundle: Path, key: Path) -> bytes:
-    """The signature of a bundle by a private key, or by a public one whose agent has the other.
+    """Sign a bundle with a private key, or with a public key whose private key is in the agent.
 
     Raises:
-        UserError: there is no such key, or no ssh-keygen.
+        UserError: the key or ssh-keygen doesn't exist.
     """
     if not key.is_file():
-        raise UserError(f"{key} is no key: name a file such as ~/.ssh/id_ed25519")
+        raise UserError(f"{key} is not a key: give the path of one, such as ~/.ssh/id_ed25519")
     done = _ssh_keygen(["-Y", "sign", "-q", "-n", _NAMESPACE, "-f", str(key)], bundle)
     if done.returncode:
         raise UserError(f"{key} can't sign: {_reason(done)}")
@@ -31,26 +31,26 @@ def sign(bundle: Path, key: Path) -> bytes:
 
 
 def signer(bundle: Path, signers: Path) -> str:
-    """Who signed a bundle, of those that may.
+    """The allowed signer who signed a bundle.
 
     Raises:
-        UserError: nobody did, or somebody else, or what was signed is another bundle.
+        UserError: the bundle isn't signed, or not by an allowed signer, or was changed since.
     """
     signature = bundle / SIGNATURE
     if not signers.is_file():
-        raise UserError(f"{signers} is no file of signers: see ssh-keygen(1), ALLOWED SIGNERS")
+        raise UserError(f"{signers} is not a file of signers: see ssh-keygen(1), ALLOWED SIGNERS")
     if not signature.is_file():
         raise UserError(f"{bundle.name} is not signed")
     options = ["-f", str(signers), "-s", str(signature)]
-    found = _ssh_keygen(["-Y", "find-principals", *options], bundle)
-    names = found.stdout.decode("utf-8", "replace").splitlines()
-    if found.returncode or not names:
-        raise UserError(f"{bundle.name} is signed by nobody whom {signers} names")
+    result = _ssh_keygen(["-Y", "find-principals", *options], bundle)
+    names = result.stdout.decode("utf-8", "replace").splitlines()
+    if result.returncode or not names:
+        raise UserError(f"{bundle.name} is not signed by anyone in {signers}")
     for name in names:
         command = ["-Y", "verify", "-n", _NAMESPACE, "-I", name, *options]
         if not _ssh_keygen(command, bundle).returncode:
             return name
-    raise UserError(f"{bundle.name} has a signature of {names[0]}, but of something else")
+    raise UserError(f"{bundle.name} has a signature by {names[0]}, but of another content")
 
 
 def _ssh_keygen(arguments: list[str], bundle: Path) -> subprocess.CompletedProcess[bytes]:

@@ -1,4 +1,4 @@
-"""The cache as its owner sees it: its size, which bundle uses what, and what can go."""
+"""The contents of the cache: sizes, the bundles that use entries, and what can be removed."""
 
 import contextlib
 import json
@@ -18,46 +18,46 @@ from cvbundle.problems import UserError
 
 _SUFFIX = ".safetensors"
 _ABANDONED_SECONDS = 24 * 60 * 60
-"""A temporary file of this age is nobody's any more."""
+"""The age from which a temporary file is abandoned."""
 
 
 @frozen
 class Use:
-    """What one bundle needs of the cache."""
+    """One bundle's use of the cache."""
 
     bundle: Path
     present: bool
-    """Whether the bundle is still where it was trained."""
+    """Whether the bundle still exists where it was trained."""
     entries: int
     bytes: int
 
 
 @frozen
 class Environment:
-    """Packages that bundles of one lock were trained with."""
+    """A virtual environment, shared by the bundles with the same lock."""
 
     folder: Path
     bytes: int
     used: bool
-    """Whether a bundle of its lock is still where it was trained."""
+    """Whether a bundle with its lock still exists where it was trained."""
 
 
 @frozen
 class Contents:
-    """What is in the cache; entries that several bundles use count once."""
+    """The contents of the cache; entries used by several bundles count once."""
 
     folder: Path
     entries: int
     bytes: int
     uses: tuple[Use, ...]
     unused: tuple[Path, ...]
-    """Entries that no bundle which is still there has trained on, and abandoned temporary files."""
+    """Entries that no existing bundle uses, and abandoned temporary files."""
     unused_bytes: int
     environments: tuple[Environment, ...]
 
 
 def look(cache: Path) -> Contents:
-    """Everything in the cache, and who uses it."""
+    """List the contents of the cache."""
     sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
     uses, used = [], set[str]()
     for record in _records(cache):
@@ -80,7 +80,7 @@ def look(cache: Path) -> Contents:
 
 
 def prune(cache: Path) -> Contents:
-    """Remove what no bundle uses that is still there; what was in the cache before."""
+    """Remove everything that no existing bundle uses; returns the contents before."""
     contents = look(cache)
     for path in contents.unused:
         path.unlink(missing_ok=True)

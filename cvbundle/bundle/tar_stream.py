@@ -1,7 +1,7 @@
-"""A zstandard-compressed tar of plain files, written always the same and read strictly.
+"""Read and write a zstandard-compressed tar of regular files, reproducibly and strictly.
 
-`tar --zstd -x` reads it too. The reader takes nothing on trust: it holds no more than a MiB, knows
-no kind of member but plain files, and asks for every byte up to the end and for none after it.
+`tar --zstd -x` can read it. The reader trusts nothing: it buffers at most a MiB, accepts only
+regular files, and requires every byte up to the end and none after it.
 """
 
 import tarfile
@@ -19,32 +19,32 @@ from backports.zstd import (
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
-_AT_ONCE = 1 << 20
-"""Bytes that are held of a member."""
+_CHUNK_BYTES = 1 << 20
+"""Bytes of a member that are buffered."""
 _EXTENDED_LIMIT = 1 << 14
-"""Bytes of an extended header (POSIX pax): it holds a name, or a size beyond 8 GiB."""
+"""Bytes of an extended header (POSIX pax), which contains a name, or a size above 8 GiB."""
 _LEVEL = 3
-"""zstandard's own default: what is large (clips, weights) hardly gets smaller at any."""
+"""zstandard's default: large files (clips, weights) hardly compress at any level."""
 _WINDOW_LOG = 23
-"""Memory to decompress with, as a power of two: 8 MiB, which every decompressor allows."""
+"""Memory for decompression, as a power of two: 8 MiB, which every decompressor allows."""
 
 _KINDS = {
     tarfile.LNKTYPE: "a link",
     tarfile.SYMTYPE: "a link",
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
-    tarfile.DIRTYPE: "a folder of its own",
+    tarfile.DIRTYPE: "a folder",
     tarfile.FIFOTYPE: "a pipe",
 }
 
 
 class Refused(Exception):
-    """An archive isn't what `TarWriter` writes; the text says why and begins with a verb."""
+    """An archive isn't what `TarWriter` writes; the message is the reason, starting with a verb."""
 
 
 @frozen
 class Member:
-    """A plain file of an archive."""
+    """A regular file of an archive."""
 
     name: str
     size: int
@@ -52,7 +52,7 @@ class Member:
 
 
 class TarWriter:
-    """Writes plain files whose owner, time and mode are always the same; `close` ends it."""
+    """Writes regular files with fixed owner, time and mode; `close` ends the archive."""
 
     def __init__(self, file: BinaryIO) -> None:
         options: dict[int, int] = {
@@ -63,10 +63,10 @@ class TarWriter:
         self._stream = ZstdFile(file, "wb", options=options)
 
     def write(self, member: Member, chunks: Iterator[bytes], *, executable: bool = False) -> None:
-        """Add a file whose bytes are `chunks`.
+        """Add a file with the content `chunks`.
 
         Raises:
-            ValueError: there are more or fewer of them than the member says.
+            ValueError: they have more or fewer bytes than the member's size.
         """
         info = tarfile.TarInfo(member.name)
         info.size = member.size
@@ -83,28 +83,28 @@ class TarWriter:
         self._stream.write(bytes(-member.size % _BLOCK))
 
     def close(self) -> None:
-        """Write the end; the file underneath stays open."""
+        """Write the end of the archive; the underlying file stays open."""
         self._stream.write(_END)
         self._stream.close()
 
 
 @define
 class TarReader:
-    """Reads what `TarWriter` wrote: a member, all of its chunks, the next member."""
+    """Reads the output of `TarWriter`: a member, all of its chunks, the next member."""
 
     _file: BinaryIO
     _decompressor: ZstdDecompressor = field(init=False)
-    _held: bytearray = field(init=False, factory=bytearray)
+    _buffer: bytearray = field(init=False, factory=bytearray)
 
     def __attrs_post_init__(self) -> None:
         limits: dict[int, int] = {DecompressionParameter.window_log_max: _WINDOW_LOG}
         self._decompressor = ZstdDecompressor(options=limits)
 
     def next_member(self) -> Member | None:
-        """The next file; None at the end, after which nothing follows.
+        """The next file; None at the end of the stream.
 
         Raises:
-            Refused: it is no plain file, or the stream is damaged.
+            Refused: the member is not a regular file, or the stream is damaged.
         """
         header = self._header()
         extended: dict[str, str] = {}
@@ -118,32 +118,32 @@ class TarReader:
             return None
         name = extended.get("path", header.name)
         if header.type != tarfile.REGTYPE:
-            kind = _KINDS.get(header.type, "something else than plain files")
-            raise Refused(f"holds {kind} ({name!r})")
+            kind = _KINDS.get(header.type, "something other than regular files")
+            raise Refused(f"contains {kind} ({name!r})")
         size = _whole(extended["size"]) if "size" in extended else header.size
         if size < 0:
             raise Refused(f"gives {name!r} a negative size")
         return Member(name, size)
 
     def chunks(self, member: Member) -> Iterator[bytes]:
-        """The bytes of the member that was just read; all must be taken.
+        """The bytes of the current member, all of which must be consumed.
 
         Raises:
             Refused: the stream is damaged.
         """
         left = member.size
         while left:
-            chunk = self._read(min(left, _AT_ONCE))
+            chunk = self._read(min(left, _CHUNK_BYTES))
             left -= len(chunk)
             yield chunk
         if any(self._read(-member.size % _BLOCK)):
-            raise Refused(f"hides something behind {member.name!r}")
+            raise Refused(f"has data in the padding after {member.name!r}")
 
     def _header(self) -> tarfile.TarInfo | None:
         block = self._read(_BLOCK)
         if not any(block):
             if any(self._read(_BLOCK)):
-                raise Refused("goes on after its end")
+                raise Refused("continues after its end")
             return None
         try:
             return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -165,38 +165,38 @@ class TarReader:
             if not rest or end != b"\n" or not equals or key in records:
                 raise Refused("has a damaged header")
             if key not in ("path", "size"):
-                raise Refused(f"has a header that no archive of cvbundle has ({key[:40]!r})")
+                raise Refused(f"has a header that cvbundle never writes ({key[:40]!r})")
             records[key] = value
             content = content[length:]
         return records
 
     def _read(self, count: int) -> bytes:
-        """Exactly so many bytes."""
-        while len(self._held) < count:
+        """Exactly `count` bytes."""
+        while len(self._buffer) < count:
             if self._decompressor.eof:
-                raise Refused("is cut off")
-            self._held += self._more(_AT_ONCE)
-        taken = bytes(self._held[:count])
-        del self._held[:count]
-        return taken
+                raise Refused("is truncated")
+            self._buffer += self._more(_CHUNK_BYTES)
+        content = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return content
 
     def _more(self, limit: int) -> bytes:
         chunk = b""
         if self._decompressor.needs_input:
             chunk = self._file.read(1 << 16)
             if not chunk:
-                raise Refused("is cut off")
+                raise Refused("is truncated")
         try:
             return self._decompressor.decompress(chunk, max_length=limit)
         except ZstdError:
-            raise Refused("is damaged, or no zstandard file") from None
+            raise Refused("is damaged, or not a zstandard file") from None
 
     def _finish(self) -> None:
-        """Make sure that the stream ends here."""
-        while not self._held and not self._decompressor.eof:
-            self._held += self._more(1)
-        if self._held or self._decompressor.unused_data or self._file.read(1):
-            raise Refused("goes on after its end")
+        """Raise `Refused` unless the stream ends here."""
+        while not self._buffer and not self._decompressor.eof:
+            self._buffer += self._more(1)
+        if self._buffer or self._decompressor.unused_data or self._file.read(1):
+            raise Refused("continues after its end")
 
 
 def _whole(text: str) -> int:

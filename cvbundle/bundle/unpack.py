@@ -1,7 +1,7 @@
-"""A bundle out of its archive: all of it is verified before any of it can be seen.
+"""Unpack a bundle from its archive, and verify all of it before any of it becomes visible.
 
-An archive may come from anyone. Its members are written into a hidden folder beside their place,
-never more than it declares, and what doesn't verify is removed again.
+Archives are untrusted. Members are written into a hidden folder beside the target, never more than
+the archive declares, and removed again if they don't verify.
 """
 
 import contextlib
@@ -35,13 +35,13 @@ from cvbundle.problems import UserError
 _HEADER_LIMIT = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTS = ("data", "model", "provenance", "runs", "signature")
-_ALONE = {SIGNATURE: "signature", STATEMENT: "provenance"}
-"""Parts that are a file."""
+_SINGLE_FILES = {SIGNATURE: "signature", STATEMENT: "provenance"}
+"""Parts that are a single file."""
 
 
 @frozen
 class Contents:
-    """What an archive says that it holds."""
+    """The contents that an archive declares."""
 
     digest: str
     """sha256 of the bundle's `SHA256SUMS`, in hex."""
@@ -57,12 +57,12 @@ class Contents:
 
 @frozen
 class Unpacked:
-    """A bundle that is in place."""
+    """An unpacked bundle."""
 
     bundle: Path
     digest: str
     created: bool
-    """False where the same bundle was there already."""
+    """False if the same bundle already existed."""
     parts: tuple[str, ...]
 
 
@@ -74,17 +74,17 @@ def unpack_archive(
     model_path: str | None = None,
     signers: Path | None = None,
 ) -> Unpacked:
-    """Put the bundle of an archive into the store `out`.
+    """Unpack the bundle of an archive into the store `out`.
 
     Args:
-        archive: a file that `archive_bundle` wrote, or the address of one (`s3://…`).
-        out: the folder that the bundle's own folder is made in.
-        data_root: where the clips are on this machine, if they are not in the archive.
-        model_path: where the base model is, likewise.
-        signers: a file that names who may have signed the bundle; None asks for no signature.
+        archive: a file written by `archive_bundle`, or its URL (`s3://…`).
+        out: the folder in which the bundle's folder is created.
+        data_root: the folder of the clips on this machine, if they are not in the archive.
+        model_path: the base model, likewise.
+        signers: a file of the keys allowed to sign the bundle; None requires no signature.
 
     Raises:
-        UserError: the archive is not one, or not whole, or holds what it should not.
+        UserError: the file is not an archive, is incomplete, or has undeclared contents.
     """
     new_store = not out.exists()
     try:
@@ -94,7 +94,7 @@ def unpack_archive(
         raise UserError(f"{archive} is refused: it {refused}") from None
     finally:
         if new_store:
-            # Nothing stays of an archive that isn't taken; a folder with a bundle isn't empty.
+            # A refused archive leaves nothing behind; a folder with a bundle isn't empty.
             with contextlib.suppress(OSError):
                 out.rmdir()
 
@@ -110,7 +110,7 @@ def _unpack(
     contents = _contents(reader)
     final = out / contents.name
     if final.exists():
-        return _there_already(final, contents)
+        return _existing(final, contents)
     with staging(out, "unpacking") as folder:
         _require_room(folder, contents)
         bundle = folder / contents.name
@@ -135,7 +135,7 @@ def _unpack(
             (bundle / name).mkdir(exist_ok=True)
         (bundle / layout.PATHS).write_bytes(json_file(paths))
         if not settle(bundle, final):
-            return _there_already(final, contents)
+            return _existing(final, contents)
     return Unpacked(final, contents.digest, True, contents.parts)
 
 
@@ -143,29 +143,29 @@ def _below(final: Path, name: str) -> str:
     return str((final / name).absolute())
 
 
-def _there_already(final: Path, contents: Contents) -> Unpacked:
-    """What is there stays as it is, unless the archive would bring more."""
+def _existing(final: Path, contents: Contents) -> Unpacked:
+    """The existing bundle, unchanged, unless the archive has further parts."""
     if contents.parts:
-        brings = ", ".join(contents.parts)
-        raise UserError(f"{final} is there already, and {brings} can't be put into it: use --out")
-    wrong = next(differences(final), None)
-    if wrong is not None:
-        raise UserError(f"{final} is there already and is not what was compiled: {wrong}")
+        parts = ", ".join(contents.parts)
+        raise UserError(f"{final} already exists, and {parts} can't be added to it: use --out")
+    difference = next(differences(final), None)
+    if difference is not None:
+        raise UserError(f"{final} already exists and is not what was compiled: {difference}")
     return Unpacked(final, contents.digest, False, ())
 
 
 def _contents(reader: TarReader) -> Contents:
-    """What the first member declares."""
+    """The contents declared by the first member."""
     member = reader.next_member()
     if member is None or member.name != HEADER or member.size > _HEADER_LIMIT:
-        raise Refused("is no archive of a bundle")
+        raise Refused("is not an archive of a bundle")
     try:
-        told = json.loads(b"".join(reader.chunks(member)))
+        declared = json.loads(b"".join(reader.chunks(member)))
     except (ValueError, RecursionError):
-        raise Refused("does not say what it holds") from None
-    if not isinstance(told, dict) or told.get("cvbundle_archive") != FORMAT:
-        raise Refused("is of another format: a newer cvbundle may read it")
-    digest, files, size, parts = (told.get(key) for key in ("bundle", "files", "bytes", "with"))
+        raise Refused("does not declare its contents") from None
+    if not isinstance(declared, dict) or declared.get("cvbundle_archive") != FORMAT:
+        raise Refused("has another format: a newer cvbundle may be able to read it")
+    digest, files, size, parts = (declared.get(key) for key in ("bundle", "files", "bytes", "with"))
     if (
         not isinstance(digest, str)
         or not _DIGEST.fullmatch(digest)
@@ -174,7 +174,7 @@ def _contents(reader: TarReader) -> Contents:
         or not isinstance(parts, list)
         or not all(part in _PARTS for part in parts)
     ):
-        raise Refused("does not say what it holds")
+        raise Refused("does not declare its contents")
     return Contents(digest, files, size, tuple(parts))
 
 
@@ -185,14 +185,16 @@ def _is_count(value: Any) -> TypeGuard[int]:
 def _require_room(folder: Path, contents: Contents) -> None:
     free = shutil.disk_usage(folder).free
     if contents.bytes > free:
-        raise Refused(f"declares {contents.bytes:,} bytes, and {free:,} are free")
+        raise Refused(f"declares {contents.bytes:,} bytes, but only {free:,} are free")
     disk = os.statvfs(folder)
     if disk.f_files and contents.files > disk.f_favail:
-        raise Refused(f"declares {contents.files:,} files, and {disk.f_favail:,} can be made")
+        raise Refused(
+            f"declares {contents.files:,} files, but only {disk.f_favail:,} inodes are free"
+        )
 
 
 def _extract(reader: TarReader, contents: Contents, bundle: Path) -> None:
-    """Write the members; the folder is ours alone, and has no links to be led astray by."""
+    """Write the members; the folder is private and contains no symlinks to follow."""
     names = MemberNames()
     files, left = 0, contents.bytes
     while (member := reader.next_member()) is not None:
@@ -200,32 +202,33 @@ def _extract(reader: TarReader, contents: Contents, bundle: Path) -> None:
         left -= member.size
         if files > contents.files or left < 0:
             raise Refused(
-                f"holds more than it declares, {contents.files:,} files of {contents.bytes:,} bytes"
+                f"contains more than it declares, {contents.files:,} files of "
+                f"{contents.bytes:,} bytes"
             )
-        if why := names.admit(member.name):
-            raise Refused(f"holds a name that can't be had: {why}")
+        if problem := names.add(member.name):
+            raise Refused(f"contains an invalid name: {problem}")
         _write(reader, member, bundle / _placed(member.name, contents))
     if files < contents.files or left:
-        raise Refused("holds less than it declares")
+        raise Refused("contains less than it declares")
 
 
 def _placed(name: str, contents: Contents) -> str:
-    """Where a member belongs in the bundle."""
+    """The path of a member in the bundle."""
     top, _, inner = name.partition("/")
     if top != contents.name or not inner:
-        raise Refused(f"holds {name!r}, which is not in the bundle's folder")
+        raise Refused(f"contains {name!r}, which is outside the bundle's folder")
     parts = inner.split("/")
     if parts[0] == layout.RUNS:
         is_of_run = len(parts) > 2 and layout.is_run_name(parts[1])
         allowed = is_of_run and "runs" in contents.parts
-    elif inner in _ALONE:
-        allowed = _ALONE[inner] in contents.parts
+    elif inner in _SINGLE_FILES:
+        allowed = _SINGLE_FILES[inner] in contents.parts
     elif parts[0] == layout.LOCAL:
         allowed = len(parts) > 2 and parts[1] in ("data", "model") and parts[1] in contents.parts
     else:
         allowed = True
     if not allowed:
-        raise Refused(f"holds {name!r}, which it does not declare")
+        raise Refused(f"contains {name!r}, which it does not declare")
     return inner
 
 
@@ -237,38 +240,38 @@ def _write(reader: TarReader, member: Member, path: Path) -> None:
 
 
 def _verify(bundle: Path, contents: Contents) -> None:
-    """The bundle is the one that was declared, and what lies beside it is what it names."""
+    """Verify that the bundle is the declared one, and its data and model the ones it names."""
     if not (bundle / layout.SUMS).is_file() or bundle_digest(bundle) != contents.digest:
-        raise Refused("holds another bundle than it declares")
-    wrong = next(differences(bundle), None)
-    if wrong is not None:
-        raise Refused(f"holds a bundle that is not what was compiled: {wrong}")
+        raise Refused("contains another bundle than it declares")
+    difference = next(differences(bundle), None)
+    if difference is not None:
+        raise Refused(f"contains a bundle that is not what was compiled: {difference}")
     try:
         if "data" in contents.parts:
             _verify_named(bundle / LOCAL_DATA, named_clips(bundle))
         if "model" in contents.parts:
             _verify_named(bundle / LOCAL_MODEL, iter(named_weights(bundle)))
     except (ValueError, TypeError, LookupError, AttributeError):
-        raise Refused("holds a manifest that can't be read") from None
+        raise Refused("contains a manifest that can't be read") from None
 
 
 def _verify_named(folder: Path, files: Iterator[Named]) -> None:
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
-    def noted() -> Iterator[Named]:
+    def remaining() -> Iterator[Named]:
         for file in files:
             present.discard(file.path)
             yield file
 
-    wrong = next(wrong_files(folder, noted()), None)
-    if wrong is not None:
-        raise Refused(f"holds something else than the bundle names: {wrong}")
+    difference = next(wrong_files(folder, remaining()), None)
+    if difference is not None:
+        raise Refused(f"contains a file that doesn't match the bundle: {difference}")
     if present:
-        raise Refused(f"holds {min(present)!r}, which the bundle does not name")
+        raise Refused(f"contains {min(present)!r}, which the bundle does not name")
 
 
 def _make_read_only(bundle: Path) -> None:
-    """As compiling leaves it, whatever the umask is."""
+    """Set the permissions of a compiled bundle, independent of the umask."""
     names = [*hashed_files(bundle), layout.SUMS]
     folders = {above for name in names for above in Path(name).parents if above != Path()}
     for name in names:

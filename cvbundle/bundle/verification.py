@@ -1,4 +1,4 @@
-"""A whole look at a bundle: its own files, then the clips and the weights that it names."""
+"""Verify a bundle: its own files, then the clips and the weights that it references."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from cvbundle.problems import UserError
 
 @frozen(kw_only=True)
 class Verification:
-    """What is not as compiled, a sentence each; None for what was not looked at."""
+    """A sentence for each difference from the compiled bundle; None if not checked."""
 
     bundle: Path
     files: tuple[str, ...]
@@ -22,70 +22,69 @@ class Verification:
     weights: tuple[str, ...] | None
     signature: tuple[str, ...] | None
     signer: str | None
-    """Who signed the bundle, of those that may; None where it isn't asked, or nobody did."""
+    """The allowed signer of the bundle; None if not requested, or not signed by one."""
     unknown: tuple[str, ...]
-    """Why something that was asked for could not be looked at."""
+    """Why something requested could not be checked."""
 
     @property
     def verified(self) -> bool:
-        """Whether nothing that was looked at differs."""
+        """Whether nothing that was checked differs."""
         return not (self.files or self.clips or self.weights or self.signature)
 
 
 def verify_bundle(
     bundle: Path, *, clips: bool = True, weights: bool = True, signers: Path | None = None
 ) -> Verification:
-    """Look at a bundle's files, then at its clips and weights unless they are left out.
+    """Verify a bundle's files, then its clips and weights unless they are left out.
 
     With a file of `signers`, one of them must have signed the bundle.
 
-    What lies outside is passed over where the bundle's own files differ: what it names may be
-    wrong then.
+    Clips and weights are skipped if the bundle's own files differ, since its digests may be wrong.
     """
     files = tuple(differences(bundle))
-    found: dict[str, tuple[str, ...] | None] = {"clips": None, "weights": None}
+    wrong: dict[str, tuple[str, ...] | None] = {"clips": None, "weights": None}
     unknown = []
-    for kind, wanted in (("clips", clips), ("weights", weights)):
-        if wanted and files:
-            unknown.append(f"{kind} were not looked at: the bundle itself differs")
-        elif wanted:
-            found[kind] = _look(bundle, kind)
-            if found[kind] is None:
-                unknown.append(_where(kind))
+    for kind, requested in (("clips", clips), ("weights", weights)):
+        if requested and files:
+            unknown.append(f"{kind} were not checked: the bundle itself differs")
+        elif requested:
+            wrong[kind] = _check(bundle, kind)
+            if wrong[kind] is None:
+                unknown.append(_unlocated(kind))
     who, unsigned = _signer(bundle, signers) if signers is not None else (None, None)
     return Verification(
         bundle=bundle,
         files=files,
-        clips=found["clips"],
-        weights=found["weights"],
+        clips=wrong["clips"],
+        weights=wrong["weights"],
         signature=unsigned,
         signer=who,
         unknown=tuple(unknown),
     )
 
 
-def _look(bundle: Path, kind: str) -> tuple[str, ...] | None:
+def _check(bundle: Path, kind: str) -> tuple[str, ...] | None:
     if kind == "clips":
         folder = clips_folder(bundle)
         return None if folder is None else tuple(wrong_files(folder, named_clips(bundle)))
-    found = weights(bundle)
-    # Hashed whatever is known of them, and what is found is known from then on.
+    located = weights(bundle)
+    # Cached digests are ignored, but updated.
     hashed = partial(digest_of, rehash=True)
-    return None if found is None else tuple(wrong_files(*found, hashed))
+    return None if located is None else tuple(wrong_files(*located, hashed))
 
 
 def _signer(bundle: Path, signers: Path) -> tuple[str | None, tuple[str, ...]]:
-    """Who signed, and what is wrong with the signature."""
+    """The signer, and problems with the signature."""
     try:
         return signer(bundle, signers), ()
     except UserError as error:
         return None, (str(error),)
 
 
-def _where(kind: str) -> str:
+def _unlocated(kind: str) -> str:
     if kind == "clips":
-        return "clips were not looked at: set CVBUNDLE_DATA_ROOT to where they are"
+        return "clips were not checked: set CVBUNDLE_DATA_ROOT to their folder"
     return (
-        "weights were not looked at: set CVBUNDLE_MODEL_PATH to where they are, or download them "
-        "if they are the hub's"
+        "weights were not checked: set CVBUNDLE_MODEL_PATH to their folder, or download them if "
+        "they are on the hub"
     )

@@ -12,7 +12,7 @@ from cvbundle.cli.where import PathType, Text
 
 
 class _Parts(click.ParamType[tuple[str, ...]]):
-    """Parts, with commas between them."""
+    """Parts, separated by commas."""
 
     name = "parts"
 
@@ -22,7 +22,7 @@ class _Parts(click.ParamType[tuple[str, ...]]):
         parts = tuple(part.strip() for part in value.split(",") if value)
         for part in parts:
             if part not in get_args(Part):
-                self.fail(f"{part!r} is none of {', '.join(get_args(Part))}", param, ctx)
+                self.fail(f"{part!r} is not one of {', '.join(get_args(Part))}", param, ctx)
         return parts
 
 
@@ -32,7 +32,7 @@ class _Parts(click.ParamType[tuple[str, ...]]):
     "-o",
     "--output",
     type=Text(),
-    help=f"The file to write, or its address (s3://…). [default: the bundle's name and {SUFFIX}]",
+    help=f"The file to write, or its URL (s3://…). [default: the bundle's name and {SUFFIX}]",
 )
 @click.option(
     "--with",
@@ -40,13 +40,13 @@ class _Parts(click.ParamType[tuple[str, ...]]):
     type=_Parts(),
     default="",
     metavar="PARTS",
-    help="What else goes in: runs, data, model, with commas.",
+    help="What else to include: runs, data, model, separated by commas.",
 )
 @click.option("--sign", "key", type=PathType(), help="Sign BUNDLE with this ssh key.")
 @click.option(
-    "--provenance", is_flag=True, help="Add an in-toto statement, and an RO-Crate to each run."
+    "--provenance", is_flag=True, help="Add an in-toto statement, and an RO-Crate for each run."
 )
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     bundle: str,
     output: str | None,
@@ -55,7 +55,7 @@ def command(
     provenance: bool,
     as_json: bool,
 ) -> None:
-    """Put BUNDLE (a folder, or the beginning of its hash) into one file.
+    """Archive BUNDLE (a folder, or a prefix of its hash) as one file.
 
     The same content gives the same bytes. The last line of the output is the file's path.
     """
@@ -63,7 +63,7 @@ def command(
     target = output or f"{folder.name}{SUFFIX}"
     archived = archive_bundle(folder, target, parts, key=key, provenance=provenance)
     for name in archived.left_out:
-        click.echo(f"{name} is a link, and is left out", err=True)
+        click.echo(f"{name} is a symlink and is not archived", err=True)
     if as_json:
         click.echo(json.dumps(_as_data(archived)))
         return

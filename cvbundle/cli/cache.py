@@ -9,13 +9,13 @@ from cvbundle.cache_folder import cache_folder
 
 
 @click.command("cache")
-@click.option("--prune", "pruned", is_flag=True, help="Remove what no bundle uses any more.")
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--prune", "pruned", is_flag=True, help="Remove everything that is unused.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(pruned: bool, as_json: bool) -> None:
-    """Show the cache: encodings and environments, their size, and which bundle uses how much.
+    """Show the cache: encodings and environments, their size, and how much each bundle uses.
 
-    What no bundle uses that is still where it was trained is unused. It is made again when a run
-    needs it.
+    Entries are unused if no bundle that still exists where it was trained uses them. They are made
+    again when a run needs them.
     """
     folder = cache_folder()
     contents = prune(folder) if pruned else look(folder)

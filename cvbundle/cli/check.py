@@ -13,24 +13,24 @@ from cvbundle.rules.check import check_file
 @click.command("check")
 @click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a field.")
-@click.option("--data", "open_clips", is_flag=True, help="Open every clip, too.")
+@click.option("--data", "open_clips", is_flag=True, help="Also open every clip.")
 @click.option(
     "--format",
     "style",
     type=click.Choice(["text", "json", "github"]),
     default="text",
-    help="How problems are shown.",
+    help="Output format.",
 )
-@click.option("--fix", is_flag=True, help="Write what the hints offer into SPEC, then check.")
+@click.option("--fix", is_flag=True, help="Apply the suggested values to SPEC, then check.")
 @click.option("--yes", is_flag=True, help="With --fix: show the changes, but don't ask.")
 def command(
     spec: Path, settings: tuple[str, ...], open_clips: bool, style: str, fix: bool, yes: bool
 ) -> int:
-    """Say everything that is wrong with SPEC, a file or - for standard input."""
+    """Report all problems of SPEC, a file or - for standard input."""
     if yes and not fix:
         raise click.UsageError("--yes is for --fix")
     if fix:
-        _mend(spec, settings, ask=not yes)
+        _fix(spec, settings, ask=not yes)
     checked = check_file(spec, settings, open_clips=open_clips)
     report(checked.problems, style)
     if style == "text" and not checked.problems:
@@ -38,9 +38,9 @@ def command(
     return 1 if checked.blocked else 0
 
 
-def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
-    """Show what would be changed, and change it if that is wanted."""
-    # A check that mends nothing loads nothing for it.
+def _fix(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
+    """Show the changes, and apply them if confirmed."""
+    # A check without --fix doesn't import these.
     import difflib
 
     from cvbundle.rules.fix import plan_fix
@@ -50,20 +50,20 @@ def _mend(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
     except UserError as error:
         raise click.UsageError(str(error)) from None
     if not plan.changes:
-        click.echo(f"{spec}: no hint offers a value that can be written", err=True)
+        click.echo(f"{spec}: no problem that can be fixed automatically", err=True)
         return
     old, new = (text.decode("utf-8-sig").splitlines() for text in (plan.before, plan.after))
-    for line in difflib.unified_diff(old, new, str(spec), f"{spec} (mended)", lineterm=""):
+    for line in difflib.unified_diff(old, new, str(spec), f"{spec} (fixed)", lineterm=""):
         click.echo(line, err=True)
-    if ask and not _wanted(spec):
+    if ask and not _confirmed(spec):
         click.echo(f"{spec}: nothing is written", err=True)
         return
     plan.write()
     click.echo(f"{spec}: written", err=True)
 
 
-def _wanted(spec: Path) -> bool:
-    """Whether whoever is asked says yes; no where nobody can answer."""
+def _confirmed(spec: Path) -> bool:
+    """Whether the user confirms; False if there is no one to ask."""
     if sys.stdin is None:
         return False
     try:

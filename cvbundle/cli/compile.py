@@ -21,14 +21,14 @@ from cvbundle.model.time import render_training
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a field.")
 @with_store
 @with_places
-@click.option("--rehash", is_flag=True, help="Read every clip and weight again, whatever is known.")
+@click.option("--rehash", is_flag=True, help="Read every clip and weight again, without caches.")
 @click.option(
     "--scan-on",
     type=Text(),
     metavar="ADDRESS",
     help="Open clips on the workers of a Dask scheduler.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     spec: Path,
     settings: tuple[str, ...],
@@ -57,9 +57,9 @@ def command(
         click.echo(json.dumps(results if len(results) > 1 else results[0]))
         return
     for compiled in compilation.bundles:
-        said = "compiled" if compiled.created else "exists already"
+        outcome = "compiled" if compiled.created else "already exists"
         at = f" at {compiled.point}" if compiled.point else ""
-        click.echo(f"{said}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
+        click.echo(f"{outcome}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
     if len(compilation.bundles) == 1:
         click.echo(render_estimate(compilation.only.memory), err=True)
         click.echo(render_training(compilation.only.training), err=True)

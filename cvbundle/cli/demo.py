@@ -26,7 +26,7 @@ def command(folder: Path, model: str, kind: TrainingType) -> None:
     from cvbundle.demo import write_demo
 
     demo = write_demo(folder, model, kind)
-    click.echo("wrote" if demo.created else "is there already:", err=True, nl=False)
+    click.echo("wrote" if demo.created else "already exists:", err=True, nl=False)
     click.echo(
         f" {folder}/: model, data, {demo.spec.name}; now compile it, and run the bundle:", err=True
     )

@@ -19,49 +19,49 @@ from cvbundle.cli.where import Text
 from cvbundle.durable import temporary_folder
 
 _SHOWN = 10
-"""Samples of each kind that a person is shown."""
+"""Samples of each kind to show."""
 _CAPTION = 120
-"""Characters of a caption, or of a list of frames, that a person is shown."""
+"""Characters of a caption, or of a list of frames, to show."""
 
 
 @click.command("diff")
 @click.argument("a", type=Text())
 @click.argument("b", type=Text())
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(a: str, b: str, as_json: bool) -> int:
-    """Say how B differs from A: each a bundle, an archive, or a spec.
+    """Show how B differs from A: each a bundle, an archive, or a spec.
 
-    Exits with 0 where they are the same, with 1 where they differ.
+    Exits with 0 if they are the same, with 1 if they differ.
     """
     with temporary_folder(Path(tempfile.gettempdir()), "cvbundle-diff") as folder:
-        # A spec or archive becomes a bundle in a store of its own: both may be the same one.
+        # Each side has its own temporary store: both may be the same bundle.
         sides = [open_side(text, folder / str(i)) for i, text in enumerate((a, b))]
-        found = compare(*sides)
+        comparison = compare(*sides)
     if as_json:
-        click.echo(json.dumps(_as_data(found)))
+        click.echo(json.dumps(_as_data(comparison)))
     else:
-        _show(found)
-    return 0 if found.same else 1
+        _show(comparison)
+    return 0 if comparison.same else 1
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     out = console()
-    if found.same:
-        out.print(heading(f"the same bundle: {found.before.bundle.name}"))
+    if comparison.same:
+        out.print(heading(f"the same bundle: {comparison.before.bundle.name}"))
     else:
-        out.print(plain(f"A {found.before.bundle.name} {found.before.called}", "red"))
-        out.print(plain(f"B {found.after.bundle.name} {found.after.called}", "green"))
-    _show_changes(out, "settings", found.settings)
-    _show_data(out, found.data)
-    _show_changes(out, "base model", found.weights)
-    _show_changes(out, "packages", found.packages)
-    _show_code(out, found.code)
-    _show_changes(out, "other files", found.others)
-    _show_results(out, found.results)
-    if found.unpromised:
+        out.print(plain(f"A {comparison.before.bundle.name} {comparison.before.name}", "red"))
+        out.print(plain(f"B {comparison.after.bundle.name} {comparison.after.name}", "green"))
+    _show_changes(out, "settings", comparison.settings)
+    _show_data(out, comparison.data)
+    _show_changes(out, "base model", comparison.weights)
+    _show_changes(out, "packages", comparison.packages)
+    _show_code(out, comparison.code)
+    _show_changes(out, "other files", comparison.others)
+    _show_results(out, comparison.results)
+    if comparison.unpromised:
         out.print()
         out.print(
-            f"training.deterministic is false in {' and '.join(found.unpromised)}: "
+            f"training.deterministic is false in {' and '.join(comparison.unpromised)}: "
             "two runs of the same bundle differ too"
         )
 
@@ -126,7 +126,7 @@ def _show_results(out: Console, results: tuple[Result | None, Result | None]) ->
     if before is None and after is None:
         return
     out.print()
-    out.print(heading("results of the newest run"))
+    out.print(heading("results of the latest run"))
     rows = table("", "A", "B")
     for name in ("run", "status", "steps", "final_loss", "best_loss", "seconds"):
         values = [getattr(result, name) if result else None for result in results]
@@ -140,22 +140,22 @@ def _show_results(out: Console, results: tuple[Result | None, Result | None]) ->
     out.print(Padding(rows, (0, 0, 0, 2)))
 
 
-def _as_data(found: Comparison) -> dict[str, object]:
-    data = attrs.asdict(found.data)
+def _as_data(comparison: Comparison) -> dict[str, object]:
+    data = attrs.asdict(comparison.data)
     return {
-        "same": found.same,
-        "a": _side(found.before),
-        "b": _side(found.after),
-        "settings": [attrs.asdict(change) for change in found.settings],
+        "same": comparison.same,
+        "a": _side(comparison.before),
+        "b": _side(comparison.after),
+        "settings": [attrs.asdict(change) for change in comparison.settings],
         "data": data,
-        "weights": [attrs.asdict(change) for change in found.weights],
-        "packages": [attrs.asdict(change) for change in found.packages],
-        "code": [attrs.asdict(change) for change in found.code],
-        "others": [attrs.asdict(change) for change in found.others],
-        "unpromised": list(found.unpromised),
-        "results": [result and attrs.asdict(result) for result in found.results],
+        "weights": [attrs.asdict(change) for change in comparison.weights],
+        "packages": [attrs.asdict(change) for change in comparison.packages],
+        "code": [attrs.asdict(change) for change in comparison.code],
+        "others": [attrs.asdict(change) for change in comparison.others],
+        "unpromised": list(comparison.unpromised),
+        "results": [result and attrs.asdict(result) for result in comparison.results],
     }
 
 
 def _side(side: Side) -> dict[str, str]:
-    return {"name": side.called, "bundle": side.bundle.name}
+    return {"name": side.name, "bundle": side.bundle.name}

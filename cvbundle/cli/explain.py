@@ -16,9 +16,9 @@ from cvbundle.explain import (
 
 @click.command("explain")
 @click.argument("name", metavar="RULE|FIELD", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For a program.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(name: str | None, as_json: bool) -> None:
-    """Say what a rule or a field means; without a name, list them all."""
+    """Explain a rule or a field; without a name, list them all."""
     if name is None:
         click.echo(_json(overview_data()) if as_json else overview_text())
         return

@@ -12,24 +12,24 @@ from cvbundle.starters import DEFAULT, find_starter, overview, starter_text
 
 @click.command("init", epilog=f"\b\nTemplates:\n{overview()}")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True), default="spec.yaml")
-@click.option("--template", "name", metavar="NAME", help=f"Which starter spec; {DEFAULT} if none.")
+@click.option("--template", "name", metavar="NAME", help=f"The starter spec. [default: {DEFAULT}]")
 @click.option(
     "--from",
     "launched",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A launch script of zai-org/CogVideo or a config of CogKit, to be written as a spec.",
+    help="Convert a launch script of zai-org/CogVideo, or a config of CogKit.",
 )
 def command(path: Path, name: str | None, launched: Path | None) -> None:
-    """Write a starter spec to PATH (spec.yaml; - prints it), never over a file that is there."""
+    """Write a starter spec to PATH (spec.yaml; - prints it), never over an existing file."""
     if name is not None and launched is not None:
-        raise click.UsageError("--template and --from are two ways to begin: give one")
+        raise click.UsageError("--template and --from can't be used together")
     text = _starter(name or DEFAULT) if launched is None else _converted(launched)
     if str(path) == "-":
         click.echo(text, nl=False)
         return
     _write_new(path, text)
-    todo = "put your data.root in, then" if launched is None else "next"
+    todo = "set data.root, then" if launched is None else "next"
     click.echo(f"{path}: written; {todo}: cvbundle check {path}")
 
 
@@ -50,16 +50,16 @@ def _converted(launched: Path) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file that isn't there yet, whole.
+    """Write a new file atomically.
 
     Raises:
-        UserError: something of that name is there.
+        UserError: the path already exists.
     """
     try:
-        # Claims the name: nobody else's file can come to be there meanwhile.
+        # Reserves the name, so that no other file is overwritten.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
-        raise UserError(f"{path} is there already; name another file") from None
+        raise UserError(f"{path} already exists: use another file") from None
     try:
         write_bytes(path, text.encode())
     except BaseException:

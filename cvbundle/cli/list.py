@@ -27,7 +27,7 @@ _STATUS = {"complete": "green", "failed": "red", "damaged": "red", "running": "y
     help="The column to sort by.",
 )
 @click.option("--reverse", is_flag=True, help="The largest first.")
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     store: Path, where: tuple[str, ...], sort: Column, reverse: bool, as_json: bool
 ) -> None:

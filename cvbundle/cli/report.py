@@ -1,4 +1,4 @@
-"""Show problems to whoever asked for them."""
+"""Print problems."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from cvbundle.problems import Problem, Severity, render_github, render_json, ren
 
 
 def report(problems: Sequence[Problem], style: str = "text") -> None:
-    """Write problems for a person to stderr, or for a program to stdout."""
+    """Print problems as text to stderr, or as JSON or GitHub annotations to stdout."""
     if style == "json":
         click.echo(render_json(problems))
     elif style == "github":
@@ -19,7 +19,7 @@ def report(problems: Sequence[Problem], style: str = "text") -> None:
 
 
 def summary(problems: Sequence[Problem]) -> str:
-    """How many of each kind."""
+    """The number of errors and warnings."""
     warnings = sum(problem.severity is Severity.WARNING for problem in problems)
     errors = len(problems) - warnings
     parts = [_counted(errors, "error"), _counted(warnings, "warning")]

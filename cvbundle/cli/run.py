@@ -27,7 +27,7 @@ from cvbundle.cli.where import Text
 @click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
 @click.option("--venv", is_flag=True, help="Use an environment made of BUNDLE's requirements.txt.")
 @click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     bundle: str,
     num_processes: int | None,

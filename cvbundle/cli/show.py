@@ -22,7 +22,7 @@ _SIZES = 5
 
 @click.command("show")
 @click.argument("bundle", type=Text())
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: str, as_json: bool) -> None:
     """Describe BUNDLE (a folder, or the beginning of its hash), what is special about it first."""
     found = describe(find_bundle(bundle))

@@ -1,4 +1,4 @@
-"""How results are laid out for a person: coloured in a terminal, plain where they are read on."""
+"""Lay out results: coloured in a terminal, plain in a pipe."""
 
 import sys
 
@@ -7,22 +7,22 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_WIDTH = 160
-"""Columns where there is no terminal to ask."""
+"""Width in columns without a terminal."""
 
 
 def console() -> Console:
-    """Where results go."""
+    """The console for results."""
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
     return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
 def heading(text: str) -> Text:
-    """A line above a part."""
+    """A heading."""
     return Text(text, style="bold")
 
 
 def plain(value: object, style: str = "") -> Text:
-    """A value as text, with what a terminal would obey shown as an escape."""
+    """A value as text, with control characters escaped."""
     text = "-" if value is None else value if isinstance(value, str) else _shown(value)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return Text(text, style=style, overflow="fold")
@@ -37,7 +37,7 @@ def _shown(value: object) -> str:
 
 
 def table(*columns: str) -> Table:
-    """A table without lines; `>` before a column's name puts it to the right."""
+    """A table without borders; `>` before a column's name aligns it right."""
     made = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
     for column in columns:
         justify = "right" if column.startswith(">") else "left"

@@ -14,7 +14,7 @@ from cvbundle.cli.where import Text, with_places, with_signers, with_store
 @with_store
 @with_places
 @with_signers
-@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     archive: str,
     out: Path,
@@ -23,9 +23,9 @@ def command(
     signers: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify the bundle in ARCHIVE and put it into the store.
+    """Verify the bundle in ARCHIVE and unpack it into the store.
 
-    ARCHIVE is a file, or its address (s3://…). The last line of the output is the bundle's path.
+    ARCHIVE is a file, or its URL (s3://…). The last line of the output is the bundle's path.
     """
     unpacked = unpack_archive(
         archive, out, data_root=data_root, model_path=model_path, signers=signers
@@ -42,6 +42,6 @@ def command(
             )
         )
         return
-    said = "unpacked" if unpacked.created else "exists already"
-    click.echo(f"{said}: sha256 {unpacked.digest}", err=True)
+    outcome = "unpacked" if unpacked.created else "already exists"
+    click.echo(f"{outcome}: sha256 {unpacked.digest}", err=True)
     click.echo(unpacked.bundle)

@@ -1,4 +1,4 @@
-"""Options that several commands have: where something is, or goes, on this machine."""
+"""Options for locations, shared by several commands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PathType(click.ParamType[Path]):
-    """A path; an empty one, such as an unset variable leaves, is a mistake and not this folder."""
+    """A path; an empty one, as from an unset variable, is an error, not the current folder."""
 
     name = "path"
 
@@ -31,36 +31,36 @@ class Text(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text itself."""
         if not str(value).strip():
-            self.fail("it is empty: name something, or leave it out", param, ctx)
+            self.fail("it is empty: give a value, or leave it out", param, ctx)
         return str(value)
 
 
 def with_store(command: F) -> F:
-    """`--out`: the store that a command puts bundles into."""
+    """`--out`: the store that bundles are written to."""
     option = click.option(
         "--out",
         type=PathType(),
         default=STORE,
         show_default=True,
-        help="Folder that bundles go to.",
+        help="Folder for bundles.",
     )
     return option(command)
 
 
 def with_places(command: F) -> F:
-    """`--data-root` and `--model-path`: where what a bundle only names is."""
-    clips = click.option("--data-root", type=PathType(), help="Where the clips are.")
+    """`--data-root` and `--model-path`: the locations of clips and base model."""
+    clips = click.option("--data-root", type=PathType(), help="Folder of the clips.")
     model = click.option(
-        "--model-path", type=Text(), help="Where the base model is, or its hub id."
+        "--model-path", type=Text(), help="Folder of the base model, or its hub id."
     )
     return clips(model(command))
 
 
 def with_signers(command: F) -> F:
-    """`--signers`: who may have signed a bundle."""
+    """`--signers`: the allowed signers of a bundle."""
     option = click.option(
         "--signers",
         type=PathType(),
-        help="One of those in this file (ssh's ALLOWED SIGNERS) must have signed the bundle.",
+        help="Require a signature by one of the keys in this file (ssh's ALLOWED SIGNERS).",
     )
     return option(command)

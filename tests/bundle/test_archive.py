@@ -139,7 +139,7 @@ def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: P
     assert (compiled.bundle / "local/paths.json").read_bytes() == before
     _with_run(compiled.bundle)
     more = Path(archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs"]).file)
-    with pytest.raises(UserError, match="is there already, and runs can't be put into it"):
+    with pytest.raises(UserError, match="already exists, and runs can't be added to it"):
         unpack_archive(more, compiled.bundle.parent)
 
 

@@ -213,14 +213,14 @@ def test_a_bundle_that_can_not_take_down_where_things_are_says_how_to_run_it(
 ) -> None:
     shutil.rmtree(compiled.bundle / "local")
     (compiled.bundle / "local").touch()
-    sentence = "is there already, and where clips and model are now can't be put down in it"
+    sentence = "already exists, and its paths of clips and model can't be updated"
     with pytest.raises(UserError, match=sentence):
         compile_file(own_demo / "spec.yaml", compiled.bundle.parent)
 
 
 def test_two_points_of_a_sweep_that_are_one_bundle_are_refused(demo: Path, tmp_path: Path) -> None:
     settings = ["sweep={output.dir: [a, b]}"]
-    with pytest.raises(UserError, match=r"output\.dir=a and output\.dir=b are the same bundle"):
+    with pytest.raises(UserError, match=r"output\.dir=a and output\.dir=b give the same bundle"):
         compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings)
 
 

@@ -108,8 +108,8 @@ MEMBERS: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     "a drive": (_with(Entry("C:/evil", b"x")), "absolute path"),
     "a path that leads up": (_with(Entry("@/../../evil", b"x")), "leads out"),
     "a path that leads up from the start": (_with(Entry("../evil", b"x")), "leads out"),
-    "a path with a dot": (_with(Entry("@/./evil", b"x")), "no plain path"),
-    "a path with nothing in it": (_with(Entry("@//evil", b"x")), "no plain path"),
+    "a path with a dot": (_with(Entry("@/./evil", b"x")), "not a normalized path"),
+    "a path with nothing in it": (_with(Entry("@//evil", b"x")), "not a normalized path"),
     "a path for Windows": (_with(Entry("@\\..\\evil", b"x")), "characters"),
     "a path that a terminal obeys": (_with(Entry("@/\x1b[2Jevil", b"x")), "characters"),
     "a path that is too long": (_with(Entry("@/" + "x" * 300, b"x")), "too long"),
@@ -122,22 +122,22 @@ MEMBERS: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     "a block device": (_with(Entry("@/disk", kind=tarfile.BLKTYPE)), "a device"),
     "a pipe": (_pipe, "a pipe"),
     "a folder": (_with(Entry("@/folder", kind=tarfile.DIRTYPE)), "a folder"),
-    "a contiguous file": (_with(Entry("@/c", kind=tarfile.CONTTYPE)), "something else"),
+    "a contiguous file": (_with(Entry("@/c", kind=tarfile.CONTTYPE)), "something other"),
     "a sparse file": (
         _with(Entry("@/sparse", b"x", extended={"GNU.sparse.realsize": "999999999999"})),
         "header",
     ),
     "an oversized header": (_with(Entry("@/x", extended={"comment": "x" * 99999})), "oversized"),
-    "a member twice": (_with(Entry("@/config.json", b"{}")), "twice"),
+    "a member twice": (_with(Entry("@/config.json", b"{}")), "is repeated"),
     "names that differ in case": (_with(Entry("@/CONFIG.json", b"{}")), "same name"),
     "folders that differ in case": (_with(Entry("@/Code/x.py", b"")), "same name"),
     "names that differ in their Unicode form": (
         _with(Entry("@/\u00e9", b""), Entry("@/e\u0301", b"")),
         "same name",
     ),
-    "a file that is a folder too": (_with(Entry("@/config.json/x", b"")), "twice"),
+    "a file that is a folder too": (_with(Entry("@/config.json/x", b"")), "is repeated"),
     "a folder that is a file too": (_with(Entry("@/code", b"")), "file and a folder"),
-    "another bundle's folder": (_with(Entry("0123456789abcdef/x", b"")), "not in the bundle"),
+    "another bundle's folder": (_with(Entry("0123456789abcdef/x", b"")), "outside the bundle"),
     "more bytes than declared": (_with(Entry("@/more", b"x" * 99), bytes=5), "more than it"),
     "more files than declared": (_with(Entry("@/more"), files=2), "more than it declares"),
     "fewer bytes than declared": (_with(bytes=1 << 30), "less than it declares"),
@@ -147,22 +147,22 @@ MEMBERS: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     "paths of another machine": (_with(Entry("@/local/paths.json", b"{}")), "not declare"),
     "a pickle beside the model": (
         _with(Entry("@/local/model/evil.bin", b"x"), **{"with": ["model"]}),
-        "something else than the bundle names",
+        "a file that doesn't match the bundle",
     ),
     "a changed file": (_changed("/config.json", b"{}"), "config.json has other bytes"),
     "a missing file": (_without("/config.json"), "config.json is missing"),
     "an added file": (_with(Entry("@/code/evil.py", b"import os")), "code/evil.py was added"),
-    "another bundle than declared": (_with(bundle="0" * 64), "not in the bundle"),
-    "no first member": (lambda entries: entries[1:], "no archive of a bundle"),
+    "another bundle than declared": (_with(bundle="0" * 64), "outside the bundle"),
+    "no first member": (lambda entries: entries[1:], "not an archive of a bundle"),
     "a first member that is no JSON": (
         lambda entries: [Entry(HEADER, b"{"), *entries[1:]],
-        "does not say",
+        "does not declare its contents",
     ),
     "a first member of deep JSON": (
         lambda entries: [Entry(HEADER, b"[" * 4000), *entries[1:]],
-        "does not say",
+        "does not declare its contents",
     ),
-    "a count that is none": (_with(files=-1), "does not say"),
+    "a count that is none": (_with(files=-1), "does not declare its contents"),
     "a format of the future": (_with(cvbundle_archive=2), "another format"),
 }
 
@@ -183,12 +183,12 @@ def _bomb() -> bytes:
 
 
 BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut off in the middle": (lambda whole: whole[: len(whole) // 2], "is cut off"),
-    "cut off by a byte": (lambda whole: whole[:-1], "is cut off"),
-    "cut off after the header": (lambda whole: whole[:5], "is cut off"),
-    "nothing at all": (lambda whole: b"", "is cut off"),
-    "something behind it": (lambda whole: whole + b"x", "goes on after its end"),
-    "a second archive behind it": (lambda whole: whole + whole, "goes on after its end"),
+    "cut off in the middle": (lambda whole: whole[: len(whole) // 2], "is truncated"),
+    "cut off by a byte": (lambda whole: whole[:-1], "is truncated"),
+    "cut off after the header": (lambda whole: whole[:5], "is truncated"),
+    "nothing at all": (lambda whole: b"", "is truncated"),
+    "something behind it": (lambda whole: whole + b"x", "continues after its end"),
+    "a second archive behind it": (lambda whole: whole + whole, "continues after its end"),
     "no zstandard": (lambda whole: zstd.decompress(whole), "is damaged"),
     "a flipped bit": (
         lambda whole: whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:],
@@ -197,15 +197,15 @@ BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another checksum": (lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]), "is damaged"),
     "a tar without an end": (
         lambda whole: zstd.compress(zstd.decompress(whole)[:-1024]),
-        "is cut off",
+        "is truncated",
     ),
     "a tar with something behind its end": (
         lambda whole: zstd.compress(zstd.decompress(whole) + b"x"),
-        "goes on after its end",
+        "continues after its end",
     ),
     "a tar with something in its padding": (
         lambda whole: zstd.compress(_padded(zstd.decompress(whole))),
-        "hides something",
+        "has data in the padding",
     ),
     "a window larger than any archive needs": (
         # The window is the frame's second byte (RFC 8878, 3.1.1.1.2): 128 MiB.

@@ -121,7 +121,7 @@ def test_a_second_time_there_is_nothing_to_write(
     capsys.readouterr()
     assert not plan_fix(spec).changes
     assert run(spec, "--fix") == 0
-    assert "no hint offers a value" in capsys.readouterr().err
+    assert "no problem that can be fixed" in capsys.readouterr().err
 
 
 def test_two_mistakes_in_one_value_are_both_mended(spec: Path) -> None:

@@ -26,7 +26,7 @@ def test_compile_prints_the_bundle_last_and_says_when_it_exists(demo: Path, tmp_
     assert (bundle / "SHA256SUMS").is_file()
     again = _cvbundle("compile", demo / "spec.yaml", cwd=tmp_path)
     assert again.stdout == first.stdout
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
     as_json = json.loads(_cvbundle("compile", demo / "spec.yaml", "--json", cwd=tmp_path).stdout)
     assert as_json["bundle"] == first.stdout.splitlines()[-1]
     assert as_json["hash"].startswith(bundle.name)

@@ -39,7 +39,7 @@ def test_it_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     path.write_text("mine")
     assert run(str(path)) == 1
     assert path.read_text() == "mine"
-    assert capsys.readouterr().err == f"error: {path} is there already; name another file\n"
+    assert capsys.readouterr().err == f"error: {path} already exists: use another file\n"
 
 
 def test_it_never_overwrites_what_a_dangling_link_will_point_to(tmp_path: Path) -> None:
