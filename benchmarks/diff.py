@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import evolve
 
 from benchmarks.manifest_rows import row
-from cvbundle.bundle.manifest_diff import DataDifference, compare_manifests
+from cvbundle.comparison.manifests import DataDifference, compare_manifests
 from cvbundle.dataset.manifest import sample_line
 
 DIFFERENT = 1000

@@ -24,12 +24,12 @@ from attrs import frozen
 
 from benchmarks.gpu_report import Check, Measurement, Report, file_name, render
 from benchmarks.gpu_runs import Attempt, Trainer, result
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.launch import read_spec
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.bundle.settings import read_spec
+from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.model.architecture import read_architecture
 from cvbundle.model.catalog import CATALOG
-from cvbundle.model.time import estimate_time
+from cvbundle.model.time import step_flops, step_seconds
 from cvbundle.spec.gpus import reported_gpu
 from cvbundle.spec.schema import TrainingType
 
@@ -280,11 +280,13 @@ def _step_times(
 ) -> Iterator[Measurement]:
     """Seconds a step beside the two ends of the estimate, where the device is in the table."""
     gpu = reported_gpu(device_name(device)) if device == "cuda" else None
-    estimate = gpu and estimate_time(read_spec(bundle), read_architecture(model), gpu, None)
-    if not estimate or estimate.seconds is None:
+    spec = read_spec(bundle)
+    flops = step_flops(spec, read_architecture(model))
+    estimate = gpu and step_seconds(flops, gpu, spec.training.mixed_precision)
+    if not estimate:
         yield Measurement("time of a step", None, measured, "s")
         return
-    for name, seconds in zip(("at least", "at most"), estimate.seconds, strict=True):
+    for name, seconds in zip(("at least", "at most"), estimate, strict=True):
         yield Measurement(f"time of a step, {name}", seconds, measured, "s")
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from attrs import frozen
 
-from cvbundle.bundle.children import die_with_parent
 from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_METRICS
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.runs import Run, list_runs
-from cvbundle.interpreters import safe_environment
+from cvbundle.processes.children import die_with_parent
+from cvbundle.processes.interpreters import safe_environment
 
 _LOOK_SECONDS = 0.002
 _MEMORY_SECONDS = 0.2

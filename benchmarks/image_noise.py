@@ -19,8 +19,8 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 
 from benchmarks.step import seconds_each
-from cvbundle.bundle.build import compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import compile_file
 from cvbundle.training import components
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer

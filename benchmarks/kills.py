@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cvbundle.bundle.build import compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 from tests.training.killing import SETTINGS, chains, moments, survive, time_run
 

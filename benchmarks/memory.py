@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from diffusers import CogVideoXTransformer3DModel
 
-from cvbundle.bundle.build import compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 
 _LAYERS, _HEADS = 10, 12

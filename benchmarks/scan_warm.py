@@ -21,7 +21,7 @@ import numpy as np
 from cvbundle.dataset.build import write_dataset
 from cvbundle.dataset.manifest import read_samples
 from cvbundle.dataset.writing import write_manifest
-from cvbundle.durable import remove_tree
+from cvbundle.files.durable import remove_tree
 from cvbundle.spec.schema import Data, Resolution
 
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from cvbundle.bundle.build import compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import compile_file
 
 _IMPORTS = "import torch, accelerate, peft; from diffusers import CogVideoXTransformer3DModel"
 _SETTINGS = (

@@ -22,8 +22,8 @@ import torch
 from attrs import frozen
 from diffusers import CogVideoXTransformer3DModel
 
-from cvbundle.bundle.build import compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import compile_file
 from cvbundle.training import components
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from benchmarks.scan_warm import make_dataset
-from cvbundle.bundle.build import compile_file
+from cvbundle.authoring.demo import write_demo
 from cvbundle.bundle.layout import DATASET
-from cvbundle.demo import write_demo
-from cvbundle.durable import remove_tree
+from cvbundle.compiler.build import compile_file
+from cvbundle.files.durable import remove_tree
 
 
 def compile_points(spec: Path, root: Path, store: Path, points: int) -> float:

@@ -11,11 +11,11 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "check_file": "cvbundle.rules.check",
-    "compile_file": "cvbundle.bundle.build",
-    "execute": "cvbundle.bundle.launch",
+    "compile_file": "cvbundle.compiler.build",
+    "execute": "cvbundle.execution.launch",
     "find_bundle": "cvbundle.bundle.store",
     "list_bundles": "cvbundle.bundle.store",
-    "plan_launch": "cvbundle.bundle.launch",
+    "plan_launch": "cvbundle.execution.launch",
     "differences": "cvbundle.bundle.verify",
     "render_text": "cvbundle.problems",
     "ProblemsFound": "cvbundle.problems",

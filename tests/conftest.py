@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.demo import write_demo
+from cvbundle.authoring.demo import write_demo
+from cvbundle.compiler.build import Compiled, compile_file
 
 # Steps of a tiny model take as long with two threads as with one, and jump when cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

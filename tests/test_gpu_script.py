@@ -10,7 +10,7 @@ from attrs import evolve
 
 from benchmarks.gpu_report import Check, Measurement, Report, file_name, render
 from benchmarks.gpu_runs import Trainer, result
-from cvbundle.bundle.build import Compiled
+from cvbundle.compiler.build import Compiled
 
 _REPORT = Report(
     machine=(("device", "NVIDIA H100 80GB HBM3"), ("torch", "2.13.0")),

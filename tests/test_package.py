@@ -11,7 +11,24 @@ import cvbundle
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
 PACKAGE = Path(cvbundle.__file__).parent
-ORDER = ["problems", "spec", "model", "dataset", "rules", "bundle", "cli"]
+ORDER = [
+    "problems",
+    "processes",
+    "files",
+    "spec",
+    "model",
+    "dataset",
+    "rules",
+    "bundle",
+    "compiler",
+    "archive",
+    "execution",
+    "comparison",
+    "authoring",
+    "cli",
+]
+"""The floors, lowest first: a package uses those before it."""
+TRAINER_USES = {"problems", "processes", "files", "spec", "model", "dataset", "bundle", "training"}
 
 
 def test_every_name_it_offers_is_there() -> None:
@@ -39,9 +56,25 @@ def test_imports_point_one_way() -> None:
     for layer, name in enumerate(ORDER):
         folder = PACKAGE / name
         for path in folder.rglob("*.py") if folder.is_dir() else [PACKAGE / f"{name}.py"]:
-            above = {f"cvbundle.{later}" for later in ORDER[layer + 1 :]}
-            used = {".".join(module.split(".")[:2]) for module in _imports(path)}
-            assert not used & above, path
+            assert not _packages(path) & set(ORDER[layer + 1 :]), path
+
+
+def test_the_trainer_uses_the_lower_floors_alone() -> None:
+    for path in (PACKAGE / "training").rglob("*.py"):
+        assert _packages(path) <= TRAINER_USES, path
+
+
+def test_the_top_level_has_problems_and_packages_and_nothing_else() -> None:
+    modules = {path.stem for path in PACKAGE.glob("*.py")}
+    assert modules == {"__init__", "problems"}
+    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert folders == {*ORDER, "training"} - {"problems"}
+
+
+def _packages(path: Path) -> set[str]:
+    """The packages of cvbundle that a file imports."""
+    imported = [name.split(".") for name in _imports(path)]
+    return {name[1] for name in imported if name[0] == "cvbundle" and len(name) > 1}
 
 
 def _imports(path: Path) -> set[str]:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from cvbundle import locks
 from cvbundle.bundle.layout import RUN_LOCK, RUN_RECORD, RUNS
-from cvbundle.digest import json_file
-from cvbundle.durable import write_bytes
-from cvbundle.expand import expanded
+from cvbundle.files import locks
+from cvbundle.files.digest import json_file
+from cvbundle.files.durable import write_bytes
+from cvbundle.files.expand import expanded
 from cvbundle.problems import UserError
 
 _LOOKS, _LOOK_S = 5, 0.05

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from cvbundle.bundle.layout import NAME_DIGITS, SUMS
-from cvbundle.digest import sha256_file
-from cvbundle.durable import remove_abandoned, temporary_folder
+from cvbundle.files.digest import sha256_file
+from cvbundle.files.durable import remove_abandoned, temporary_folder
 from cvbundle.problems import UserError
 
 STORE = Path("bundles")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, REQUIRED, SUMS, is_hashed_file
-from cvbundle.digest import sha256_bytes, sha256_file
+from cvbundle.files.digest import sha256_bytes, sha256_file
 from cvbundle.problems import UserError
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")

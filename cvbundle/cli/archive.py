@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 
-from cvbundle.bundle.archive import SUFFIX, Archived, Part, archive_bundle
+from cvbundle.archive.pack import SUFFIX, Archived, Part, archive_bundle
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.where import PathType, Text
 

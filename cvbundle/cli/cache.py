@@ -4,8 +4,8 @@ import json
 
 import click
 
-from cvbundle.bundle.stock import Contents, look, prune
-from cvbundle.cache_folder import cache_folder
+from cvbundle.execution.cache_contents import Contents, look, prune
+from cvbundle.files.cache_folder import cache_folder
 
 
 @click.command("cache")

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import click
 
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.manifests import Scanning
 from cvbundle.cli.report import report
 from cvbundle.cli.where import PathType, Text, with_places, with_store
+from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.compiler.manifests import Scanning
 from cvbundle.dataset.progress import ProgressBar
 from cvbundle.model.memory import render_estimate
 from cvbundle.model.time import render_training

@@ -23,7 +23,7 @@ _MODELS = (
 def command(folder: Path, model: str, kind: TrainingType) -> None:
     """Write a tiny model, a few clips and a spec into FOLDER, to try everything on a CPU."""
     # Writing clips needs a video library, which other commands don't.
-    from cvbundle.demo import write_demo
+    from cvbundle.authoring.demo import write_demo
 
     demo = write_demo(folder, model, kind)
     click.echo("wrote" if demo.created else "already exists:", err=True, nl=False)

@@ -10,13 +10,14 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from cvbundle.bundle.diff import Change, Comparison, TextChange, compare
-from cvbundle.bundle.manifest_diff import DataDifference
+from cvbundle.bundle.change import Change
 from cvbundle.bundle.results import Result
-from cvbundle.bundle.sides import Side, open_side
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
-from cvbundle.durable import temporary_folder
+from cvbundle.comparison.diff import Comparison, TextChange, compare
+from cvbundle.comparison.manifests import DataDifference
+from cvbundle.comparison.operands import Side, open_side
+from cvbundle.files.durable import temporary_folder
 
 _SHOWN = 10
 """Samples of each kind to show."""

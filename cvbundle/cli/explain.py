@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cvbundle.explain import (
+from cvbundle.authoring.explain import (
     UnknownTopic,
     find_topics,
     overview_data,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from cvbundle.bundle.foreign import ForeignCode
+from cvbundle.execution.foreign_code import ForeignCode
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from cvbundle.durable import write_bytes
+from cvbundle.authoring.starters import DEFAULT, find_starter, overview, starter_text
+from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
-from cvbundle.starters import DEFAULT, find_starter, overview, starter_text
 
 
 @click.command("init", epilog=f"\b\nTemplates:\n{overview()}")
@@ -41,7 +41,7 @@ def _starter(name: str) -> str:
 
 
 def _converted(launched: Path) -> str:
-    from cvbundle.upstream.convert import convert_file
+    from cvbundle.authoring.upstream.convert import convert_file
 
     converted = convert_file(launched)
     for note in converted.notes:

@@ -7,10 +7,10 @@ from typing import get_args
 import attrs
 import click
 
-from cvbundle.bundle.listing import Column, Listed, list_store
 from cvbundle.bundle.store import STORE
 from cvbundle.cli.terminal import console, plain, table
 from cvbundle.cli.where import PathType
+from cvbundle.comparison.listing import Column, Listed, list_store
 from cvbundle.model.memory import in_gib
 
 _STATUS = {"complete": "green", "failed": "red", "damaged": "red", "running": "yellow"}

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import click
 
-from cvbundle.bundle.launch import read_spec
-from cvbundle.bundle.rehearsal import Rehearsal, rehearse_bundle
+from cvbundle.bundle.settings import read_spec
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.where import Text
+from cvbundle.execution.rehearsal import Rehearsal, rehearse_bundle
 from cvbundle.model.memory import in_gib
 from cvbundle.model.time import render_seconds, step_seconds
 from cvbundle.spec.gpus import GPUS

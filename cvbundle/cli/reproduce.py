@@ -6,11 +6,11 @@ from functools import partial
 import attrs
 import click
 
-from cvbundle.bundle.reproduce import Reproduction, RunComparison, reproduce
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
+from cvbundle.execution.reproduce import Reproduction, RunComparison, reproduce
 
 
 @click.command("reproduce")

@@ -6,11 +6,11 @@ from functools import partial
 
 import click
 
-from cvbundle.bundle.launch import Outcome, execute, plan_launch, result_files
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
 from cvbundle.cli.where import Text
+from cvbundle.execution.launch import Outcome, execute, plan_launch, result_files
 
 
 @click.command("run")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cvbundle.bundle.sampling import Wish, make_sample
+from cvbundle.execution.sample import Wish, make_sample
 
 
 @click.command("sample")

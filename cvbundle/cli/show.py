@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from cvbundle.bundle.described import Description, Setting, describe
 from cvbundle.bundle.results import Result
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
+from cvbundle.comparison.description import Description, Setting, describe
 from cvbundle.model.memory import in_gib, render_estimate
 from cvbundle.model.time import render_training
 

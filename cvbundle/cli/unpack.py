@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cvbundle.bundle.unpack import unpack_archive
+from cvbundle.archive.unpack import unpack_archive
 from cvbundle.cli.where import Text, with_places, with_signers, with_store
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from cvbundle.bundle.store import find_bundle
-from cvbundle.bundle.verification import Verification, verify_bundle
 from cvbundle.cli.where import Text, with_signers
+from cvbundle.execution.verification import Verification, verify_bundle
 
 
 @click.command("verify")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from attrs import evolve
 
-from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.probe import PROBE_VERSION, Depth
@@ -14,6 +13,7 @@ from cvbundle.dataset.scan import scan
 from cvbundle.dataset.scan_cache import scan_cache
 from cvbundle.dataset.snapshot import ScannedFiles, recall, remember, snapshot_key
 from cvbundle.dataset.writing import Summary, write_manifest
+from cvbundle.files.cache_folder import cache_folder
 from cvbundle.spec.schema import Data
 
 

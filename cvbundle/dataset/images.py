@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.rules import CLIP_UNREADABLE
-from cvbundle.digest import sha256_bytes
+from cvbundle.files.digest import sha256_bytes
 
 
 @frozen

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.dataset.frames import Crop
-from cvbundle.digest import canonical_json
+from cvbundle.files.digest import canonical_json
 
 
 @frozen(kw_only=True)

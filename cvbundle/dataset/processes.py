@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 
-from cvbundle.interpreters import safe_children
+from cvbundle.processes.interpreters import safe_children
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from attrs import asdict, define
 
-from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.dataset.probing import ProbeResult
+from cvbundle.files.cache_folder import cache_folder
 from cvbundle.problems import declared
 
 _TABLE = """CREATE TABLE IF NOT EXISTS seen (

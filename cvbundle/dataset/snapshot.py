@@ -20,8 +20,8 @@ from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.writing import Summary
-from cvbundle.digest import canonical_json, json_file, sha256_bytes, sha256_file
-from cvbundle.durable import new_file, new_folder, remove_tree
+from cvbundle.files.digest import canonical_json, json_file, sha256_bytes, sha256_file
+from cvbundle.files.durable import new_file, new_folder, remove_tree
 from cvbundle.problems import Place, Problem, Severity
 from cvbundle.spec.schema import Data
 

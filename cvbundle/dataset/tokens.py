@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cvbundle.dataset.captions import TokenCounter, TokenLimit
-from cvbundle.digest import sha256_file
+from cvbundle.files.digest import sha256_file
 from cvbundle.problems import UserError
 
 

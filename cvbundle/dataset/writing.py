@@ -8,7 +8,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from cvbundle.dataset.manifest import Sample, Skipped, sample_line, skipped_line
-from cvbundle.durable import new_file
+from cvbundle.files.durable import new_file
 from cvbundle.problems import Problem
 
 

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from cvbundle.expand import expanded
+from cvbundle.files.expand import expanded
 from cvbundle.problems import UserError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.digest import canonical_json, sha256_bytes
-from cvbundle.known_digests import digest_of
+from cvbundle.files.digest import canonical_json, sha256_bytes
+from cvbundle.files.known_digests import digest_of
 from cvbundle.problems import UserError
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.durable import write_bytes
+from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.rules.check import check_points
 from cvbundle.spec.file import STDIN, read_file

@@ -9,8 +9,8 @@ import time
 import traceback
 from types import FrameType
 
-from cvbundle.bundle.children import die_with_parent
 from cvbundle.problems import UserError
+from cvbundle.processes.children import die_with_parent
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
 from cvbundle.training.workers import LONGEST_REPORT, REPORT

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from attrs import frozen
 
-from cvbundle.digest import canonical_json, sha256_bytes
-from cvbundle.durable import write_bytes
+from cvbundle.files.digest import canonical_json, sha256_bytes
+from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.training.tensors import DTYPES, safetensors_bytes, tensor_bytes
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, CONFIG, DATASET, SUMS
-from cvbundle.digest import sha256_file
+from cvbundle.files.digest import sha256_file
 from cvbundle.training.components import DTYPES
 from cvbundle.training.job import Job
 

@@ -19,8 +19,8 @@ from attrs import frozen
 from torch import Tensor
 
 from cvbundle.bundle.layout import SUMS
-from cvbundle.digest import json_file, sha256_file
-from cvbundle.durable import new_folder, remove_tree, write_bytes
+from cvbundle.files.digest import json_file, sha256_file
+from cvbundle.files.durable import new_folder, remove_tree, write_bytes
 from cvbundle.training.sharding import part
 from cvbundle.training.tensors import StoredTensors, safetensors_pieces
 

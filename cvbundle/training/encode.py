@@ -18,7 +18,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from cvbundle.dataset.manifest import Sample
-from cvbundle.digest import sha256_bytes
+from cvbundle.files.digest import sha256_bytes
 from cvbundle.model.pin import component_digest
 from cvbundle.problems import UserError
 from cvbundle.training import components

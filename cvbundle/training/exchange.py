@@ -18,7 +18,7 @@ from attrs import asdict, frozen
 from cvbundle.bundle.environment import installed_version
 from cvbundle.bundle.layout import SUMS
 from cvbundle.bundle.requirements import read_requirements
-from cvbundle.digest import sha256_file
+from cvbundle.files.digest import sha256_file
 from cvbundle.problems import UserError
 from cvbundle.training.device import device_name, process_device
 from cvbundle.training.group import Store

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, README, RUN_ADAPTER, RUN_TRANSFORMER
-from cvbundle.digest import sha256_file
-from cvbundle.durable import new_folder, remove_tree
+from cvbundle.files.digest import sha256_file
+from cvbundle.files.durable import new_folder, remove_tree
 from cvbundle.problems import UserError
 from cvbundle.training import components
 from cvbundle.training.job import Job

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from cvbundle.bundle.encodings import note_use
-from cvbundle.cache_folder import cache_folder
 from cvbundle.dataset.manifest import Sample
+from cvbundle.files.cache_folder import cache_folder
+from cvbundle.files.encodings import note_use
 from cvbundle.model.pin import verify_files
 from cvbundle.training.device import free
 from cvbundle.training.job import Job

@@ -28,7 +28,7 @@ from attrs import frozen
 from cvbundle.bundle.layout import SUMS
 from cvbundle.bundle.places import bundle_runs, num_machines
 from cvbundle.bundle.runs import record_failure
-from cvbundle.digest import sha256_file
+from cvbundle.files.digest import sha256_file
 from cvbundle.problems import UserError
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED

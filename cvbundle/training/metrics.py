@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cvbundle.bundle.layout import RUN_TRACKERS
-from cvbundle.digest import canonical_json
-from cvbundle.durable import write_bytes
+from cvbundle.files.digest import canonical_json
+from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 

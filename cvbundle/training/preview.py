@@ -9,8 +9,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvbundle.digest import json_file
-from cvbundle.durable import write_bytes
+from cvbundle.files.digest import json_file
+from cvbundle.files.durable import write_bytes
 from cvbundle.spec.schema import Resolution
 from cvbundle.training.randomness import Purpose, torch_seed
 

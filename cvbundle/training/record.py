@@ -11,8 +11,8 @@ from typing import Any
 
 from cvbundle.bundle.layout import RUN_RECORD
 from cvbundle.bundle.runs import read_run
-from cvbundle.digest import json_file
-from cvbundle.durable import write_bytes
+from cvbundle.files.digest import json_file
+from cvbundle.files.durable import write_bytes
 from cvbundle.training.measured import DeviceMemory
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cvbundle.bundle.base_model import base_model
-from cvbundle.bundle.launch import read_spec
+from cvbundle.bundle.settings import read_spec
 from cvbundle.model.architecture import Architecture
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec

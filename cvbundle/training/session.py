@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 from attrs import define, evolve
 
-from cvbundle.bundle.encodings import entries_folder
 from cvbundle.bundle.runs import Choice
-from cvbundle.cache_folder import cache_folder
+from cvbundle.files.cache_folder import cache_folder
+from cvbundle.files.encodings import entries_folder
 from cvbundle.problems import UserError
 from cvbundle.training import components
 from cvbundle.training.cache import EncodingCache

@@ -21,7 +21,7 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel
 
-from cvbundle.durable import new_folder
+from cvbundle.files.durable import new_folder
 from cvbundle.model.architecture import Transformer
 from cvbundle.model.catalog import Card, card
 

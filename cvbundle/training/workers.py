@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, frozen
 
-from cvbundle.bundle.killed import OomKills, killed_by
+from cvbundle.processes.killed import OomKills, killed_by
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
 
 REPORT = "CVBUNDLE_REPORT_FD"

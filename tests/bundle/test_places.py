@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.launch import read_spec
 from cvbundle.bundle.places import local_settings, num_machines
+from cvbundle.bundle.settings import read_spec
+from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.problems import UserError
 from cvbundle.spec.fields import local_fields
 

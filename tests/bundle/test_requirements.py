@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvbundle.bundle.build import Compiled
 from cvbundle.bundle.requirements import (
     parse_requirements,
     read_requirements,
     requirements_text,
 )
+from cvbundle.compiler.build import Compiled
 from cvbundle.problems import UserError
 
 _HEAD = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle import killed
-from cvbundle.bundle.killed import OomKills, killed_by
 from cvbundle.bundle.runs import RunLock, read_run, record_failure
+from cvbundle.processes import killed
+from cvbundle.processes.killed import OomKills, killed_by
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _RUNNING = {"attempts": [{"started": "2026-01-01T00:00:00+00:00"}], "status": "running"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.archive.pack import archive_bundle
+from cvbundle.archive.unpack import unpack_archive
 from cvbundle.bundle import sharing
-from cvbundle.bundle.archive import archive_bundle
-from cvbundle.bundle.build import compile_file
-from cvbundle.bundle.unpack import unpack_archive
 from cvbundle.bundle.verify import differences
+from cvbundle.compiler.build import compile_file
 
 SHARED = "dataset.jsonl"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import Compiled
-from cvbundle.bundle.launch import plan_launch
 from cvbundle.bundle.layout import REQUIRED, SUMS
-from cvbundle.bundle.verification import verify_bundle
 from cvbundle.bundle.verify import differences, hashed_files
+from cvbundle.compiler.build import Compiled
+from cvbundle.execution.launch import plan_launch
+from cvbundle.execution.verification import verify_bundle
 from cvbundle.problems import UserError
 from tests.bundle.reseal import plant, sealed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import Compiled
+from cvbundle.compiler.build import Compiled
 from tests.bundle.reseal import resealed
 
 

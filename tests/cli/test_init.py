@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.authoring.starters import DEFAULT, find_starter, starter_text
 from cvbundle.cli import main
-from cvbundle.starters import DEFAULT, find_starter, starter_text
 
 
 def run(*arguments: str) -> int:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.encodings import note_use
-from cvbundle.bundle.sampling import find_result
-from cvbundle.bundle.stock import look
 from cvbundle.cli import main
+from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.execution.cache_contents import look
+from cvbundle.execution.sample import find_result
+from cvbundle.files.encodings import note_use
 from cvbundle.problems import UserError
 
 

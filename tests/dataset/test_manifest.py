@@ -20,7 +20,7 @@ from cvbundle.dataset.manifest import (
     skipped_line,
 )
 from cvbundle.dataset.writing import write_manifest
-from cvbundle.digest import canonical_json
+from cvbundle.files.digest import canonical_json
 from cvbundle.problems import Place, Problem, Severity
 
 _number = st.integers(0, 2**60)

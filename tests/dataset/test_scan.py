@@ -22,7 +22,7 @@ from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import NoProgress
 from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
-from cvbundle.digest import sha256_file
+from cvbundle.files.digest import sha256_file
 from cvbundle.problems import Problem, Severity, UserError
 from cvbundle.rules.every import all_rules
 from cvbundle.spec.schema import Data

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle import known_digests
-from cvbundle.bundle.build import Compiled, compile_file
-from cvbundle.bundle.manifests import Scanning
-from cvbundle.bundle.verification import verify_bundle
-from cvbundle.digest import sha256_file
-from cvbundle.known_digests import entry_of
+from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.compiler.manifests import Scanning
+from cvbundle.execution.verification import verify_bundle
+from cvbundle.files import known_digests
+from cvbundle.files.digest import sha256_file
+from cvbundle.files.known_digests import entry_of
 from cvbundle.model.pin import pin_folder, verify_files
 from cvbundle.problems import UserError
 

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from cvbundle.authoring.starters import Starter, all_starters, starter_text
 from cvbundle.cli import main
 from cvbundle.rules.check import check_points
 from cvbundle.rules.every import acceptable_rules
@@ -18,7 +19,6 @@ from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
-from cvbundle.starters import Starter, all_starters, starter_text
 from tests.spec.mutations import mutants
 
 VALID = """\

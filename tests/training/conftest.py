@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
-from cvbundle.bundle.build import compile_file
+from cvbundle.authoring.demo import write_demo
 from cvbundle.bundle.runs import Choice
-from cvbundle.demo import write_demo
+from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.tiny import write_tiny_model
 from cvbundle.training.train import train

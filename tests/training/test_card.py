@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from cvbundle.bundle.build import compile_file
+from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 from tests.conftest import COMMIT
 from tests.training.conftest import CompileModel, DemoOf, Train

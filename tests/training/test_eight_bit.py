@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from cvbundle.digest import json_file
+from cvbundle.files.digest import json_file
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cvbundle.bundle.encodings import entries_folder
+from cvbundle.files.encodings import entries_folder
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, _scaled
 from cvbundle.training.job import Job, read_job

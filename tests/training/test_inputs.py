@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.build import compile_file
+from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
 from cvbundle.training.session import Stopped
 from tests.conftest import COMMIT

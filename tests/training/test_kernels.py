@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch.nn.attention import SDPBackend
 
-from cvbundle.bundle.build import Compiled
+from cvbundle.compiler.build import Compiled
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training import encode, kernels, objective, weights
 from cvbundle.training.fill import fill_cache

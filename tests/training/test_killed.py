@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cvbundle.bundle.described import describe
-from cvbundle.bundle.listing import list_store
 from cvbundle.bundle.runs import read_run
+from cvbundle.comparison.description import describe
+from cvbundle.comparison.listing import list_store
 from tests.training.conftest import CompileDemo
 
 _LONG = ("training.steps=100000", "checkpointing.steps=5", "validation=null")

@@ -20,7 +20,7 @@ sys.exit(launcher.main())
 _PROCESS = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from cvbundle.bundle.children import die_with_parent
+from cvbundle.processes.children import die_with_parent
 
 die_with_parent()
 stop = threading.Event()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from attrs import Factory, define, frozen
 
-from cvbundle.bundle.encodings import entries_folder
+from cvbundle.files.encodings import entries_folder
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training import device, fill, loader, sample, stored, train, validate
 from cvbundle.training.cache import EncodingCache

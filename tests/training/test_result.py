@@ -66,7 +66,7 @@ def test_a_fine_tuned_transformer_is_a_diffusers_folder(
 ) -> None:
     from diffusers import CogVideoXTransformer3DModel
 
-    from cvbundle.bundle.build import compile_file
+    from cvbundle.compiler.build import compile_file
 
     text = (demo / "spec.yaml").read_text()
     head, _, rest = text.partition("lora:\n")
@@ -116,7 +116,7 @@ def test_the_card_names_bundle_data_and_settings(
 def test_metrics_go_to_tensorboard(demo: Path, tmp_path: Path, train_here: Train) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from cvbundle.bundle.build import compile_file
+    from cvbundle.compiler.build import compile_file
 
     bundle = compile_file(demo / "spec.yaml", tmp_path / "bundles").only.bundle
     run = train_here(bundle)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from cvbundle.bundle.build import Compiled
+from cvbundle.compiler.build import Compiled
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cvbundle.bundle.build import compile_file
+from cvbundle.compiler.build import compile_file
 from cvbundle.training.metrics import Metrics
 from cvbundle.training.session import Stopped
 from tests.training.conftest import StopAfter, Train

@@ -18,8 +18,8 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from cvbundle.bundle.build import compile_file
 from cvbundle.cli import main
+from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.checkpoint import list_checkpoints, verify
 from cvbundle.training.load import load_trainer

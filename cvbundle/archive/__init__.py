@@ -1,0 +1,1 @@
+"""Bundles as one file, signed, and on remote stores."""

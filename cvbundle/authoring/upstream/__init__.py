@@ -1,0 +1,1 @@
+"""Specs from other trainers' scripts and configs."""

@@ -1,0 +1,1 @@
+"""Differences, listings and descriptions of bundles."""

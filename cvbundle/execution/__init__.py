@@ -1,0 +1,1 @@
+"""Running, verifying and reproducing bundles."""

@@ -1,0 +1,128 @@
+"""The contents of the cache: sizes, the bundles that use entries, and what can be removed."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cvbundle.bundle.requirements import read_requirements
+from cvbundle.bundle.store import is_bundle
+from cvbundle.execution.environments import made_venvs
+from cvbundle.files.durable import remove_tree
+from cvbundle.files.encodings import USES, entries_folder
+from cvbundle.problems import UserError
+
+_SUFFIX = ".safetensors"
+_ABANDONED_SECONDS = 24 * 60 * 60
+"""The age from which a temporary file is abandoned."""
+
+
+@frozen
+class Use:
+    """One bundle's use of the cache."""
+
+    bundle: Path
+    present: bool
+    """Whether the bundle still exists where it was trained."""
+    entries: int
+    bytes: int
+
+
+@frozen
+class Environment:
+    """A virtual environment, shared by the bundles with the same lock."""
+
+    folder: Path
+    bytes: int
+    used: bool
+    """Whether a bundle with its lock still exists where it was trained."""
+
+
+@frozen
+class Contents:
+    """The contents of the cache; entries used by several bundles count once."""
+
+    folder: Path
+    entries: int
+    bytes: int
+    uses: tuple[Use, ...]
+    unused: tuple[Path, ...]
+    """Entries that no existing bundle uses, and abandoned temporary files."""
+    unused_bytes: int
+    environments: tuple[Environment, ...]
+
+
+def look(cache: Path) -> Contents:
+    """List the contents of the cache."""
+    sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
+    uses, used = [], set[str]()
+    for record in _records(cache):
+        bundle, keys = Path(record["bundle"]), [key for key in record["keys"] if key in sizes]
+        present = bundle.is_dir()
+        uses.append(Use(bundle, present, len(keys), sum(sizes[key] for key in keys)))
+        if present:
+            used.update(keys)
+    unused = [path for path in _entries(cache) if path.stem not in used]
+    unused += _abandoned(cache)
+    return Contents(
+        folder=cache,
+        entries=len(sizes),
+        bytes=sum(sizes.values()),
+        uses=tuple(uses),
+        unused=tuple(unused),
+        unused_bytes=sum(path.stat().st_size for path in unused),
+        environments=tuple(_environments(cache, [use.bundle for use in uses if use.present])),
+    )
+
+
+def prune(cache: Path) -> Contents:
+    """Remove everything that no existing bundle uses; returns the contents before."""
+    contents = look(cache)
+    for path in contents.unused:
+        path.unlink(missing_ok=True)
+    for environment in contents.environments:
+        if not environment.used:
+            remove_tree(environment.folder)
+    for use in contents.uses:
+        if not use.present:
+            (cache / USES / f"{use.bundle.name}.json").unlink(missing_ok=True)
+    return contents
+
+
+def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
+    locks = list(_locks(bundles))
+    for venv in made_venvs(cache):
+        files = (path for path in venv.folder.rglob("*") if path.is_file())
+        size = sum(path.lstat().st_size for path in files)
+        yield Environment(venv.folder, size, venv.locked in locks)
+
+
+def _locks(bundles: list[Path]) -> Iterator[dict[str, str]]:
+    for bundle in bundles:
+        if is_bundle(bundle):
+            # No environment was made of a lock that can't be read.
+            with contextlib.suppress(UserError):
+                yield read_requirements(bundle)
+
+
+def _entries(cache: Path) -> list[Path]:
+    return sorted(path for path in entries_folder(cache).glob(f"*/*{_SUFFIX}") if path.is_file())
+
+
+def _abandoned(cache: Path) -> list[Path]:
+    now = time.time()
+    found = entries_folder(cache).glob("*/.*.tmp")
+    return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
+
+
+def _records(cache: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((cache / USES).glob("*.json")):
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError:
+            continue
+        yield record

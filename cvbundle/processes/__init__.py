@@ -1,0 +1,1 @@
+"""Processes that cvbundle starts: how, how long they live, and how they ended."""

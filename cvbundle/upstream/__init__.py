@@ -1,1 +1,0 @@
-"""Convert other trainers' launch scripts and configs to specs."""

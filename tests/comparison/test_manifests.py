@@ -1,0 +1,114 @@
+"""Two manifests are told apart sample by sample, in any order and with any repeats."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvbundle.comparison.manifests import DataDifference, compare_manifests
+
+
+def _row(clip: object, **fields: Any) -> dict[str, Any]:
+    return {"clip": f"{clip}.mp4", "caption": "a horse", "digest": "0", "fps": "8"} | fields
+
+
+def _compare(
+    folder: Path, before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> DataDifference:
+    paths = []
+    for name, rows in (("before", before), ("after", after)):
+        paths.append(folder / name)
+        paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return compare_manifests(*paths)
+
+
+def test_equal_manifests_are_the_same(tmp_path: Path) -> None:
+    rows = [_row(number) for number in range(9)]
+    found = _compare(tmp_path, rows, rows)
+    assert found.same
+    assert (found.samples_before, found.samples_after) == (9, 9)
+
+
+def test_a_sample_put_in_at_the_start_is_the_only_difference(tmp_path: Path) -> None:
+    rows = [_row(number) for number in range(9)]
+    found = _compare(tmp_path, rows, [_row("new"), *rows])
+    assert (found.added, found.removed, found.changed, found.reordered) == (1, 0, 0, False)
+    assert found.added_clips == ["new.mp4"]
+
+
+def test_what_was_taken_out_is_named(tmp_path: Path) -> None:
+    rows = [_row(number) for number in range(9)]
+    found = _compare(tmp_path, rows, rows[:3] + rows[5:])
+    assert found.removed_clips == ["3.mp4", "4.mp4"]
+    assert (found.added, found.changed, found.reordered) == (0, 0, False)
+
+
+def test_what_changed_about_a_sample_is_said(tmp_path: Path) -> None:
+    before = [_row(number, chosen=[0, 1]) for number in range(4)]
+    after = [dict(row) for row in before]
+    after[0]["caption"] = "a dog"
+    after[1]["chosen"] = [0, 2]
+    # Other bytes bring other facts with them.
+    after[2] |= {"digest": "1", "fps": "16"}
+    found = _compare(tmp_path, before, after)
+    assert [change.kinds for change in found.changes] == [("caption",), ("frames",), ("bytes",)]
+    assert found.changes[0].fields == {"caption": ("a horse", "a dog")}
+    assert found.changed == 3
+
+
+def test_another_order_is_a_difference(tmp_path: Path) -> None:
+    rows = [_row(number) for number in range(9)]
+    found = _compare(tmp_path, rows, [rows[1], rows[0], *rows[2:]])
+    assert found.reordered
+    assert not found.same
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+
+
+def test_a_clip_with_several_captions_keeps_them_apart(tmp_path: Path) -> None:
+    before = [_row(0, caption="one"), _row(0, caption="two"), _row(0, caption="two")]
+    found = _compare(tmp_path, before, [*before[:2], _row(0, caption="three")])
+    assert found.changed == 1
+    assert found.changes[0].fields == {"caption": ("two", "three")}
+
+
+def test_all_are_counted_and_some_are_named(tmp_path: Path) -> None:
+    found = _compare(tmp_path, [], [_row(number) for number in range(1500)])
+    assert found.added == 1500
+    assert len(found.added_clips) == 1000
+
+
+_EDITS = st.lists(st.tuples(st.sampled_from("ardx"), st.integers(0, 30)), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_EDITS, st.integers(0, 9))
+def test_any_edits_are_counted_as_they_were_made(
+    tmp_path_factory: Any, edits: list[tuple[str, int]], seed: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    before = [_row(number) for number in range(30)]
+    after: list[dict[str, Any]] = [dict(row) for row in before]
+    touched: dict[int, str] = {}
+    for kind, number in edits:
+        if kind in "rx" and number < 30:
+            touched.setdefault(number, kind)
+    kept = []
+    for number, row in enumerate(after):
+        if touched.get(number) == "x":
+            row["caption"] = "another"
+        if touched.get(number) != "r":
+            kept.append(row)
+    new = [number for kind, number in edits if kind == "a"]
+    for count, number in enumerate(new):
+        kept.insert(random.Random(seed).randint(0, min(number, len(kept))), _row(f"new{count}"))
+    found = _compare(folder, before, kept)
+    kinds = list(touched.values())
+    assert (found.added, found.removed, found.changed) == (
+        len(new),
+        kinds.count("r"),
+        kinds.count("x"),
+    )
+    assert not found.reordered

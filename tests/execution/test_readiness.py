@@ -1,0 +1,229 @@
+"""What a bundle only names is asked for before a trainer is started, in a sentence."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cvbundle.archive.pack import archive_bundle
+from cvbundle.archive.unpack import unpack_archive
+from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.execution.launch import plan_launch
+from cvbundle.execution.readiness import _require_room_for_runs, require_places
+from cvbundle.problems import UserError
+from tests.conftest import COMMIT
+
+NOBODY = 65534
+REPOSITORY = "models--THUDM--CogVideoX-2b"
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("CVBUNDLE_MODEL_PATH", "nowhere is no folder: set CVBUNDLE_MODEL_PATH"),
+        ("CVBUNDLE_DATA_ROOT", "nowhere is no folder: set CVBUNDLE_DATA_ROOT"),
+    ],
+)
+def test_a_place_that_is_gone_is_named(
+    variable: str, sentence: str, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "nowhere")
+    with pytest.raises(UserError, match=sentence):
+        plan_launch(compiled.bundle)
+
+
+def test_a_place_that_nobody_knows_is_asked_for(
+    compiled: Compiled, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(compiled.bundle / "local")
+    with pytest.raises(UserError, match="where the base model is is not known: set"):
+        plan_launch(compiled.bundle)
+    monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(demo / "model"))
+    with pytest.raises(UserError, match="where the clips are is not known: set"):
+        plan_launch(compiled.bundle)
+    monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(demo / "data"))
+    plan_launch(compiled.bundle)
+
+
+def test_a_run_that_is_complete_needs_neither_clips_nor_weights(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "nowhere")
+    run = compiled.bundle / "runs/0001"
+    run.mkdir()
+    (run / "run.json").write_text('{"status": "complete"}')
+    finished = plan_launch(compiled.bundle).finished
+    assert finished is not None
+    assert finished.folder == run
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        plan_launch(compiled.bundle, choice="fresh")
+
+
+def test_a_dry_run_looks_at_every_clip_and_weight_file(
+    own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles").only.bundle
+    plan_launch(bundle, dry=True)
+    videos = own_demo / "data/videos"
+    (videos / "red_right.mp4").write_bytes((videos / "red_right.mp4").read_bytes()[::-1])
+    (videos / "blue_down.mp4").unlink()
+    vae = own_demo / "model/vae/diffusion_pytorch_model.safetensors"
+    content = vae.read_bytes()
+    vae.unlink()
+    vae.write_bytes(content[::-1])
+    with pytest.raises(UserError, match="not what the bundle names") as refused:
+        plan_launch(bundle, dry=True)
+    for sentence in (
+        "vae/diffusion_pytorch_model.safetensors has other bytes",
+        "videos/red_right.mp4 has other bytes",
+        "videos/blue_down.mp4 is missing",
+    ):
+        assert sentence in str(refused.value)
+    plan_launch(bundle)
+
+
+def test_clips_that_a_scan_has_seen_are_not_read_again(
+    own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        raise AssertionError(path)
+
+    bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles").only.bundle
+    monkeypatch.setattr("cvbundle.execution.readiness.sha256_file", read)
+    plan_launch(bundle, dry=True)
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Not as root, whom no permission stops."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_bundle_of_another_owner_wants_a_folder_for_its_runs(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Somewhere that every user can reach, unlike pytest's own folders.
+    shared = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    shared.chmod(0o755)
+    runs = shared / "runs"
+    try:
+        runs.mkdir(mode=0o555)
+        monkeypatch.setenv("CVBUNDLE_OUTPUT_DIR", str(runs))
+        sentence = rf"^runs can't be written to {runs}/\w+: set CVBUNDLE_OUTPUT_DIR [^\n]+$"
+        with _as_nobody(), pytest.raises(UserError, match=sentence):
+            _require_room_for_runs(runs / compiled.bundle.name)
+        runs.chmod(0o777)
+        with _as_nobody():
+            _require_room_for_runs(runs / compiled.bundle.name)
+        (shared / "file").touch()
+        monkeypatch.setenv("CVBUNDLE_OUTPUT_DIR", str(shared / "file"))
+        with pytest.raises(UserError, match="runs can't be written to"):
+            require_places(compiled.bundle)
+    finally:
+        shutil.rmtree(shared)
+
+
+@pytest.fixture
+def pinned(hub_demo: Path, tmp_path: Path) -> Path:
+    """A bundle that pins a commit of the hub, whose files are in the cache."""
+    return compile_file(hub_demo / "spec.yaml", tmp_path / "bundles").only.bundle
+
+
+@pytest.fixture
+def cached(hub_demo: Path) -> Path:
+    """The repository's folder in the hub's cache."""
+    return hub_demo.parent / "hub" / REPOSITORY
+
+
+def test_weights_of_the_hub_are_taken_as_their_names_say(pinned: Path, cached: Path) -> None:
+    for blob in (cached / "blobs").iterdir():
+        blob.write_bytes(b"not read")
+    assert plan_launch(pinned, dry=True).finished is None
+
+
+def test_a_commit_that_is_pinned_is_used_whatever_the_branch_is_now(
+    pinned: Path, cached: Path
+) -> None:
+    other = "f" * 40
+    shutil.copytree(cached / "snapshots" / COMMIT, cached / "snapshots" / other, symlinks=True)
+    (cached / "refs/main").write_text(other)
+    plan_launch(pinned)
+
+
+def test_another_commit_is_an_error(pinned: Path, cached: Path) -> None:
+    other = "f" * 40
+    (cached / "snapshots" / COMMIT).rename(cached / "snapshots" / other)
+    (cached / "refs/main").write_text(other)
+    sentence = rf"at commit {COMMIT}, of which .* holds {other}: run `hf download .* {COMMIT}`$"
+    with pytest.raises(UserError, match=sentence):
+        plan_launch(pinned)
+
+
+def test_another_digest_under_the_same_commit_is_an_error(pinned: Path, cached: Path) -> None:
+    link = cached / "snapshots" / COMMIT / "vae/diffusion_pytorch_model.safetensors"
+    old = link.resolve()
+    blob = cached / "blobs" / ("ab" * 32)
+    blob.write_bytes(b"another")
+    link.unlink()
+    link.symlink_to(blob)
+    with pytest.raises(UserError, match=f"is {blob.name}, and was {old.name} when the bundle"):
+        plan_launch(pinned)
+
+
+@pytest.mark.parametrize("lost", ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"])
+def test_a_download_that_was_broken_off_is_told_with_what_to_do(
+    lost: str, pinned: Path, cached: Path
+) -> None:
+    (cached / "snapshots" / COMMIT / lost).resolve().unlink()
+    with pytest.raises(UserError, match=rf"hf download THUDM/CogVideoX-2b --revision {COMMIT}`$"):
+        plan_launch(pinned)
+
+
+def test_another_model_than_the_pinned_one_of_the_hub_is_an_error(
+    pinned: Path, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(demo / "model"))
+    sentence = f"pins THUDM/CogVideoX-2b at commit {COMMIT}, not {demo}/model: leave CVBUNDLE_MODEL"
+    with pytest.raises(UserError, match=sentence):
+        plan_launch(pinned)
+
+
+@pytest.mark.parametrize("model", [None, "THUDM/CogVideoX-2b"])
+def test_a_bundle_that_pins_the_hub_is_unpacked_without_saying_where_the_model_is(
+    model: str | None, pinned: Path, hub_demo: Path, tmp_path: Path
+) -> None:
+    archive = archive_bundle(pinned, tmp_path / "a.tar.zst").file
+    bundle = unpack_archive(
+        archive, tmp_path / "there", data_root=hub_demo / "data", model_path=model
+    ).bundle
+    plan_launch(bundle, dry=True)
+
+
+def test_a_run_without_its_clips_ends_before_torch_is_imported(compiled: Compiled) -> None:
+    code = (
+        "import os, sys; from cvbundle.cli import main\n"
+        "try: main(['run', sys.argv[1]])\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, "CVBUNDLE_DATA_ROOT": "nowhere"}
+    command = [sys.executable, "-c", code, str(compiled.bundle)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: nowhere is no folder: set CVBUNDLE_DATA_ROOT to where the clips are",
+        "False",
+    ]
+    assert json.loads((compiled.bundle / "local/paths.json").read_bytes())["data.root"]
