@@ -99,12 +99,12 @@ def test_every_process_of_python_is_started_by_one_module() -> None:
         for match in starts.finditer(path.read_text("utf-8"))
     }
     assert found == {
-        ("interpreters.py", "sys.executable"),
+        ("processes/interpreters.py", "sys.executable"),
         ("dataset/processes.py", "get_context("),
-        ("bundle/launch.py", "sys.executable"),  # what launch.sh starts, with PYTHONSAFEPATH
+        ("execution/launch.py", "sys.executable"),  # what launch.sh starts, with PYTHONSAFEPATH
         ("training/launcher.py", "sys.executable"),  # with -P
-        ("bundle/venvs.py", "sys.executable"),  # which Python uv takes; uv asks it with -I
-        ("bundle/index_settings.py", "sys.executable"),  # with -I
+        ("execution/environments.py", "sys.executable"),  # which Python uv takes; uv asks it with -I
+        ("execution/index_settings.py", "sys.executable"),  # with -I
     }
 
 

@@ -70,6 +70,9 @@ __all__ = [
 def _register() -> None:
     """Tell torch of the device; once in a process, which can't take it back.
 
+    Before anything is computed: torch's engine makes its queues at the first backward, one for each
+    device that there is then (torch/csrc/autograd/engine.cpp, `start_device_threads`).
+
     Where it isn't installed, torch has to say that there is no accelerator: a group of processes
     chooses how to talk by that, when nobody chooses for it.
     """
@@ -90,8 +93,6 @@ def _register() -> None:
 @contextmanager
 def installed() -> Iterator[None]:
     """The device is there while the block runs; it begins with nothing counted."""
-    if not hasattr(torch, NAME):
-        _register()
     # What a cycle of another test still holds.
     gc.collect()
     for record in (MEMORY, TRAFFIC, TIMELINE):
@@ -168,3 +169,6 @@ def _taking_pins(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return MEMORY.pin(tensor) if pin_memory else tensor
 
     return made
+
+
+_register()
