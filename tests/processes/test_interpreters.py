@@ -103,7 +103,7 @@ def test_every_process_of_python_is_started_by_one_module() -> None:
         ("dataset/processes.py", "get_context("),
         ("execution/launch.py", "sys.executable"),  # what launch.sh starts, with PYTHONSAFEPATH
         ("training/launcher.py", "sys.executable"),  # with -P
-        ("execution/environments.py", "sys.executable"),  # which Python uv takes; uv asks it with -I
+        ("execution/environments.py", "sys.executable"),  # which uv asks with -I
         ("execution/index_settings.py", "sys.executable"),  # with -I
     }
 
