@@ -59,6 +59,8 @@ export PYTHONDONTWRITEBYTECODE=1
 export PYTHONHASHSEED=0
 export CUBLAS_WORKSPACE_CONFIG="${CUBLAS_WORKSPACE_CONFIG:-:4096:8}"
 # Blocks of memory that can grow leave fewer holes between them.
+# Page-locked memory stays rounded up to powers of two: torch 2.6 refuses the option against it
+# (pytorch/pytorch#171662), and 2.13 can hand out blocks that are too small with it (#192722).
 export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"
 export TOKENIZERS_PARALLELISM=false
 # Unless someone says otherwise, nothing is fetched that the bundle does not name.

@@ -8,6 +8,7 @@ import torch
 
 from cvbundle.spec.schema import Precision
 from cvbundle.training.pretrained import empty_model, load_weights, stored_weights
+from cvbundle.training.stored import Stored
 
 DTYPES: dict[Precision, torch.dtype] = {
     "no": torch.float32,
@@ -124,6 +125,21 @@ def fill_transformer(
     path = folder / "transformer"
     load_weights(transformer, stored_weights(transformer, path), dtype, device)
     transformer.eval()
+
+
+def stored_transformer(transformer: Any, folder: Path, dtype: torch.dtype) -> dict[str, Stored]:
+    """Where the weights of an empty transformer are stored, for processes that share them out.
+
+    They stay empty, of `dtype` and frozen; its buffers, which every process has, are loaded.
+
+    Raises:
+        UserError: its files are not those of such a transformer.
+    """
+    stored = stored_weights(transformer, folder / "transformer")
+    buffers = {name: stored.pop(name) for name, _ in transformer.named_buffers() if name in stored}
+    load_weights(transformer, buffers, dtype, torch.device("cpu"), strict=False)
+    transformer.to(dtype).eval()
+    return stored
 
 
 def load_scheduler(folder: Path) -> Any:

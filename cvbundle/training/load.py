@@ -18,7 +18,8 @@ from cvbundle.training.objective import (
 from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.session import Session
-from cvbundle.training.sharding import shard
+from cvbundle.training.sharding import held, part, shard
+from cvbundle.training.shares import fill_shares, stand_ins
 from cvbundle.training.weights import Average, make_trainable
 
 
@@ -36,8 +37,14 @@ def load_trainer(session: Session) -> Trainer:
     transformer = components.empty_transformer(job.model_folder)
     where = torch.device("cpu") if spec.launch.kind.shards else device
     keep_positions(transformer, job.architecture, spec.data.resolution, dtype, where)
-    components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
-    trained = make_trainable(transformer, spec)
+    stored = None
+    if spec.launch.kind.shards:
+        # Each process reads its own rows, once it is known which.
+        stored = components.stored_transformer(transformer, job.model_folder, frozen_dtype)
+    else:
+        components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
+    with stand_ins(transformer):
+        trained = make_trainable(transformer, spec)
     checkpoint_blocks(
         transformer, spec.training.gradient_checkpointing, compiled=spec.training.compile
     )
@@ -45,12 +52,15 @@ def load_trainer(session: Session) -> Trainer:
         # One by one: equal blocks share what is compiled, so it takes the time of one.
         for block in transformer.transformer_blocks:
             block.compile()
+    if stored is not None:
+        shard(transformer, spec.launch.kind, dtype=dtype, device=device)
+        offloads = spec.launch.kind.offloads
+        held_on = torch.device("cpu") if offloads else device
+        fill_shares(transformer, stored, held_on, pinned=offloads and device.type != "cpu")
+        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     state = _last_state(session)
     if state is not None:
         _put_weights(trained, state)
-    if spec.launch.kind.shards:
-        shard(transformer, spec.launch.kind, dtype=dtype, device=device)
-        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(trained.values(), spec, device)
     if spec.launch.kind.offloads and device.type != "cpu":
         take_cores(optimizer)
@@ -141,7 +151,7 @@ def _put_weights(trained: Any, state: checkpoint.State) -> None:
         raise UserError("the checkpoint is of another adapter: begin anew with --fresh")
     with torch.no_grad():
         for name, parameter in trained.items():
-            parameter.copy_(state.weights[name])
+            held(parameter).copy_(held(part(state.weights[name], parameter)))
 
 
 def _image_encoder(session: Session, dtype: torch.dtype) -> Any:

@@ -89,10 +89,12 @@ def load_weights(
     device: torch.device,
     *,
     fp32: Iterable[str] = (),
+    strict: bool = True,
 ) -> None:
     """Give a module on the meta device its frozen weights, in `dtype` and on `device`.
 
-    A weight whose name has a part that is in `fp32` is kept in fp32.
+    A weight whose name has a part that is in `fp32` is kept in fp32. Weights that are not
+    among `stored` stay on the meta device, where that is not `strict`.
 
     Raises:
         UserError: a file can't be read.
@@ -112,7 +114,7 @@ def load_weights(
             if names[each][0] in parameters:
                 tensor = nn.Parameter(tensor, requires_grad=False)
             loaded |= dict.fromkeys(names[each], tensor)
-    module.requires_grad_(False).load_state_dict(loaded, assign=True)
+    module.requires_grad_(False).load_state_dict(loaded, strict=strict, assign=True)
 
 
 def _tensors(folder: Path) -> dict[str, Stored]:

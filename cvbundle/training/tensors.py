@@ -41,27 +41,12 @@ def safetensors_pieces(
     Tensors that are shared out over processes are brought together one by one, so all of these
     have to ask for every piece.
     """
-    yield _header(tensors, metadata)
-    for name in written_order(tensors):
-        yield tensor_bytes(whole(tensors[name].detach()))
-
-
-def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
-    """How many bytes those pieces are together, without a look at the tensors' elements."""
-    return len(_header(tensors, metadata)) + sum(map(tensor_size, tensors.values()))
-
-
-def tensor_size(tensor: Tensor) -> int:
-    """Bytes of a tensor's elements; of all processes together where it is shared out."""
-    return tensor.numel() * tensor.element_size()
-
-
-def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    names = written_order(tensors)
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
-    for name in written_order(tensors):
+    for name in names:
         tensor = tensors[name]
-        begin, end = end, end + tensor_size(tensor)
+        begin, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
             "shape": list(tensor.shape),
@@ -69,7 +54,9 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % LENGTH)
-    return len(text).to_bytes(LENGTH, "little") + text
+    yield len(text).to_bytes(LENGTH, "little") + text
+    for name in names:
+        yield tensor_bytes(whole(tensors[name].detach()))
 
 
 def written_order(tensors: Mapping[str, Tensor]) -> list[str]:

@@ -121,3 +121,9 @@ def peak_of_loading(folder: Path, dtype: torch.dtype, by: str = "us") -> int:
     command = [sys.executable, "-c", _LOAD, str(folder), str(dtype).removeprefix("torch."), by]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout)
+
+
+def resident(of: str) -> int:
+    """Bytes of this process, by their name in `/proc/self/status`: `VmRSS` now, `VmHWM` at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{of}:"))
