@@ -1,8 +1,6 @@
 """`cvbundle rehearse`."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import attrs
 import click
@@ -10,7 +8,7 @@ import click
 from cvbundle.bundle.settings import read_spec
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.where import Text
-from cvbundle.execution.rehearsal import Rehearsal, rehearse_bundle
+from cvbundle.execution.rehearsal import Rehearsal, RehearsedPhase, rehearse_bundle
 from cvbundle.model.memory import in_gib
 from cvbundle.model.time import render_seconds, step_seconds
 from cvbundle.spec.gpus import GPUS
@@ -26,8 +24,8 @@ _OTHERWISE = "h100"
 def command(bundle: str, name: str | None, as_json: bool) -> None:
     """Run BUNDLE's phases on tensors without memory: what a device would hold, and compute.
 
-    It is the trainer's own code, for one step and one validation at the real size. Needs no GPU, no
-    weights and no clips.
+    It is the trainer's own code, for one step, one checkpoint and one validation at the real size.
+    Needs no GPU, no weights and no clips.
     """
     folder = find_bundle(bundle)
     spec = read_spec(folder)
@@ -48,11 +46,15 @@ def command(bundle: str, name: str | None, as_json: bool) -> None:
 def _lines(found: Rehearsal) -> list[str]:
     width = max(len(phase.name) for phase in found.phases)
     return [
-        f"{phase.name.replace('_', ' '):<{width}}  {in_gib(phase.bytes):>9}  {_parts(phase.of)}"
+        f"{phase.name.replace('_', ' '):<{width}}  {in_gib(phase.bytes):>9}  {_parts(phase)}"
         f"{'  <- peak' if phase.bytes == found.peak else ''}"
         for phase in found.phases
     ]
 
 
-def _parts(of: Mapping[str, Any]) -> str:
-    return ", ".join(f"{kind} {in_gib(size)}" for kind, size in of.items() if size)
+def _parts(phase: RehearsedPhase) -> str:
+    besides = {"pinned host memory": phase.host, "disk": phase.disk}
+    text = ", ".join(f"{kind} {in_gib(size)}" for kind, size in phase.of.items() if size)
+    return "; ".join(
+        (text, *(f"{in_gib(size)} of {what}" for what, size in besides.items() if size))
+    )

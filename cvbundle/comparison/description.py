@@ -10,6 +10,7 @@ from attrs import NOTHING, frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.base_model import base_model
+from cvbundle.bundle.measured import measured_steps
 from cvbundle.bundle.places import bundle_runs
 from cvbundle.bundle.results import Result, result_of
 from cvbundle.bundle.runs import list_runs
@@ -75,6 +76,8 @@ def describe(bundle: Path) -> Description:
     model = base_model(bundle)
     data = _summary(bundle)
     files = record["files"]
+    gpu = spec.launch.device
+    earlier = () if gpu is None else measured_steps(bundle.parent, gpu)
     return Description(
         bundle=bundle,
         digest=bundle_digest(bundle),
@@ -89,7 +92,7 @@ def describe(bundle: Path) -> Description:
             "bytes": sum(file["size"] for file in files),
         },
         memory=estimate(spec, model),
-        training=estimate_training(spec, model.architecture, data.samples),
+        training=estimate_training(spec, model.architecture, data.samples, earlier),
         total_steps=spec.total_steps(data.samples),
         runs=tuple(result_of(run) for run in list_runs(bundle_runs(bundle))),
     )

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from cvbundle.bundle import layout
 from cvbundle.bundle.environment import lock, needed_distributions
+from cvbundle.bundle.measured import measured_steps
 from cvbundle.bundle.sharing import SharedFiles, share_file
 from cvbundle.bundle.store import is_bundle, staging
 from cvbundle.bundle.verify import require_verified, sums_of, sums_text
@@ -30,11 +31,12 @@ from cvbundle.files.durable import settle, write_bytes
 from cvbundle.files.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
-from cvbundle.model.time import TrainingEstimate, estimate_training
+from cvbundle.model.time import MeasuredStep, TrainingEstimate, estimate_training
 from cvbundle.problems import Place, Problem, ProblemsFound, UserError
 from cvbundle.rules.check import Checked, check_document, in_order
 from cvbundle.rules.points import merged
 from cvbundle.spec.file import read_file
+from cvbundle.spec.gpus import GPUS
 from cvbundle.spec.overrides import override, with_value
 from cvbundle.spec.source import Document
 from cvbundle.spec.sweep import Point, points
@@ -128,6 +130,8 @@ class _Materials:
     provenance: bytes
     lock: Callable[[tuple[str, ...]], str]
     """Cached."""
+    earlier: Callable[[str | None], tuple[MeasuredStep, ...]]
+    """What the store's runs measured on a device by its name; cached."""
 
 
 def _compile(
@@ -148,6 +152,7 @@ def _compile(
             shared=SharedFiles(out),
             provenance=json_file(told),
             lock=cache(lock),
+            earlier=cache(lambda gpu: () if gpu is None else measured_steps(out, GPUS[gpu])),
         )
         staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
         for number, (point, each) in enumerate(checked):
@@ -168,7 +173,10 @@ def _compile(
                     samples=manifest.samples,
                     memory=estimate(each.spec, _model(each)),
                     training=estimate_training(
-                        each.spec, _model(each).architecture, manifest.samples
+                        each.spec,
+                        _model(each).architecture,
+                        manifest.samples,
+                        materials.earlier(each.spec.launch.gpu),
                     ),
                 ),
             )

@@ -20,6 +20,10 @@ class RehearsedPhase:
     bytes: int
     of: Mapping[str, int]
     """Bytes of weights, gradients, optimizer, encoder and activations."""
+    host: int
+    """Page-locked memory of the host that it takes, in bytes."""
+    disk: int
+    """Bytes that it writes."""
 
 
 @frozen

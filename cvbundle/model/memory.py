@@ -98,6 +98,7 @@ def estimate(spec: Spec, model: BaseModel) -> MemoryEstimate:
         decoder = vae_bytes(vae, width, decoder=True)
         shown = max(denoise_bytes(load), decode_bytes(vae, *clip, tiled=tiled, width=width))
         shown += kept + held_bytes(load) + decoder
+        shown += round(load.gradients) if load.buckets else 0
         phases.append(_phase("validate", shown, "weights, optimizer, VAE and one sample"))
     note = (
         "FSDP's figures come from sums of parts"

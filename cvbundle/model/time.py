@@ -1,8 +1,11 @@
 """How long a step takes and how large what it leaves is, from sizes alone.
 
 A step's arithmetic is counted exactly (the tests hold it against what `cvbundle rehearse` counts);
-how much of a device's rate it reaches is a range. No GPU has confirmed the range yet.
+how much of a device's rate it reaches is a range, which no GPU has confirmed yet. Where earlier
+runs measured a step on such a device, what they measured takes the range's place.
 """
+
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -14,6 +17,34 @@ from cvbundle.spec.schema import Spec
 
 _ATTENTION_BACKWARD = 2.5
 """Of the forward: five products instead of two (Dao, arXiv 2205.14135, algorithm 4)."""
+
+
+_SAME = 0.01
+"""Steps whose arithmetic differs by no more of it take the same time."""
+_SCALED = 4
+"""Up to so many times more or less arithmetic, time is taken to go with it.
+
+A smaller step fills a device less, so that what is measured of one says little of a large one.
+"""
+
+
+@frozen(kw_only=True)
+class MeasuredStep:
+    """A step that a run measured on some device, and what its time depends on."""
+
+    bundle: str
+    run: str
+    seconds: float
+    flops: int
+    """Floating point operations of a step on one device."""
+    precision: str
+    deterministic: bool
+    strategy: str
+
+    @property
+    def name(self) -> str:
+        """Its bundle and run, as `2802c1f0a9d3e4b5/0001`."""
+        return f"{self.bundle}/{self.run}"
 
 
 @frozen(kw_only=True)
@@ -31,6 +62,10 @@ class TrainingEstimate:
     """The device that the times are for; None where nobody has named one."""
     seconds: tuple[float, float] | None
     """Of a step, at least and at most; None without a device, or one that can't do the type."""
+    measured_in: tuple[str, ...] = ()
+    """The runs that the times are measured in, as bundle/run; empty where they are estimated."""
+    scaled: bool = False
+    """Whether those runs' steps had other arithmetic, for which their time was scaled."""
 
     @property
     def hours(self) -> tuple[float, float] | None:
@@ -40,21 +75,57 @@ class TrainingEstimate:
         return self.seconds[0] * self.steps / 3600, self.seconds[1] * self.steps / 3600
 
 
-def estimate_training(spec: Spec, architecture: Architecture, samples: int) -> TrainingEstimate:
-    """What a bundle's training computes, how long that takes, and what it leaves."""
+def estimate_training(
+    spec: Spec, architecture: Architecture, samples: int, earlier: Iterable[MeasuredStep] = ()
+) -> TrainingEstimate:
+    """What a bundle's training computes, how long that takes, and what it leaves.
+
+    Args:
+        spec: the bundle's settings.
+        architecture: of its base model.
+        samples: in its manifest.
+        earlier: what runs measured on devices such as `launch.gpu`.
+    """
     flops, steps, gpu = (
         step_flops(spec, architecture),
         spec.total_steps(samples),
         spec.launch.device,
     )
+    known = () if gpu is None else _comparable(spec, flops, earlier)
+    seconds = None if gpu is None else step_seconds(flops, gpu, spec.training.mixed_precision)
+    if known:
+        each = [step.seconds * flops / step.flops for step in known]
+        seconds = min(each), max(each)
     return TrainingEstimate(
         steps=steps,
         step_flops=flops,
         checkpoint_bytes=checkpoint_bytes(spec, architecture),
         kept_checkpoints=kept_checkpoints(spec, steps),
         gpu=None if gpu is None else gpu.title,
-        seconds=None if gpu is None else step_seconds(flops, gpu, spec.training.mixed_precision),
+        seconds=seconds,
+        measured_in=tuple(step.name for step in known),
+        scaled=any(not _is_same(flops, step) for step in known),
     )
+
+
+def _comparable(
+    spec: Spec, flops: int, earlier: Iterable[MeasuredStep]
+) -> tuple[MeasuredStep, ...]:
+    """Steps of the same type, kernels and strategy: of the same arithmetic, else of similar."""
+    training = spec.training
+    alike = [
+        step
+        for step in earlier
+        if step.precision == training.mixed_precision
+        and step.deterministic == training.deterministic
+        and step.strategy == spec.launch.strategy
+        and flops / _SCALED <= step.flops <= flops * _SCALED
+    ]
+    return tuple([step for step in alike if _is_same(flops, step)] or alike)
+
+
+def _is_same(flops: int, step: MeasuredStep) -> bool:
+    return abs(step.flops - flops) <= _SAME * flops
 
 
 def step_seconds(flops: int, gpu: Gpu, precision: str) -> tuple[float, float] | None:
@@ -118,7 +189,7 @@ def kept_checkpoints(spec: Spec, steps: int) -> int:
 
 def render_seconds(seconds: tuple[float, float]) -> str:
     """A range of seconds for a person: `3.9 to 5.3 s`."""
-    return f"{_number(seconds[0])} to {_number(seconds[1])} s"
+    return f"{_range(seconds)} s"
 
 
 def render_training(found: TrainingEstimate) -> str:
@@ -128,8 +199,7 @@ def render_training(found: TrainingEstimate) -> str:
         f"checkpoints: {found.kept_checkpoints} of {in_gib(found.checkpoint_bytes)}",
     ]
     if found.hours is not None:
-        shortest, longest = map(_number, found.hours)
-        lines.insert(1, f"{found.steps:,} steps: {shortest} to {longest} h, encoding not counted")
+        lines.insert(1, f"{found.steps:,} steps: {_range(found.hours)} h, encoding not counted")
     return "\n".join(lines)
 
 
@@ -138,7 +208,21 @@ def _on(found: TrainingEstimate) -> str:
         return ""
     if found.seconds is None:
         return f"; {found.gpu} has no arithmetic in this type"
-    return f", {render_seconds(found.seconds)} on {found.gpu}"
+    return f", {render_seconds(found.seconds)} on {found.gpu}{_measured(found)}"
+
+
+def _measured(found: TrainingEstimate) -> str:
+    if not found.measured_in:
+        return ""
+    first, *others = found.measured_in
+    more = f" and {len(others)} other run{'s' if len(others) > 1 else ''}" if others else ""
+    scaled = ", scaled by arithmetic" if found.scaled else ""
+    return f" (measured in {first}{more}{scaled})"
+
+
+def _range(ends: tuple[float, float]) -> str:
+    """One number where both ends read the same."""
+    return " to ".join(dict.fromkeys(map(_number, ends)))
 
 
 def _number(value: float) -> str:

@@ -127,6 +127,15 @@ class TrainingLoad:
         return self.gradient_bytes * self.trainable / self.share
 
     @property
+    def buckets(self) -> bool:
+        """Whether gradients are views of buckets, which DDP holds from one end to the other.
+
+        There is no second copy of them (torch/csrc/distributed/c10d/reducer.cpp,
+        `initialize_buckets`, with `gradient_as_bucket_view`).
+        """
+        return self.processes > 1 and not self.strategy.shards
+
+    @property
     def casts(self) -> bool:
         """Whether autocast makes a 16-bit copy of each trained weight."""
         return self.weight_bytes == 2 and not self.strategy.shards
@@ -160,7 +169,8 @@ def training_load(spec: Spec, architecture: Architecture) -> TrainingLoad:
         average=training.ema_decay is not None,
         checkpointing=training.gradient_checkpointing,
         positions=positions(architecture, size),
-        inputs=training.batch_size * _sample_bytes(architecture, size),
+        inputs=training.batch_size
+        * _sample_bytes(architecture, size, with_image=spec.model.type == "i2v"),
         accumulates=training.gradient_accumulation_steps > 1,
         strategy=spec.launch.kind,
         processes=spec.launch.num_processes,
@@ -188,12 +198,14 @@ def positions(architecture: Architecture, size: Resolution) -> int:
     return tokens * transformer.inner_dim
 
 
-def _sample_bytes(architecture: Architecture, size: Resolution) -> int:
-    """Latents and noise in fp32, and the caption's embedding in 16 bit."""
+def _sample_bytes(architecture: Architecture, size: Resolution, *, with_image: bool) -> int:
+    """Latents, noise and an image's latents in fp32, and the caption's embedding in 16 bit."""
     transformer, vae = architecture.transformer, architecture.vae
     pixels = size.height * size.width // vae.spatial_compression_ratio**2
     latents = architecture.padded_latent_frames(size.frames) * vae.latent_channels * pixels
-    return 8 * latents + 2 * transformer.max_text_seq_length * transformer.text_embed_dim
+    return (
+        12 if with_image else 8
+    ) * latents + 2 * transformer.max_text_seq_length * transformer.text_embed_dim
 
 
 def held_bytes(load: TrainingLoad) -> int:
@@ -213,13 +225,15 @@ def train_bytes(load: TrainingLoad, *, reserved: float = 1.0) -> int:
     if load.accumulates:
         # Summed over the processes with the last batch: until then each holds all of its own.
         waiting = gradients = float(load.gradient_bytes * load.trainable)
+    elif load.buckets:
+        waiting = gradients
     moments = _moments(load)
     # What is computed last has no gradient yet.
     started = max(0.0, gradients - load.gradient_bytes * load.block / load.share)
     peak = max(
         waiting + moments.forward_copies + reserved * moments.forward,
         waiting + moments.begin_copies + reserved * moments.begin,
-        (gradients if load.accumulates or load.adapter is not None else started)
+        (gradients if load.accumulates or load.buckets or load.adapter is not None else started)
         + moments.end_copies
         + reserved * moments.end,
     )

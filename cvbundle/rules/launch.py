@@ -40,7 +40,8 @@ def batch_not_divisible(subject: Subject) -> Iterator[Finding]:
     "strategy-single",
     Severity.ERROR,
     why="`single` is one process; others would be left out silently.",
-    source="promise 5 of the design: no single process where two were asked for",
+    source="accelerate 1.15.0 commands/launch.py, `launch_command`: what is neither sharded nor on "
+    "several GPUs goes to `simple_launcher`, which starts one process",
     reads=("launch.strategy", "launch.num_processes"),
     good={"launch.strategy": "ddp", "launch.num_processes": 2},
     bad={"launch.strategy": "single", "launch.num_processes": 2},
@@ -89,7 +90,8 @@ def strategy_optimizer(subject: Subject) -> Iterator[Finding]:
     Severity.WAIVABLE,
     why="A run that needs more memory than a device has fails, often only after all clips are "
     "encoded.",
-    source="facts of the project, section 4; within 10 % of published figures on one device",
+    source="zai-org/CogVideo finetune/README.md:14-31 and issue 731; a-r-r-o-w/finetrainers "
+    "examples/_legacy/training/README.md: within 10 % of their figures on one device",
     reads=(
         "launch.gpu",
         "launch.gpu_memory_gib",

@@ -22,13 +22,14 @@ from cvbundle.bundle.layout import SUMS
 from cvbundle.files.digest import json_file, sha256_file
 from cvbundle.files.durable import new_folder, remove_tree, write_bytes
 from cvbundle.training.sharding import part
-from cvbundle.training.tensors import StoredTensors, safetensors_pieces
+from cvbundle.training.tensors import StoredTensors, safetensors_pieces, safetensors_size
 
 _PREFIX = "step-"
 _STATE = "state.json"
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _AVERAGE = "average.safetensors"
+_METADATA = {"format": "pt"}
 
 
 @frozen(kw_only=True)
@@ -156,10 +157,21 @@ def tensor_files(state: State) -> dict[str, Mapping[str, Tensor]]:
 def _pieces(state: State) -> Iterator[tuple[str, bytes | memoryview]]:
     """Everything that a checkpoint holds, as names of files and what comes next in each."""
     for name, tensors in tensor_files(state).items():
-        for piece in safetensors_pieces(tensors, {"format": "pt"}):
+        for piece in safetensors_pieces(tensors, _METADATA):
             yield name, piece
-    record = {"step": state.step, "optimizer": state.settings, "scaler": dict(state.scaler)}
-    yield _STATE, json_file(record)
+    yield _STATE, _record(state)
+
+
+def size_on_disk(state: State) -> int:
+    """Bytes of the files of a checkpoint, but for the list of their digests."""
+    files = tensor_files(state).values()
+    return sum(safetensors_size(each, _METADATA) for each in files) + len(_record(state))
+
+
+def _record(state: State) -> bytes:
+    return json_file(
+        {"step": state.step, "optimizer": state.settings, "scaler": dict(state.scaler)}
+    )
 
 
 def _write(folder: Path, pieces: Iterator[tuple[str, bytes | memoryview]]) -> None:

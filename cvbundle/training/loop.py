@@ -10,6 +10,7 @@ from attrs import define, frozen
 from torch import Tensor, nn
 
 from cvbundle.problems import UserError
+from cvbundle.training.checkpoint import State, optimizer_state
 from cvbundle.training.job import Job
 from cvbundle.training.metrics import Row
 from cvbundle.training.objective import (
@@ -87,6 +88,19 @@ class Trainer:
                     yield []
                 if self.stopping:
                     return
+
+    def state(self) -> State:
+        """What a checkpoint saves: the tensors themselves, which the next step changes."""
+        scaler = self.accelerator.scaler
+        moments, settings = optimizer_state(self.optimizer)
+        return State(
+            step=self.step,
+            weights=self.trained,
+            moments=moments,
+            settings=settings,
+            average=None if self.average is None else self.average.tensors,
+            scaler={} if scaler is None else scaler.state_dict(),
+        )
 
     def _step(self, upcoming: Upcoming) -> tuple[Tensor, Tensor]:
         """One optimizer step over this process's part of the global batch."""

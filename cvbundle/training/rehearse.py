@@ -26,6 +26,7 @@ from cvbundle.model.architecture import Architecture
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.training import blank, components
+from cvbundle.training.checkpoint import size_on_disk
 from cvbundle.training.cuda_autocast import cuda_autocast
 from cvbundle.training.encode import encode_caption, encode_pixels
 from cvbundle.training.job import Job
@@ -40,6 +41,7 @@ from cvbundle.training.objective import (
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.samples import Batch
+from cvbundle.training.saver import copied_bytes
 from cvbundle.training.stand_ins import FakeSampler, TokenCount, scheduler_at_its_last_timestep
 from cvbundle.training.upcoming import Upcoming
 from cvbundle.training.weights import Average, make_trainable
@@ -54,6 +56,10 @@ class Phase:
     name: str
     bytes: int
     of: Mapping[Kind, int]
+    host: int = 0
+    """Page-locked memory of the host that it takes."""
+    disk: int = 0
+    """What it writes."""
 
 
 @frozen
@@ -70,13 +76,13 @@ class Rehearsal:
 def rehearse(
     spec: Spec, architecture: Architecture, processors: int, *, whole: bool = True
 ) -> Rehearsal:
-    """Encode, train one step and validate on fake tensors.
+    """Encode, train one step, save a checkpoint and validate on fake tensors.
 
     Args:
         spec: the bundle's settings.
         architecture: of its base model.
         processors: the device's multiprocessors, which decide how much flash attention sums apart.
-        whole: all phases; else training alone.
+        whole: all phases; else a step and its checkpoint alone.
 
     Raises:
         UserError: the shapes or types of a phase don't fit.
@@ -104,11 +110,12 @@ class _Stage:
         self._dtype = components.DTYPES[self._precision]
 
     def run(self, *, whole: bool) -> Rehearsal:
-        """All of them, or training alone."""
+        """All of them, or a step and its checkpoint alone."""
         if whole:
             self._encode_text()
             self._encode_clip()
         trainer = self._train()
+        self._save(trainer)
         if whole and self._spec.validation is not None:
             self._validate(trainer)
         return Rehearsal(
@@ -135,6 +142,13 @@ class _Stage:
 
     def _add(self, name: str, peak: Peak) -> None:
         self._phases.append(Phase(name, peak.bytes, dict(peak.of)))
+
+    def _save(self, trainer: Trainer) -> None:
+        """A checkpoint: a device holds nothing more for it, the host a copy until it is written."""
+        with self._phase("checkpoint"):
+            state = trainer.state()
+        host, disk = copied_bytes(state), size_on_disk(state)
+        self._phases[-1] = evolve(self._phases[-1], host=host, disk=disk)
 
     def _encode_text(self) -> None:
         config = self._architecture.text_encoder

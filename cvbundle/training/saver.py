@@ -20,7 +20,7 @@ from torch import Tensor
 from cvbundle.training import checkpoint
 from cvbundle.training.checkpoint import State
 from cvbundle.training.sharding import whole
-from cvbundle.training.tensors import written_order
+from cvbundle.training.tensors import tensor_size, written_order
 
 _SPARE = 0.1
 """The share of the free host memory that a copy must leave."""
@@ -117,8 +117,7 @@ class Saver:
     def _has_room(self, state: State) -> bool:
         if self._copies:
             return True
-        size = sum(t.numel() * t.element_size() for _, _, t in _tensors(state))
-        return bool(size < (1 - _SPARE) * psutil.virtual_memory().available)
+        return bool(copied_bytes(state) < (1 - _SPARE) * psutil.virtual_memory().available)
 
     @torch.no_grad()
     def _copied(self, state: State) -> State:
@@ -138,6 +137,15 @@ class Saver:
             # Other processes send their parts of all that is left.
             deque((whole(tensor.detach()) for _, _, tensor in tensors), maxlen=0)
         return _with_tensors(state, copied)
+
+
+def copied_bytes(state: State) -> int:
+    """Host memory that a copy of a state takes: torch rounds page-locked memory up.
+
+    To a power of two for each tensor (ATen/core/CachingHostAllocator.h, `roundSize`).
+    """
+    sizes = (tensor_size(tensor) for _, _, tensor in _tensors(state))
+    return sum(1 << (size - 1).bit_length() for size in sizes if size)
 
 
 def _tensors(state: State) -> Iterator[tuple[str, str, Tensor]]:

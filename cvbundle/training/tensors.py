@@ -41,12 +41,27 @@ def safetensors_pieces(
     Tensors that are shared out over processes are brought together one by one, so all of these
     have to ask for every piece.
     """
-    names = written_order(tensors)
+    yield _header(tensors, metadata)
+    for name in written_order(tensors):
+        yield tensor_bytes(whole(tensors[name].detach()))
+
+
+def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    """How many bytes those pieces are together, without a look at the tensors' elements."""
+    return len(_header(tensors, metadata)) + sum(map(tensor_size, tensors.values()))
+
+
+def tensor_size(tensor: Tensor) -> int:
+    """Bytes of a tensor's elements; of all processes together where it is shared out."""
+    return tensor.numel() * tensor.element_size()
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
-    for name in names:
+    for name in written_order(tensors):
         tensor = tensors[name]
-        begin, end = end, end + tensor.numel() * tensor.element_size()
+        begin, end = end, end + tensor_size(tensor)
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
             "shape": list(tensor.shape),
@@ -54,9 +69,7 @@ def safetensors_pieces(
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % LENGTH)
-    yield len(text).to_bytes(LENGTH, "little") + text
-    for name in names:
-        yield tensor_bytes(whole(tensors[name].detach()))
+    return len(text).to_bytes(LENGTH, "little") + text
 
 
 def written_order(tensors: Mapping[str, Tensor]) -> list[str]:

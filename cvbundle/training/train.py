@@ -21,7 +21,7 @@ from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
 from cvbundle.bundle.requirements import read_requirements
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
-from cvbundle.training import checkpoint, loader
+from cvbundle.training import loader
 from cvbundle.training.card import model_card
 from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
@@ -165,7 +165,7 @@ def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> It
                 if metrics is not None:
                     metrics.sync()
                 with session.record.phase("checkpoint"), session.together():
-                    saver.save(_state(session, trainer))
+                    saver.save(trainer.state())
             if due:
                 if trainer.average is not None:
                     # It takes the place of the weights meanwhile.
@@ -211,19 +211,6 @@ def _saver(session: Session, trainer: Trainer) -> Saver:
         limit=spec.checkpointing.limit,
         writes=session.leads,
         shared=spec.launch.kind.shards,
-    )
-
-
-def _state(session: Session, trainer: Trainer) -> checkpoint.State:
-    scaler = session.accelerator.scaler
-    moments, settings = checkpoint.optimizer_state(trainer.optimizer)
-    return checkpoint.State(
-        step=trainer.step,
-        weights=trainer.trained,
-        moments=moments,
-        settings=settings,
-        average=trainer.average.tensors if trainer.average is not None else None,
-        scaler=scaler.state_dict() if scaler is not None else {},
     )
 
 

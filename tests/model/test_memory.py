@@ -95,6 +95,15 @@ def test_shards_are_smaller_on_more_devices(strategy: str) -> None:
     assert train_bytes(eight) < train_bytes(two)
 
 
+def test_ddp_holds_its_gradients_once_and_from_the_start() -> None:
+    """They are views of its buckets, which are there before the first backward begins."""
+    one = load("cogvideox-2b", rank=None, checkpointing=False)
+    several = attrs.evolve(one, strategy=STRATEGIES["ddp"], processes=2)
+    assert step_bytes(several) == step_bytes(one)
+    gradients = 4 * one.parameters
+    assert 0 < train_bytes(several) - train_bytes(one) <= gradients
+
+
 def test_a_sharded_model_holds_all_gradients_until_they_are_summed() -> None:
     """FSDP2 keeps those of each batch but the last whole (no gradient sync)."""
     one = load("cogvideox-5b", rank=None, strategy=STRATEGIES["fsdp"], processes=8)

@@ -1,9 +1,14 @@
 """The estimate of time is arithmetic over a rate, as a range."""
 
+from typing import Any
+
+import attrs
 import pytest
 
 from cvbundle.model.identify import named
 from cvbundle.model.time import (
+    MeasuredStep,
+    TrainingEstimate,
     checkpoint_bytes,
     estimate_training,
     kept_checkpoints,
@@ -47,6 +52,57 @@ def test_without_a_device_there_is_no_time() -> None:
     found = estimate_training(spec_of(FIVE_B), model.architecture, 4)
     assert found.hours is None
     assert "5 of 1.5 GiB" in render_training(found)
+
+
+def on_an_h100(*earlier: MeasuredStep) -> TrainingEstimate:
+    model = named("cogvideox-5b")
+    assert model is not None
+    spec = spec_of({**FIVE_B, "launch.gpu": "h100"})
+    return estimate_training(spec, model.architecture, 4, earlier)
+
+
+def measured(seconds: float, share: float = 1.0, **other: Any) -> MeasuredStep:
+    """A step of 5b, with so much of its arithmetic."""
+    step = MeasuredStep(
+        bundle="2802c1f0a9d3e4b5",
+        run="0001",
+        seconds=seconds,
+        flops=round(share * on_an_h100().step_flops),
+        precision="bf16",
+        deterministic=True,
+        strategy="single",
+    )
+    return attrs.evolve(step, **other)
+
+
+def test_what_runs_measured_takes_the_place_of_the_range() -> None:
+    found = on_an_h100(measured(4.4), measured(4.6, run="0002"), measured(1.0, share=0.5))
+    assert found.seconds == (4.4, 4.6)
+    assert not found.scaled
+    text = render_training(found)
+    assert "4.4 to 4.6 s on H100 SXM 80 GB (measured in 2802c1f0a9d3e4b5/0001 and 1 other" in text
+
+
+def test_other_steps_are_scaled_by_their_arithmetic() -> None:
+    found = on_an_h100(measured(2.5, share=0.5))
+    assert found.seconds == pytest.approx((5.0, 5.0))
+    assert "5 s on H100 SXM 80 GB (measured in 2802c1f0a9d3e4b5/0001, scaled by arithmetic)" in (
+        render_training(found)
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        measured(9.0, precision="fp16"),
+        measured(9.0, deterministic=False),
+        measured(9.0, strategy="ddp"),
+        measured(9.0, share=0.2),
+        measured(9.0, share=5.0),
+    ],
+)
+def test_what_is_not_comparable_leaves_the_range(other: MeasuredStep) -> None:
+    assert on_an_h100(other) == on_an_h100()
 
 
 def test_a_checkpoint_is_weights_and_two_moments() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import attrs
 import pytest
@@ -16,13 +17,15 @@ from cvbundle.model.architecture import Architecture
 from cvbundle.model.catalog import card
 from cvbundle.model.identify import BaseModel, named
 from cvbundle.model.memory import GIB, estimate
-from cvbundle.model.time import step_flops
+from cvbundle.model.time import checkpoint_bytes, step_flops
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
 from cvbundle.spec.gpus import GPUS
 from cvbundle.spec.schema import ModelName, Resolution, Spec, TrainingType
+from cvbundle.training import checkpoint
 from cvbundle.training import rehearse as rehearsing
-from cvbundle.training.live_bytes import flash_splits
+from cvbundle.training.cuda_autocast import cuda_autocast
+from cvbundle.training.live_bytes import LiveBytes, flash_splits
 from cvbundle.training.rehearse import Rehearsal, rehearse
 from tests.conftest import COMMIT
 from tests.rules.specs import spec_of
@@ -69,13 +72,15 @@ def shallow(model: ModelName, layers: int | None) -> BaseModel:
 
 
 def check_estimate(spec: Spec, model: BaseModel) -> None:
-    """Memory and arithmetic of training are within 5 % of the rehearsal's."""
+    """Memory, arithmetic and checkpoints of training are within 5 % of the rehearsal's."""
     found = training_of(spec, model.architecture)
     expected = estimate(spec, model)
     allocated: dict[str, int] = {each.name: each.allocated for each in expected.phases}
-    for phase in found.phases:
+    *training, checkpoint = found.phases
+    for phase in training:
         assert allocated[phase.name] == pytest.approx(phase.bytes, rel=0.05)
     assert step_flops(spec, model.architecture) == pytest.approx(found.step_flops, rel=0.05)
+    assert checkpoint_bytes(spec, model.architecture) == pytest.approx(checkpoint.disk, rel=0.05)
 
 
 @pytest.mark.parametrize(("model", "kind"), [("cogvideox-5b-i2v", "lora"), ("cogvideox-2b", "sft")])
@@ -135,6 +140,36 @@ def test_an_adapter_of_the_feed_forward_keeps_its_inputs() -> None:
     check_estimate(spec, shallow("cogvideox-2b", 2))
 
 
+def test_a_checkpoint_with_an_average_takes_a_third_more() -> None:
+    spec = settings_of("cogvideox-2b", training__ema_decay=0.99)
+    check_estimate(spec, shallow("cogvideox-2b", 2))
+
+
+def test_a_checkpoint_takes_the_host_and_the_disk_and_nothing_more_of_the_device() -> None:
+    """Its page-locked copies are rounded up to powers of two, of which LoRA's weights are three."""
+    spec = settings_of("cogvideox-5b", lora__rank=128)
+    *_, step, saved = training_of(spec, shallow("cogvideox-5b", 2).architecture).phases
+    assert saved.name == "checkpoint"
+    assert saved.bytes < step.bytes
+    assert saved.of["gradients"] == 0
+    assert saved.of["weights"] + saved.of["optimizer"] == step.of["weights"] + step.of["optimizer"]
+    assert saved.host == pytest.approx(saved.disk * 4 / 3, rel=0.01)
+
+
+def test_what_a_checkpoint_is_said_to_take_is_what_is_written(
+    compile_model: CompileModel, tmp_path: Path
+) -> None:
+    bundle = compile_model("cogvideox-2b", "lora")
+    architecture = base_model(bundle).architecture
+    stage = rehearsing._Stage(read_spec(bundle), architecture, LiveBytes(1))
+    stage._fake = nullcontext()  # type: ignore[assignment]
+    with cuda_autocast():
+        trainer = stage._train()
+    saved = checkpoint.save(tmp_path, trainer.state(), limit=None)
+    written = sum(path.stat().st_size for path in saved.iterdir() if path.name != "SHA256SUMS")
+    assert checkpoint.size_on_disk(trainer.state()) == written
+
+
 def test_what_does_not_fit_is_one_sentence() -> None:
     """Learned positions of another size are refused by diffusers itself."""
     spec = settings_of("cogvideox-5b-i2v")
@@ -148,13 +183,33 @@ def test_a_device_with_more_processors_sums_in_more_parts() -> None:
     assert flash_splits(GPUS["3060-12"].processors, 1, 48) == 1
 
 
-def test_the_command_needs_no_weights(compile_model: CompileModel) -> None:
-    bundle = compile_model("cogvideox1.5-5b-i2v", "lora")
+def without_weights(bundle: Path) -> Path:
+    """A bundle that knows no model and no clips on this machine."""
     for path in (bundle / "local").iterdir():
         path.unlink()
+    return bundle
+
+
+def test_all_phases_need_no_weights(
+    compile_model: CompileModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = without_weights(compile_model("cogvideox1.5-5b-i2v", "lora"))
+    options = ["-", f"--bundle={bundle}", f"--processors={H100}"]
+    monkeypatch.setattr(sys, "argv", options)
+    assert rehearsing.main() == 0
+    phases = json.loads(capsys.readouterr().out)["phases"]
+    names = [phase["name"] for phase in phases]
+    assert names == ["encode_text", "encode_clips", "train", "step", "checkpoint", "validate"]
+    assert all(sum(phase["of"].values()) == phase["bytes"] for phase in phases)
+
+
+@pytest.mark.slow
+def test_the_command_rehearses_in_a_process_of_its_own(compile_model: CompileModel) -> None:
+    bundle = without_weights(compile_model("cogvideox1.5-5b-i2v", "lora"))
     found = rehearse_bundle(bundle, GPUS["4090"])
-    names = [phase.name for phase in found.phases]
-    assert names == ["encode_text", "encode_clips", "train", "step", "validate"]
+    assert len(found.phases) == 6
     assert all(sum(phase.of.values()) == phase.bytes for phase in found.phases)
     assert found.step_flops > 0
 
