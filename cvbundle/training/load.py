@@ -81,9 +81,6 @@ def load_trainer(session: Session) -> Trainer:
             session.accelerator.scaler = torch.amp.GradScaler(device.type)
     else:
         transformer = session.accelerator.prepare(transformer)
-    # Its state is where its parameters are, which is host memory with offload: accelerate would
-    # take it to the device (1.15.0, optimizer.py:68).
-    optimizer = session.accelerator.prepare_optimizer(optimizer, device_placement=False)
     scaler = session.accelerator.scaler
     if scaler is not None and state is not None and state.scaler:
         scaler.load_state_dict(dict(state.scaler))

@@ -53,7 +53,7 @@ class Trainer:
     accelerator: Any
     model: Model
     trained: Mapping[str, nn.Parameter]
-    optimizer: Any
+    optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     average: Average | None
     step: int
@@ -110,11 +110,11 @@ class Trainer:
             ready = upcoming.take()
             with self._exchange(last=micro == micro_steps - 1):
                 loss = self._loss(ready, micro)
-                self.accelerator.backward(loss if micro_steps == 1 else loss / micro_steps)
+                self._backward(loss if micro_steps == 1 else loss / micro_steps)
             upcoming.begin()
             losses.append(loss.detach())
         norm = self._clip()
-        self.optimizer.step()
+        self._update()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -133,16 +133,27 @@ class Trainer:
         context: AbstractContextManager[None] = self.accelerator.no_sync(self.model.transformer)
         return context
 
+    def _backward(self, loss: Tensor) -> None:
+        """Add to the gradients, which fp16 wants scaled up so that small ones are not lost."""
+        scaler = self.accelerator.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
     def _clip(self) -> Tensor:
         """The norm of all gradients, as it was before they were cut to the limit."""
         limit = self.job.spec.training.max_grad_norm
-        parameters = list(self.trained.values())
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.unscale_(self.optimizer)
         largest = float("inf") if limit is None else limit
-        if self.job.spec.launch.kind.shards:
-            self.accelerator.unscale_gradients()
-            return whole(nn.utils.clip_grad_norm_(parameters, largest))
-        norm: Tensor = self.accelerator.clip_grad_norm_(parameters, largest)
-        return norm
+        return whole(nn.utils.clip_grad_norm_(list(self.trained.values()), largest))
+
+    def _update(self) -> None:
+        """Change the weights; in fp16 only if no gradient has overflowed."""
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
 
     def _loss(self, ready: Ready, micro: int) -> Tensor:
         batch, model, spec = ready.batch, self.model, self.job.spec

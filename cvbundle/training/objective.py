@@ -158,17 +158,18 @@ class Velocity:
         self, alphas_cumprod: Tensor, *, snr_gamma: float | None, device: torch.device
     ) -> None:
         alphas = alphas_cumprod.to(device=device, dtype=torch.float64)
-        self._signal = alphas.sqrt().to(torch.float32)
-        self._noise = (1 - alphas).sqrt().to(torch.float32)
+        self._shares = torch.stack([alphas.sqrt(), (1 - alphas).sqrt()]).to(torch.float32)
         self._weight = None if snr_gamma is None else _min_snr(alphas, snr_gamma)
 
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t of x_0 = `latents`, [B, F, C, H, W]."""
-        return _at(self._signal, timesteps) * latents + _at(self._noise, timesteps) * noise
+        of_latents, of_noise = _at(self._shares, timesteps).unbind()
+        return of_latents * latents + of_noise * noise
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The velocity that the transformer should say."""
-        return _at(self._signal, timesteps) * noise - _at(self._noise, timesteps) * latents
+        of_latents, of_noise = _at(self._shares, timesteps).unbind()
+        return of_latents * noise - of_noise * latents
 
     def loss(self, velocity: Tensor, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Mean squared error over all elements of the batch, weighted by SNR if asked; a scalar."""
@@ -206,7 +207,8 @@ def predict(
 
 
 def _at(table: Tensor, timesteps: Tensor) -> Tensor:
-    return table[timesteps].view(-1, 1, 1, 1, 1)
+    """Of a table [..., timesteps] what is in it for some of them, [..., B, 1, 1, 1, 1]."""
+    return table.index_select(-1, timesteps)[..., None, None, None, None]
 
 
 def _min_snr(alphas: Tensor, gamma: float) -> Tensor:

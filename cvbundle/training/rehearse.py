@@ -214,9 +214,7 @@ class _Stage:
             average = Average(trained, spec.training.ema_decay)
             self._live.name(average.tensors.values(), "optimizer")
         # Fake parameters are where they should be, and can't be moved.
-        transformer, optimizer = accelerator.prepare(
-            transformer, optimizer, device_placement=[False, False]
-        )
+        transformer = accelerator.prepare(transformer, device_placement=[False])
         alphas = torch.ones(architecture.scheduler.num_train_timesteps, dtype=torch.float64)
         model = Model(
             transformer=transformer,
@@ -269,7 +267,7 @@ class _Stage:
         def at_optimizer(*_: object) -> None:
             peaks.append(self._live.begin())
 
-        trainer.optimizer.optimizer.register_step_pre_hook(at_optimizer)
+        trainer.optimizer.register_step_pre_hook(at_optimizer)
         for parameter in trainer.trained.values():
             parameter.register_post_accumulate_grad_hook(self._name_gradient)
         before = self._live.flops
@@ -286,7 +284,7 @@ class _Stage:
 
     def _take_first_step(self, trainer: Trainer) -> None:
         """Make the optimizer's state, which the first step does."""
-        optimizer = trainer.optimizer.optimizer
+        optimizer = trainer.optimizer
         for parameter in trainer.trained.values():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()

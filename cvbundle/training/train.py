@@ -207,7 +207,7 @@ def _saver(session: Session, trainer: Trainer) -> Saver:
     spec = session.job.spec
     return Saver(
         session.job.run / RUN_CHECKPOINTS,
-        trainer.optimizer.optimizer,
+        trainer.optimizer,
         limit=spec.checkpointing.limit,
         writes=session.leads,
         shared=spec.launch.kind.shards,

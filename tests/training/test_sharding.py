@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from cvbundle.spec.schema import TrainingType
+from cvbundle.training.loop import Trainer
 from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileDemo, CompileModel, StopAfter, Train, adapter, result
 from tests.training.test_kernels import loaded
@@ -157,13 +158,13 @@ def test_no_process_keeps_whole_gradients_between_micro_steps(
     )
     shared = []
     with loaded(bundle, 1) as (trainer, batches):
-        backward = trainer.accelerator.backward
+        backward = trainer._backward
 
-        def watched(loss: torch.Tensor) -> None:
+        def watched(_: Trainer, loss: torch.Tensor) -> None:
             backward(loss)
             gradients = [parameter.grad for parameter in trainer.trained.values()]
             shared.append(all(isinstance(gradient, DTensor) for gradient in gradients))
 
-        monkeypatch.setattr(trainer.accelerator, "backward", watched)
+        monkeypatch.setattr(Trainer, "_backward", watched)
         next(trainer.steps(batches))
     assert shared == [True, True, True]
