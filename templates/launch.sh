@@ -10,7 +10,7 @@
 #   CVBUNDLE_MODEL_PATH     folder of the base model
 #   CVBUNDLE_OUTPUT_DIR     where runs go (default: runs/ in this folder)
 #   CVBUNDLE_CACHE          where encodings are kept (default: ~/.cache/cvbundle)
-#   CVBUNDLE_DEVICE         cuda or cpu (default: cuda where there is an NVIDIA GPU)
+#   CVBUNDLE_DEVICE         cuda, cpu or what else torch has (default: cuda where there is an NVIDIA GPU)
 #   CVBUNDLE_NUM_PROCESSES  processes on all machines together (default: {{ launch.num_processes }})
 #   PYTHON                  the interpreter (default: python)
 #

@@ -1,5 +1,6 @@
 """Work that threads do before it is asked for."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,20 +21,29 @@ def made_ahead(
 ) -> Generator[tuple[T, R]]:
     """Each item with its result, in order; `threads` work on up to `ahead` items to come.
 
-    What `work` raises is raised where its item's turn is. `prepare` is called once in each thread.
+    `prepare` is called once in each thread. What it or `work` raises is raised where its item's
+    turn is (an initializer of the pool would raise a BrokenThreadPool that says nothing).
     Closing the iterator waits for the items in work and drops those that are not begun.
     """
-    pool = ThreadPoolExecutor(threads, initializer=prepare)
+    pool = ThreadPoolExecutor(threads)
+    own = threading.local()
+
+    def worked(item: T) -> R:
+        if prepare is not None and not hasattr(own, "prepared"):
+            prepare()
+            own.prepared = True
+        return work(item)
+
     source = iter(items)
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in islice(source, ahead):
-            waiting.append((item, pool.submit(work, item)))
+            waiting.append((item, pool.submit(worked, item)))
         while waiting:
             item, future = waiting.popleft()
             result = future.result()
             for following in islice(source, 1):
-                waiting.append((following, pool.submit(work, following)))
+                waiting.append((following, pool.submit(worked, following)))
             yield item, result
     finally:
         pool.shutdown(cancel_futures=True)

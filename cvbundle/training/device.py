@@ -29,7 +29,7 @@ def process_device(kind: str) -> torch.device:
         module: Any = torch.get_device_module(known)
     except RuntimeError:
         raise UserError(
-            f"{kind} is no type of device: set CVBUNDLE_DEVICE to cuda or cpu"
+            f"{kind} is no type of device: set CVBUNDLE_DEVICE to cuda, cpu or what else torch has"
         ) from None
     if ":" in kind:
         raise UserError(

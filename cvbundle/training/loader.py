@@ -10,6 +10,7 @@ from contextlib import closing
 
 import torch
 
+from cvbundle.problems import UserError
 from cvbundle.training.ahead import made_ahead
 from cvbundle.training.samples import Batch, SampleSource, joined
 
@@ -37,7 +38,7 @@ def batches(
     """Batches on the CPU, in order, made ahead by the spec's workers for the device.
 
     Raises:
-        UserError: a sample can't be read.
+        UserError: a sample can't be read, or a worker can't use the device.
     """
     data = source.spec.data
     pinned = data.pin_memory and device.type != "cpu"
@@ -67,6 +68,13 @@ def _worker(device: torch.device) -> Callable[[], None]:
     def prepare() -> None:
         torch.set_num_threads(1)
         if device.type != "cpu":
-            torch.get_device_module(device).set_device(device)
+            try:
+                torch.get_device_module(device).set_device(device)
+            except RuntimeError as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"a thread that prepares batches can't use {device} ({reason}): "
+                    "set data.num_workers to 0, or see what else uses the device"
+                ) from None
 
     return prepare

@@ -49,10 +49,10 @@ class Batch:
         return tuple(tensor for tensor in found if tensor is not None)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; copies from pinned memory don't wait."""
+        """The same on a device; copies from pinned memory don't wait, and others do."""
         if device.type == "cpu":
             return self
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory."""

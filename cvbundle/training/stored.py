@@ -158,8 +158,10 @@ class _Buffers:
             torch.empty(_BUFFER, dtype=torch.uint8, pin_memory=self._on_gpu)
             for _ in range(2 if self._on_gpu else 1)
         ]
-        event = torch.get_device_module(device).Event if self._on_gpu else lambda: None
-        self._sent: list[Any] = [event() for _ in self._all]
+        self._module: Any = torch.get_device_module(device) if self._on_gpu else None
+        self._sent: list[Any] = [
+            None if self._module is None else self._module.Event() for _ in self._all
+        ]
 
     def next(self, dtype: torch.dtype, count: int) -> Tensor:
         """A buffer that nothing is sent from any more, for up to `count` elements."""
@@ -177,7 +179,8 @@ class _Buffers:
             piece = piece.to(self._device, non_blocking=True)
         to.copy_(piece, non_blocking=self._on_gpu)
         if self._sent[-1] is not None:
-            self._sent[-1].record()
+            # Of this device, which need not be the current one.
+            self._sent[-1].record(self._module.current_stream(self._device))
 
     def wait(self) -> None:
         """Return when everything that was sent has arrived."""

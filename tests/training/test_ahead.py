@@ -45,6 +45,28 @@ def test_an_error_is_raised_where_its_item_would_come() -> None:
     assert list(made) == []
 
 
+def test_so_is_that_of_a_thread_which_could_not_begin() -> None:
+    def prepare() -> None:
+        raise LookupError("no device")
+
+    made = made_ahead(range(3), str, threads=2, ahead=3, prepare=prepare)
+    with pytest.raises(LookupError, match="no device"):
+        next(made)
+
+
+def test_each_thread_is_prepared_once_and_first() -> None:
+    own = threading.local()
+    prepared: list[int] = []
+
+    def prepare() -> None:
+        own.ready = True
+        prepared.append(threading.get_ident())
+
+    made = made_ahead(range(20), lambda _: own.ready, threads=2, ahead=4, prepare=prepare)
+    assert all(ready for _, ready in made)
+    assert len(prepared) == len(set(prepared)) <= 2
+
+
 def test_closing_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     made = made_ahead(range(100), str, threads=3, ahead=6)

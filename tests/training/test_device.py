@@ -44,7 +44,7 @@ def test_more_processes_than_devices_are_refused(
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("gpu", "gpu is no type of device: set CVBUNDLE_DEVICE to cuda or cpu"),
+        ("gpu", "gpu is no type of device: set CVBUNDLE_DEVICE to cuda, cpu or what"),
         ("cuda:0", "set it to cuda, and CUDA_VISIBLE_DEVICES"),
     ],
 )

@@ -33,6 +33,8 @@ In a test, take the fixture `simgpu`, or the block:
 What it isn't: fast, a clock, or a measure of memory to the byte (autocast keeps no copies of
 weights here, and an operator's own temporaries are the host's). Backward runs on the default
 stream, and on the first device alone: torch's engine has one queue for a device from Python.
+DDP's reducer and gloo take such tensors, but not with `find_unused_parameters`, which the trainer
+sets: for it the reducer asks C++ for pinned memory (test_ddp_on_simgpu).
 
 Built on torch.utils.backend_registration, with which torch 2.13 takes a device from Python.
 """
