@@ -56,8 +56,10 @@ def test_ofs(device: torch.device) -> None:
 
 def test_noise_schedule(device: torch.device) -> None:
     velocity = objective.Velocity(torch.rand(10), snr_gamma=5.0, device=device)
-    tables = (velocity._signal, velocity._noise, velocity._weight)
-    assert all(table is not None and table.device == device for table in tables)
+    latents = torch.ones(1, 1, 1, 2, 2, device=device)
+    steps = torch.zeros(1, dtype=torch.int64, device=device)
+    assert velocity.noisy(latents, latents, steps).device == device
+    assert velocity.loss(latents, latents, latents, steps).device == device
 
 
 def test_the_transformer_and_its_positions(base: Path, device: torch.device) -> None:
