@@ -27,11 +27,11 @@ from benchmarks.gpu_runs import Attempt, Trainer, result
 from cvbundle.authoring.demo import write_demo
 from cvbundle.bundle.settings import read_spec
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.model.architecture import read_architecture
-from cvbundle.model.catalog import CATALOG
+from cvbundle.model.config_files import read_architecture
 from cvbundle.model.time import step_flops, step_seconds
-from cvbundle.spec.gpus import reported_gpu
 from cvbundle.spec.schema import TrainingType
+from cvbundle.spec.tables.gpus import reported_gpu
+from cvbundle.spec.tables.models import MODELS
 
 _RESULTS = Path(__file__).parent / "results"
 _GIB = 1 << 30
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"no NVIDIA GPU to try ({why}): --device cpu --tiny tries the script", file=sys.stderr
         )
         return 1
-    models = options.model or [card.name for card in CATALOG]
+    models = options.model or list(MODELS)
     kinds: list[tuple[str, TrainingType]] = [(model, "lora") for model in models]
     if not options.model:
         kinds.append((models[0], "sft"))
@@ -183,7 +183,7 @@ def _compile_tiny(
 ) -> Compiled:
     steps, checkpoint = _STEPS[trial.device]
     spec = write_demo(trial.folder / f"{model}-{kind}", model, kind).spec
-    precision = next(card.precision for card in CATALOG if card.name == model)
+    precision = MODELS[model].precision
     changed = (
         f"training.steps={steps}",
         f"checkpointing.steps={checkpoint}",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import T5Config, T5EncoderModel
 
 from cvbundle.dataset.video import write_clip
-from cvbundle.model.catalog import card
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.tiny import write_tiny_model
 from tests.training.large import write_large_transformer
 
@@ -41,7 +41,7 @@ def _save(model: Any, folder: Path) -> None:
 
 
 def _vae() -> Any:
-    found = card(NAME)
+    found = MODELS.get(NAME)
     assert found is not None
     vae = found.architecture.vae
     torch.manual_seed(0)

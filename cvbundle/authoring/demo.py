@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cvbundle.dataset.video import write_clip
 from cvbundle.files.durable import temporary_folder, write_bytes
 from cvbundle.files.templates import render
-from cvbundle.model.catalog import card, task_of
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
 from cvbundle.spec.schema import TrainingType
+from cvbundle.spec.tables.models import MODELS
 
 _SPEC = "spec.yaml"
 _MODEL = "model"
@@ -56,11 +56,10 @@ def write_demo(folder: Path, model: str, kind: TrainingType) -> Demo:
     Raises:
         UserError: the folder contains something else, or there is no such model.
     """
-    model_card = card(model)
-    if model_card is None:
-        raise UserError(f"{model} is not one of the five CogVideoX models")
-    task = task_of(model_card.architecture.transformer)
-    spec = render("demo.yaml", name=model, task=task, kind=kind).encode()
+    if model not in MODELS:
+        raise UserError(f"{model} is not a model; there are {', '.join(MODELS)}")
+    card = MODELS[model]
+    spec = render("demo.yaml", card=card, kind=kind).encode()
     path = folder / _SPEC
     if path.is_file():
         if path.read_bytes() == spec:
@@ -70,7 +69,7 @@ def write_demo(folder: Path, model: str, kind: TrainingType) -> Demo:
     _write_clips(folder / _DATA)
     if not (folder / _MODEL).is_dir():
         _write_model(folder / _MODEL, model)
-    if task == "i2v":
+    if card.task == "i2v":
         _write_image(folder / "first.png")
     # The spec is written last: if it exists, so does the rest.
     write_bytes(path, spec)

@@ -7,9 +7,9 @@ from typing import Any
 from attrs import fields_dict
 
 from cvbundle.bundle.layout import MODEL
-from cvbundle.model.architecture import Architecture
-from cvbundle.model.catalog import card
 from cvbundle.model.identify import BaseModel
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.models import MODELS
 
 
 def base_model(bundle: Path) -> BaseModel:
@@ -25,7 +25,7 @@ def base_model(bundle: Path) -> BaseModel:
         folder=None,
         name=record["name"],
         task=record["task"],
-        card=None if record["name"] == "custom" else card(record["name"]),
+        card=MODELS.get(record["name"]),
         architecture=Architecture(**parts),
         is_on_hub=record["hub"] is not None,
     )

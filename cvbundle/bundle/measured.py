@@ -15,7 +15,7 @@ from cvbundle.bundle.settings import read_spec
 from cvbundle.bundle.store import list_bundles
 from cvbundle.model.time import MeasuredStep, step_flops
 from cvbundle.problems import UserError
-from cvbundle.spec.gpus import Gpu, reported_gpu
+from cvbundle.spec.tables.gpus import Gpu, reported_gpu
 
 _NEWEST = 200
 """Records that are opened at most, so that a store of thousands costs no more than one of these."""

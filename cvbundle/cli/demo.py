@@ -2,24 +2,18 @@
 
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from cvbundle.spec.schema import TrainingType
-
-_MODELS = (
-    "cogvideox-2b",
-    "cogvideox-5b",
-    "cogvideox-5b-i2v",
-    "cogvideox1.5-5b",
-    "cogvideox1.5-5b-i2v",
-)
+from cvbundle.spec.tables.models import DEFAULT_MODEL, MODELS
 
 
 @click.command("demo")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"), required=False)
-@click.option("--model", type=click.Choice(_MODELS), default="cogvideox-2b", show_default=True)
-@click.option("--type", "kind", type=click.Choice(["lora", "sft"]), default="lora")
+@click.option("--model", type=click.Choice(list(MODELS)), default=DEFAULT_MODEL, show_default=True)
+@click.option("--type", "kind", type=click.Choice(get_args(TrainingType)), default="lora")
 def command(folder: Path, model: str, kind: TrainingType) -> None:
     """Write a tiny model, a few clips and a spec into FOLDER, to try everything on a CPU."""
     # Writing clips needs a video library, which other commands don't.

@@ -11,7 +11,7 @@ from cvbundle.cli.where import Text
 from cvbundle.execution.rehearsal import Rehearsal, RehearsedPhase, rehearse_bundle
 from cvbundle.model.memory import in_gib
 from cvbundle.model.time import render_seconds, step_seconds
-from cvbundle.spec.gpus import GPUS
+from cvbundle.spec.tables.gpus import GPUS
 
 _OTHERWISE = "h100"
 """The device that is rehearsed for where nobody names one."""

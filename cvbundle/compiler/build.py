@@ -36,10 +36,10 @@ from cvbundle.problems import Place, Problem, ProblemsFound, UserError
 from cvbundle.rules.check import Checked, check_document, in_order
 from cvbundle.rules.points import merged
 from cvbundle.spec.file import read_file
-from cvbundle.spec.gpus import GPUS
 from cvbundle.spec.overrides import override, with_value
 from cvbundle.spec.source import Document
 from cvbundle.spec.sweep import Point, points
+from cvbundle.spec.tables.gpus import GPUS
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,7 @@ from cvbundle.compiler.commit import spec_commit
 from cvbundle.dataset.container import BadClip
 from cvbundle.dataset.images import probe_image
 from cvbundle.files.expand import expanded
-from cvbundle.model.architecture import architecture_data
+from cvbundle.model.config_files import architecture_data
 from cvbundle.model.hub import resolve_commit, snapshot
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.pin import blob_names, pin_folder

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
-from cvbundle.spec.gpus import Gpu
+from cvbundle.spec.tables.gpus import Gpu
 
 
 @frozen

@@ -3,10 +3,14 @@
 import importlib.resources
 from functools import cache
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jinja2
+
+_WIDTH = 100
+"""Columns of a comment's lines."""
 
 
 def templates_folder() -> Path:
@@ -30,7 +34,7 @@ def _environment() -> "jinja2.Environment":
     # Most commands need no template engine.
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_folder(), encoding="utf-8"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
@@ -38,3 +42,10 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         autoescape=False,  # YAML, from our own values
     )
+    environment.filters["comment"] = _comment
+    return environment
+
+
+def _comment(text: str) -> str:
+    """A text as comment lines of a section."""
+    return fill(text, _WIDTH, initial_indent="  # ", subsequent_indent="  # ")

@@ -3,13 +3,14 @@
 The figures are what `cvbundle rehearse` finds; workspaces of cuDNN are not in them.
 """
 
-from cvbundle.model.architecture import TextEncoder, Vae, text_encoder_parameters
+from cvbundle.model.modules import text_encoder_parameters
+from cvbundle.spec.tables.architecture import TextEncoder, Vae
 
 GIB = 2**30
 
 _VAE_PARAMETERS = 215_583_907
 _ENCODER_PARAMETERS = 92_215_456
-"""Of the VAE of all five models, and of the half of it that encodes (diffusers, meta device)."""
+"""Of the VAE of all CogVideoX models, and of its encoder (diffusers, on the meta device)."""
 _TILE_HEIGHT, _TILE_WIDTH = 240, 360
 _TEXT_ACTIVATIONS = 7
 """What T5 holds beside its weights, in activations of its feed-forward layers."""

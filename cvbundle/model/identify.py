@@ -4,11 +4,13 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.model.architecture import Architecture, has_config_files, read_architecture
-from cvbundle.model.catalog import Card, card, card_like, card_of_hub_id, task_of
+from cvbundle.model.catalog import card_like, card_of_hub_id
+from cvbundle.model.config_files import has_config_files, read_architecture
 from cvbundle.model.hub import cached_commit, is_hub_id, snapshot
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import ModelName, Precision, Resolution, Task, is_revision
+from cvbundle.spec.schema import Resolution, is_revision
+from cvbundle.spec.tables.architecture import Architecture, Task
+from cvbundle.spec.tables.models import CUSTOM, MODELS, Card, Precision
 
 
 @frozen(kw_only=True)
@@ -18,7 +20,7 @@ class BaseModel:
     path: str
     folder: Path | None
     """The folder of its files, if they are on this machine."""
-    name: ModelName
+    name: str
     task: Task
     card: Card | None
     architecture: Architecture
@@ -65,7 +67,7 @@ def identify(path: str, base: Path, *, revision: str | None, name: str | None) -
     Raises:
         UserError: there is no such folder, or its config files aren't those of a CogVideoX model.
     """
-    if name is not None and name != "custom" and card(name) is None:
+    if name is not None and name not in (*MODELS, CUSTOM):
         name = None
     folder = _folder(path, base)
     if folder is not None:
@@ -84,7 +86,7 @@ def identify(path: str, base: Path, *, revision: str | None, name: str | None) -
 
 def named(name: str) -> BaseModel | None:
     """The model of the catalog with this name, for a spec without a model path."""
-    known = card(name)
+    known = MODELS.get(name)
     return None if known is None else _from_catalog(known.hub_ids[0], None, name)
 
 
@@ -98,7 +100,7 @@ def _folder(path: str, base: Path) -> Path | None:
 
 
 def _card(name: str) -> Card | None:
-    return None if name == "custom" else card(name)
+    return MODELS.get(name)
 
 
 def _in_folder(path: str, folder: Path, name: str | None, *, is_on_hub: bool) -> BaseModel:
@@ -118,8 +120,8 @@ def _model(
     return BaseModel(
         path=path,
         folder=folder,
-        name=known.name if known else "custom",
-        task=task_of(architecture.transformer),
+        name=known.name if known else CUSTOM,
+        task=architecture.transformer.task,
         card=known,
         architecture=architecture,
         is_on_hub=is_on_hub,
@@ -127,10 +129,10 @@ def _model(
 
 
 def _from_catalog(path: str, revision: str | None, name: str | None) -> BaseModel:
-    known = card_of_hub_id(path) or (card(name) if name else None)
+    known = card_of_hub_id(path) or (MODELS.get(name) if name else None)
     if known is None:
         raise UserError(
-            f"{path} is not one of the five CogVideoX models and not in the local hub cache; "
+            f"{path} is not a hub id of {', '.join(MODELS)}, and not in the local hub cache; "
             "download it, or write model.name"
         )
     architecture = known.at_revision(revision)

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from cvbundle.model.architecture import Architecture, lora_targets
 from cvbundle.model.memory import in_gib
+from cvbundle.model.modules import lora_targets
 from cvbundle.model.training_memory import TrainingLoad, training_load
-from cvbundle.spec.gpus import Gpu
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.gpus import Gpu
 
 _ATTENTION_BACKWARD = 2.5
 """Of the forward: five products instead of two (Dao, arXiv 2205.14135, algorithm 4)."""

@@ -8,16 +8,10 @@ against it; for sharded models they come from the same module without autocast.
 
 from attrs import evolve, field, frozen
 
-from cvbundle.model.architecture import (
-    Architecture,
-    Transformer,
-    lora_parameters,
-    lora_targets,
-    modules,
-    total_parameters,
-)
+from cvbundle.model.modules import lora_parameters, lora_targets, modules, total_parameters
 from cvbundle.spec.schema import Resolution, Spec
-from cvbundle.spec.strategies import STRATEGIES, StrategyKind
+from cvbundle.spec.tables.architecture import Architecture, Transformer
+from cvbundle.spec.tables.strategies import STRATEGIES, StrategyKind
 
 RESERVED = 1.30
 """What CUDA's allocator reserves of each byte of activations that come and go, block after block.

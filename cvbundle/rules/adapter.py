@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from cvbundle.model.architecture import Transformer, lora_targets, modules
+from cvbundle.model.modules import lora_targets, modules
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
+from cvbundle.spec.tables.architecture import Transformer
 
 _FIELD = "lora.target_modules"
 _ITEMS = f"{_FIELD}[]"

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from cvbundle.model.architecture import has_traits_of
-from cvbundle.model.catalog import card, card_like, task_of
+from cvbundle.model.catalog import card_like
 from cvbundle.problems import Rule, Severity, declare
 from cvbundle.rules.rule import Finding, Subject, also, rule
 from cvbundle.spec.schema import ImageNoise
+from cvbundle.spec.tables.models import MODELS
 
 
 @rule(
@@ -22,9 +22,9 @@ from cvbundle.spec.schema import ImageNoise
 )
 def model_name(subject: Subject) -> Iterator[Finding]:
     """`model.name` has the architecture of the actual model."""
-    named = card(subject.spec.model.name)
+    named = MODELS.get(subject.spec.model.name)
     architecture = subject.model.architecture
-    if named is None or has_traits_of(named.architecture.transformer, architecture.transformer):
+    if named is None or named.architecture.transformer.has_traits_of(architecture.transformer):
         return
     alike = card_like(architecture)
     right = alike.name if alike else "custom"
@@ -47,7 +47,7 @@ def model_name(subject: Subject) -> Iterator[Finding]:
 )
 def task_matches_model(subject: Subject) -> Iterator[Finding]:
     """`model.type` matches the model's input channels."""
-    task = task_of(subject.model.architecture.transformer)
+    task = subject.model.architecture.transformer.task
     if subject.spec.model.type != task:
         channels = subject.model.architecture.transformer.in_channels
         yield Finding.write(

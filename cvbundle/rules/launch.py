@@ -9,7 +9,7 @@ from cvbundle.model.memory import GIB, estimate, in_gib
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Lora, Resolution, Spec
-from cvbundle.spec.strategies import STRATEGIES
+from cvbundle.spec.tables.strategies import STRATEGIES
 
 
 @rule(

@@ -14,7 +14,7 @@ def nearest_legal(size: Resolution, model: BaseModel) -> Resolution:
     frames = size.frames
     if (frames - 1) % stride:
         frames = nearest_frames(frames, 2 * stride)
-    if model.card and model.card.name == "cogvideox-5b":
+    if model.card and model.card.one_size:
         return Resolution(frames, model.resolution.height, model.resolution.width)
     unit = model.architecture.pixels_per_patch
     height, width = _nearest(size.height, unit), _nearest(size.width, unit)

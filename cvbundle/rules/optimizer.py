@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
-from cvbundle.spec.optimizers import OPTIMIZERS
 from cvbundle.spec.schema import Optimizer
+from cvbundle.spec.tables.optimizers import WITH_THIRD_BETA
 
 
 @rule(
@@ -62,9 +62,6 @@ def optimizer_betas(subject: Subject) -> Iterator[Finding]:
         )
 
 
-_WITH_THIRD_BETA = [kind.name for kind in OPTIMIZERS.values() if kind.third_beta]
-
-
 @rule(
     "optimizer-unused",
     Severity.WARNING,
@@ -81,7 +78,7 @@ def optimizer_unused(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "optimizer.beta3",
             f"{optimizer.name} has no third decay rate: it is ignored",
-            f"remove it: only {' and '.join(_WITH_THIRD_BETA)} have one",
+            f"remove it: only {' and '.join(WITH_THIRD_BETA)} have one",
         )
     if optimizer.epsilon != Optimizer().epsilon and not optimizer.kind.takes_epsilon:
         yield Finding(
@@ -108,7 +105,7 @@ def prodigy_learning_rate(subject: Subject) -> Iterator[Finding]:
     if subject.spec.optimizer.kind.finds_rate and rate <= _LEAST_FOR_PRODIGY:
         yield Finding.write(
             "training.learning_rate",
-            f"prodigy multiplies the rate that it estimates by {rate:g}",
+            f"{subject.spec.optimizer.name} multiplies the rate that it estimates by {rate:g}",
             1.0,
             otherwise="optimizer.name",
         )

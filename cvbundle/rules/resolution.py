@@ -62,8 +62,8 @@ def resolution_fixed(subject: Subject) -> Iterator[Finding]:
 @rule(
     "resolution-5b",
     Severity.WAIVABLE,
-    why="cogvideox-5b was trained on only one size. It runs at others, with positions that it was "
-    "not trained on.",
+    why="The model was trained on only one size. It runs at others, with positions that it was not "
+    "trained on.",
     source="zai-org/CogVideo README.md:202; github.com/zai-org/CogVideo/issues/732; "
     "finetune/schemas/args.py:153 intends this check, but compares with names that no model has",
     reads=(_FIELD,),
@@ -72,10 +72,10 @@ def resolution_fixed(subject: Subject) -> Iterator[Finding]:
     bad={"model.path": "THUDM/CogVideoX-5b", _FIELD: "49x256x384"},
 )
 def resolution_5b(subject: Subject) -> Iterator[Finding]:
-    """cogvideox-5b is trained at its own height and width."""
+    """A model of one size is trained at its own height and width: cogvideox-5b."""
     size, own = subject.spec.data.resolution, subject.model.resolution
     card = subject.model.card
-    if card is None or card.name != "cogvideox-5b":
+    if card is None or not card.one_size:
         return
     if (size.height, size.width) != (own.height, own.width):
         yield Finding.write(
@@ -128,7 +128,7 @@ def resolution_untrained(subject: Subject) -> Iterator[Finding]:
     """2b and 1.5 are trained at the sizes of their model cards; smaller variants at their own."""
     card = subject.model.card
     size, own = subject.spec.data.resolution, subject.model.resolution
-    if card is None or card.name == "cogvideox-5b" or _has_learned_positions(subject.model):
+    if card is None or card.one_size or _has_learned_positions(subject.model):
         return
     legal = nearest_legal(size, subject.model)
     if (legal.height, legal.width) != (size.height, size.width):

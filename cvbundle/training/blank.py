@@ -13,7 +13,7 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from cvbundle.model.architecture import TextEncoder, Transformer, Vae
+from cvbundle.spec.tables.architecture import TextEncoder, Transformer, Vae
 
 
 def transformer_on_meta(config: Transformer, dtype: torch.dtype) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cvbundle.spec.schema import Precision
+from cvbundle.spec.tables.models import Precision
 from cvbundle.training.pretrained import empty_model, load_weights, stored_weights
 from cvbundle.training.stored import Stored
 

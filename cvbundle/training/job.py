@@ -10,12 +10,13 @@ from attrs import frozen
 from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
 from cvbundle.bundle.places import local_paths, with_local_settings
 from cvbundle.dataset.manifest import Sample, read_samples
-from cvbundle.model.architecture import Architecture, architecture_data, read_architecture
+from cvbundle.model.config_files import architecture_data, read_architecture
 from cvbundle.model.hub import first_line, hub_errors, snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.architecture import Architecture
 
 
 @frozen(kw_only=True)

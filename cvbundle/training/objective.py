@@ -11,8 +11,8 @@ import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
 
-from cvbundle.model.architecture import Architecture
 from cvbundle.spec.schema import Resolution
+from cvbundle.spec.tables.architecture import Architecture
 
 Rotary = tuple[Tensor, Tensor]
 

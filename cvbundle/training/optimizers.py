@@ -11,6 +11,7 @@ from torch import nn
 
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.optimizers import OptimizerKind
 
 _FUSED_ON = ("cpu", "cuda")
 """Devices for which torch has fused steps."""
@@ -39,7 +40,7 @@ def make_optimizer(
             "pip install -r requirements.txt"
         ) from None
     if kind.quantized:
-        _require_code(constructor, device, settings)
+        _require_code(kind, constructor, device, settings)
         constructor = _with_flat_state(constructor)
     optimizer: torch.optim.Optimizer = constructor(trained, **settings)
     return optimizer
@@ -63,7 +64,9 @@ def _settings(spec: Spec) -> dict[str, Any]:
     return settings
 
 
-def _require_code(constructor: Any, device: torch.device, settings: Mapping[str, Any]) -> None:
+def _require_code(
+    kind: OptimizerKind, constructor: Any, device: torch.device, settings: Mapping[str, Any]
+) -> None:
     """Take a step with one parameter.
 
     A build for another CUDA is imported without a word, and fails where it is used.
@@ -78,8 +81,8 @@ def _require_code(constructor: Any, device: torch.device, settings: Mapping[str,
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"optimizer adamw8bit can't take a step on {device.type} ({reason}): "
-            "install a bitsandbytes that was built for this CUDA, or use adamw"
+            f"optimizer {kind.name} can't take a step on {device.type} ({reason}): "
+            f"install a {kind.distribution} that was built for this CUDA, or use adamw"
         ) from None
 
 

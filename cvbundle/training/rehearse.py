@@ -22,9 +22,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cvbundle.bundle.base_model import base_model
 from cvbundle.bundle.settings import read_spec
-from cvbundle.model.architecture import Architecture
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.training import blank, components
 from cvbundle.training.checkpoint import size_on_disk
 from cvbundle.training.cuda_autocast import cuda_autocast

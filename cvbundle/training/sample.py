@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, RUN_ADAPTER, RUN_TRANSFORMER
-from cvbundle.model.catalog import card
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Validation
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import components
 from cvbundle.training.device import free, process_device
 from cvbundle.training.encode import encode_caption
@@ -51,7 +51,7 @@ def make(job: Job, options: Any) -> None:
     """Embed the prompt, let the text encoder go, then denoise; as in a run, one after another."""
     device = process_device(job.device)
     dtype = components.DTYPES[job.spec.training.mixed_precision]
-    known = card(job.spec.model.name)
+    known = MODELS.get(job.spec.model.name)
     # What validation takes where the spec has none.
     fps = known.fps if known is not None else 8
     validation = job.spec.validation or Validation(steps=1, prompts=(options.prompt,), fps=fps)

@@ -7,8 +7,8 @@ import torch
 from attrs import fields_dict, frozen
 from torch import Tensor
 
-from cvbundle.model.architecture import Architecture
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
 from cvbundle.training.held import Encodings, HeldEncodings, room_for_encodings

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from cvbundle.spec.strategies import StrategyKind
+from cvbundle.spec.tables.strategies import StrategyKind
 
 
 def shard(

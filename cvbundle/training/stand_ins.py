@@ -8,7 +8,7 @@ import torch
 from attrs import asdict
 from diffusers import CogVideoXDDIMScheduler
 
-from cvbundle.model.architecture import Scheduler
+from cvbundle.spec.tables.architecture import Scheduler
 from cvbundle.training.preview import Sampler
 
 

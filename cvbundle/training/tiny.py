@@ -22,8 +22,8 @@ from diffusers import (
 from transformers import T5Config, T5EncoderModel
 
 from cvbundle.files.durable import new_folder
-from cvbundle.model.architecture import Transformer
-from cvbundle.model.catalog import Card, card
+from cvbundle.spec.tables.architecture import Transformer
+from cvbundle.spec.tables.models import MODELS, Card
 
 _SEED = 0
 _WIDTH = 32
@@ -39,17 +39,15 @@ def write_tiny_model(folder: Path, name: str) -> None:
     Raises:
         KeyError: there is no such model.
     """
-    found = card(name)
-    if found is None:
-        raise KeyError(name)
+    card = MODELS[name]
     with new_folder(folder) as temporary:
         torch.manual_seed(_SEED)
-        _transformer(found).save_pretrained(temporary / "transformer")
-        _vae(found).save_pretrained(temporary / "vae")
+        _transformer(card).save_pretrained(temporary / "transformer")
+        _vae(card).save_pretrained(temporary / "vae")
         _text_encoder().save_pretrained(temporary / "text_encoder")
-        _scheduler(found).save_pretrained(temporary / "scheduler")
+        _scheduler(card).save_pretrained(temporary / "scheduler")
         _write_tokenizer(temporary / "tokenizer")
-        _write_index(temporary, found)
+        _write_index(temporary, card)
 
 
 def tiny_transformer(transformer: Transformer) -> Transformer:
@@ -140,7 +138,7 @@ def _write_tokenizer(folder: Path) -> None:
 
 
 def _write_index(folder: Path, card: Card) -> None:
-    image = "ImageToVideo" if card.name.endswith("i2v") else ""
+    image = "ImageToVideo" if card.task == "i2v" else ""
     index = {
         "_class_name": f"CogVideoX{image}Pipeline",
         "scheduler": ["diffusers", "CogVideoXDDIMScheduler"],

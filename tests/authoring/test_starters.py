@@ -12,12 +12,12 @@ from cvbundle.authoring.starters import (
     overview,
     starter_text,
 )
-from cvbundle.files.templates import templates_folder
-from cvbundle.model.catalog import CATALOG
 from cvbundle.problems import UserError
 from cvbundle.rules.check import check_points
 from cvbundle.spec.overrides import override
 from cvbundle.spec.source import Document, read
+from cvbundle.spec.tables.models import MODELS
+from cvbundle.spec.tables.strategies import STRATEGIES
 
 every_starter = pytest.mark.parametrize("starter", all_starters(), ids=lambda starter: starter.name)
 
@@ -61,7 +61,7 @@ def test_a_starter_writes_the_settings_that_its_model_was_made_for(
     starter: Starter, tmp_path: Path
 ) -> None:
     spec = check_points(document(starter), tmp_path).spec
-    card = next(card for card in CATALOG if card.name == starter.model)
+    card = MODELS[starter.model]
     assert spec.data.resolution == card.resolution
     assert spec.training.mixed_precision == card.precision
 
@@ -78,7 +78,7 @@ def test_a_starter_is_text_of_at_most_100_columns_with_no_template_left(starter:
 
 def test_every_model_has_a_starter_for_both_types() -> None:
     assert {(starter.model, starter.type) for starter in all_starters()} == {
-        (card.name, type_) for card in CATALOG for type_ in ("lora", "sft")
+        (card.name, type_) for card in MODELS.values() for type_ in ("lora", "sft")
     }
 
 
@@ -99,7 +99,11 @@ def test_an_unknown_template_names_the_nearest_and_all() -> None:
     assert overview() in str(error.value)
 
 
-def test_every_template_file_is_a_starter() -> None:
-    sources = {f"{starter.source}.yaml" for starter in all_starters()}
-    assert sources == {path.name for path in templates_folder().glob("cogvideox*.yaml")}
+def test_the_default_is_a_starter() -> None:
     assert find_starter(DEFAULT).name == DEFAULT
+
+
+@every_starter
+def test_a_starter_names_the_host_memory_of_a_strategy_that_offloads(starter: Starter) -> None:
+    offloads = STRATEGIES[starter.strategy].offloads
+    assert ("Host memory: " in starter_text(starter)) == offloads

@@ -13,7 +13,7 @@ from cvbundle.bundle.measured import measured_steps
 from cvbundle.bundle.runs import read_run
 from cvbundle.comparison.description import describe
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.spec.gpus import GPUS
+from cvbundle.spec.tables.gpus import GPUS
 
 H100 = "NVIDIA H100 80GB HBM3"
 

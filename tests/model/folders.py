@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from cvbundle.model.architecture import Architecture, architecture_data
+from cvbundle.model.config_files import architecture_data
+from cvbundle.spec.tables.architecture import Architecture
 
 
 def write_configs(folder: Path, architecture: Architecture) -> None:

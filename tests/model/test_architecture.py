@@ -11,18 +11,17 @@ from diffusers import CogVideoXTransformer3DModel
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import check_target_module_exists
 
-from cvbundle.model.architecture import (
-    Transformer,
+from cvbundle.model.config_files import read_architecture
+from cvbundle.model.modules import (
     lora_parameters,
     lora_targets,
     modules,
-    read_architecture,
     text_encoder_parameters,
     total_parameters,
 )
-from cvbundle.model.catalog import CATALOG, Card, card
 from cvbundle.problems import UserError
-from cvbundle.spec.schema import ModelName
+from cvbundle.spec.tables.architecture import Transformer
+from cvbundle.spec.tables.models import MODELS, Card
 from tests.model.folders import write_configs
 
 TOTALS = {
@@ -83,8 +82,8 @@ def built(transformer: Transformer) -> torch.nn.Module:
 
 
 ALL = [
-    *(pytest.param(card.architecture.transformer, id=card.name) for card in CATALOG),
-    *(pytest.param(tiny(card), id=f"tiny-{card.name}") for card in CATALOG),
+    *(pytest.param(card.architecture.transformer, id=card.name) for card in MODELS.values()),
+    *(pytest.param(tiny(card), id=f"tiny-{card.name}") for card in MODELS.values()),
 ]
 
 
@@ -116,7 +115,7 @@ def test_targets_match_the_modules_that_peft_matches(transformer: Transformer) -
         assert {module.name for module in lora_targets(transformer, target)} == theirs, target
 
 
-@pytest.mark.parametrize("transformer", [tiny(card) for card in CATALOG], ids=lambda t: "")
+@pytest.mark.parametrize("transformer", [tiny(card) for card in MODELS.values()], ids=lambda t: "")
 def test_the_parameters_of_an_adapter_equal_those_of_peft(transformer: Transformer) -> None:
     targets = ("to_q", "ff.net.2", "patch_embed.proj", "norm1.linear", "proj_out")
     model = inject_adapter_in_model(
@@ -126,9 +125,9 @@ def test_the_parameters_of_an_adapter_equal_those_of_peft(transformer: Transform
     assert lora_parameters(transformer, targets, 3) == theirs
 
 
-@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+@pytest.mark.parametrize("known", MODELS.values(), ids=lambda card: card.name)
 def test_totals_are_the_published_ones(known: Card) -> None:
-    assert known.parameters == TOTALS[known.name]
+    assert total_parameters(known.architecture.transformer) == TOTALS[known.name]
 
 
 @pytest.mark.parametrize(
@@ -143,9 +142,9 @@ def test_totals_are_the_published_ones(known: Card) -> None:
     ],
 )
 def test_adapters_have_the_known_sizes(
-    name: ModelName, targets: tuple[str, ...], rank: int, count: int
+    name: str, targets: tuple[str, ...], rank: int, count: int
 ) -> None:
-    known = card(name)
+    known = MODELS.get(name)
     assert known is not None
     assert lora_parameters(known.architecture.transformer, targets, rank) == count
 
@@ -159,8 +158,8 @@ def test_adapters_have_the_known_sizes(
         ("cogvideox1.5-5b-i2v", 252_207_104),
     ],
 )
-def test_an_adapter_on_every_linear_has_the_known_size(name: ModelName, count: int) -> None:
-    known = card(name)
+def test_an_adapter_on_every_linear_has_the_known_size(name: str, count: int) -> None:
+    known = MODELS.get(name)
     assert known is not None
     transformer = known.architecture.transformer
     linear = tuple(m.name for m in modules(transformer) if m.kind == "Linear")
@@ -168,7 +167,9 @@ def test_an_adapter_on_every_linear_has_the_known_size(name: ModelName, count: i
 
 
 def test_the_text_encoder_has_its_known_size() -> None:
-    assert text_encoder_parameters(CATALOG[0].architecture.text_encoder) == 4_762_310_656
+    assert (
+        text_encoder_parameters(MODELS["cogvideox-2b"].architecture.text_encoder) == 4_762_310_656
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,15 +181,15 @@ def test_the_text_encoder_has_its_known_size() -> None:
     ],
 )
 def test_sequences_have_the_known_lengths(
-    name: ModelName, size: tuple[int, int, int], tokens: int
+    name: str, size: tuple[int, int, int], tokens: int
 ) -> None:
-    known = card(name)
+    known = MODELS.get(name)
     assert known is not None
     assert known.architecture.tokens(*size) == tokens
 
 
 def test_config_files_give_back_the_architecture(tmp_path: Path) -> None:
-    for known in CATALOG:
+    for known in MODELS.values():
         folder = tmp_path / known.name
         write_configs(folder, known.architecture)
         assert read_architecture(folder) == known.architecture
@@ -212,7 +213,7 @@ def test_an_implausible_config_is_reported(
     tmp_path: Path, part: str, key: str, value: object
 ) -> None:
     """Config files are untrusted: none makes a check hang or crash."""
-    write_configs(tmp_path, CATALOG[0].architecture)
+    write_configs(tmp_path, MODELS["cogvideox-2b"].architecture)
     path = tmp_path / part / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(UserError, match=key):
@@ -221,7 +222,7 @@ def test_an_implausible_config_is_reported(
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '"x"', "\xff"])
 def test_a_config_that_is_not_json_is_named(tmp_path: Path, content: str) -> None:
-    write_configs(tmp_path, CATALOG[0].architecture)
+    write_configs(tmp_path, MODELS["cogvideox-2b"].architecture)
     (tmp_path / "vae" / "config.json").write_text(content, "latin-1")
     with pytest.raises(UserError, match="vae"):
         read_architecture(tmp_path)

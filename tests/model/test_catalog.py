@@ -2,25 +2,26 @@
 
 import pytest
 
-from cvbundle.model.catalog import CATALOG, Card, card, card_like, task_of
+from cvbundle.model.catalog import card_like
+from cvbundle.spec.tables.models import MODELS, Card
 
 
-@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+@pytest.mark.parametrize("known", MODELS.values(), ids=lambda card: card.name)
 def test_a_card_is_found_by_name_and_by_architecture(known: Card) -> None:
-    assert card(known.name) is known
+    assert MODELS.get(known.name) is known
     assert card_like(known.architecture) is known
 
 
 def test_the_five_models_have_their_tasks_precisions_and_licences() -> None:
     said = {
         c.name: (
-            task_of(c.architecture.transformer),
+            c.architecture.transformer.task,
             c.precision,
             c.fps,
             c.prompt_tokens,
             c.license,
         )
-        for c in CATALOG
+        for c in MODELS.values()
     }
     own = "CogVideoX LICENSE"
     assert said == {
@@ -32,7 +33,7 @@ def test_the_five_models_have_their_tasks_precisions_and_licences() -> None:
     }
 
 
-@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+@pytest.mark.parametrize("known", MODELS.values(), ids=lambda card: card.name)
 def test_a_model_was_trained_at_its_own_resolution(known: Card) -> None:
     size = known.resolution
     assert known.trained_at(size.height, size.width)
@@ -41,8 +42,8 @@ def test_a_model_was_trained_at_its_own_resolution(known: Card) -> None:
 
 
 def test_only_1_5_image_to_video_was_trained_on_other_aspect_ratios() -> None:
-    flexible = card("cogvideox1.5-5b-i2v")
-    fixed = card("cogvideox1.5-5b")
+    flexible = MODELS.get("cogvideox1.5-5b-i2v")
+    fixed = MODELS.get("cogvideox1.5-5b")
     assert flexible is not None
     assert fixed is not None
     assert flexible.trained_at(768, 1024)
@@ -53,7 +54,7 @@ def test_only_1_5_image_to_video_was_trained_on_other_aspect_ratios() -> None:
 
 
 def test_an_abbreviated_commit_matches_its_full_hash() -> None:
-    known = card("cogvideox-2b")
+    known = MODELS.get("cogvideox-2b")
     assert known is not None
     assert known.revisions[0].is_commit("1137dac" + "0" * 33)
     assert not known.revisions[0].is_commit("1137dac")

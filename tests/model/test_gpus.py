@@ -2,7 +2,7 @@
 
 import pytest
 
-from cvbundle.spec.gpus import GPUS, Gpu, reported_gpu
+from cvbundle.spec.tables.gpus import GPUS, Gpu, reported_gpu
 
 
 @pytest.mark.parametrize("gpu", GPUS.values(), ids=GPUS)

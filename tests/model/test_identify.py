@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from cvbundle.model.architecture import Architecture, architecture_data
-from cvbundle.model.catalog import CATALOG, Card, card_of_hub_id
+from cvbundle.model.catalog import card_of_hub_id
+from cvbundle.model.config_files import architecture_data
 from cvbundle.model.identify import BaseModel, identify, named
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Resolution
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.models import MODELS, Card
 from tests.model.folders import write_configs
 
 
@@ -25,14 +27,14 @@ def found(path: str, base: Path = Path("/"), **wanted: str | None) -> BaseModel:
     return identify(path, base, revision=wanted.get("revision"), name=wanted.get("name"))
 
 
-@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+@pytest.mark.parametrize("known", MODELS.values(), ids=lambda card: card.name)
 def test_a_hub_id_is_known_under_both_owners_and_in_any_case(known: Card) -> None:
     for hub_id in (*known.hub_ids, known.hub_ids[0].lower(), known.hub_ids[1].upper()):
         assert found(hub_id).name == known.name
         assert found(hub_id).folder is None
 
 
-@pytest.mark.parametrize("known", CATALOG, ids=lambda card: card.name)
+@pytest.mark.parametrize("known", MODELS.values(), ids=lambda card: card.name)
 def test_a_folder_is_identified_by_its_config_files(known: Card, tmp_path: Path) -> None:
     """Even where its name says another model."""
     write_configs(tmp_path / "CogVideoX-2b", known.architecture)
@@ -43,7 +45,7 @@ def test_a_folder_is_identified_by_its_config_files(known: Card, tmp_path: Path)
 
 
 def test_a_smaller_variant_keeps_its_own_size(tmp_path: Path) -> None:
-    known = CATALOG[3]
+    known = MODELS["cogvideox1.5-5b"]
     transformer = evolve(
         known.architecture.transformer,
         num_layers=2,
@@ -60,9 +62,10 @@ def test_a_smaller_variant_keeps_its_own_size(tmp_path: Path) -> None:
 def test_a_snapshot_in_the_cache_is_read_instead_of_the_catalog(empty_cache: Path) -> None:
     commit = "a" * 40
     repository = empty_cache / "models--THUDM--CogVideoX-5b"
-    transformer = evolve(CATALOG[1].architecture.transformer, num_layers=3)
+    transformer = evolve(MODELS["cogvideox-5b"].architecture.transformer, num_layers=3)
     write_configs(
-        repository / "snapshots" / commit, evolve(CATALOG[1].architecture, transformer=transformer)
+        repository / "snapshots" / commit,
+        evolve(MODELS["cogvideox-5b"].architecture, transformer=transformer),
     )
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
@@ -80,7 +83,7 @@ def test_an_incomplete_download_is_ignored_for_the_catalog(empty_cache: Path) ->
 
 
 def test_a_folder_that_looks_like_a_hub_id_is_a_folder(tmp_path: Path) -> None:
-    write_configs(tmp_path / "models" / "mine", CATALOG[0].architecture)
+    write_configs(tmp_path / "models" / "mine", MODELS["cogvideox-2b"].architecture)
     assert not found("models/mine", tmp_path).is_on_hub
     assert found("THUDM/CogVideoX-2b", tmp_path).is_on_hub
 
@@ -106,7 +109,7 @@ def test_a_known_commit_has_its_own_sample_size() -> None:
 
 
 def test_custom_uses_no_card(tmp_path: Path) -> None:
-    write_configs(tmp_path / "m", CATALOG[0].architecture)
+    write_configs(tmp_path / "m", MODELS["cogvideox-2b"].architecture)
     model = found("m", tmp_path, name="custom")
     assert (model.name, model.card) == ("custom", None)
     assert found("THUDM/CogVideoX-2b", name="custom").card is None
@@ -129,10 +132,10 @@ def test_a_name_alone_is_looked_up_in_the_catalog() -> None:
         "cogvideox-5b",
         None,
     ]
-    assert card_of_hub_id("THUDM/CogVideoX-5b-I2V") is CATALOG[2]
+    assert card_of_hub_id("THUDM/CogVideoX-5b-I2V") is MODELS["cogvideox-5b-i2v"]
 
 
 def test_architectures_are_plain_data() -> None:
-    data = architecture_data(CATALOG[0].architecture)
+    data = architecture_data(MODELS["cogvideox-2b"].architecture)
     assert set(data) == {"transformer", "vae", "text_encoder", "scheduler"}
-    assert isinstance(CATALOG[0].architecture, Architecture)
+    assert isinstance(MODELS["cogvideox-2b"].architecture, Architecture)

@@ -5,11 +5,10 @@ from typing import Any
 import attrs
 import pytest
 
-from cvbundle.model.architecture import lora_parameters
-from cvbundle.model.catalog import CATALOG, card
 from cvbundle.model.encoder_memory import decode_bytes, encode_bytes, text_encoder_bytes
 from cvbundle.model.identify import named
 from cvbundle.model.memory import GIB, estimate, render_estimate
+from cvbundle.model.modules import lora_parameters, total_parameters
 from cvbundle.model.training_memory import (
     TrainingLoad,
     adapter_units,
@@ -18,21 +17,23 @@ from cvbundle.model.training_memory import (
     step_bytes,
     train_bytes,
 )
-from cvbundle.spec.schema import ModelName
-from cvbundle.spec.strategies import STRATEGIES
+from cvbundle.spec.tables.models import MODELS
+from cvbundle.spec.tables.strategies import STRATEGIES
 from tests.rules.specs import spec_of
 
 _QKVO = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-def load(name: ModelName, *, rank: int | None, batch: int = 1, **changes: Any) -> TrainingLoad:
+def load(name: str, *, rank: int | None, batch: int = 1, **changes: Any) -> TrainingLoad:
     """A training of 49x480x720; the measured adapters and their states were in 16 bit."""
-    known = card(name)
+    known = MODELS.get(name)
     assert known is not None
     transformer = known.architecture.transformer
     base = TrainingLoad(
         transformer=transformer,
-        trainable=lora_parameters(transformer, _QKVO, rank) if rank else known.parameters,
+        trainable=lora_parameters(transformer, _QKVO, rank)
+        if rank
+        else total_parameters(transformer),
         adapter=adapter_units(transformer, _QKVO, rank) if rank else None,
         tokens=known.architecture.tokens(49, 480, 720),
         batch=batch,
@@ -123,7 +124,7 @@ def test_a_sharded_model_holds_all_gradients_until_they_are_summed() -> None:
 def test_encoding_takes_what_a_rehearsal_shows(
     size: tuple[int, int, int], tiled: bool, gib: float
 ) -> None:
-    vae = CATALOG[0].architecture.vae
+    vae = MODELS["cogvideox-2b"].architecture.vae
     assert encode_bytes(vae, *size, tiled=tiled) / GIB == pytest.approx(gib, rel=0.03)
 
 
@@ -138,19 +139,19 @@ def test_the_published_lora_rows_are_met() -> None:
 
 
 def test_decoding_takes_what_a_rehearsal_shows() -> None:
-    vae = CATALOG[0].architecture.vae
+    vae = MODELS["cogvideox-2b"].architecture.vae
     assert decode_bytes(vae, 49, 480, 720, tiled=True) / GIB == pytest.approx(3.81, rel=0.03)
 
 
 def test_the_text_encoder_keeps_a_matrix_of_each_layer_in_fp32_under_fp16() -> None:
     """transformers 5.23.0, modeling_t5.py, `_keep_in_fp32_modules`: 8.87 and 1.88 GiB."""
-    encoder = CATALOG[0].architecture.text_encoder
+    encoder = MODELS["cogvideox-2b"].architecture.text_encoder
     assert text_encoder_bytes(encoder, 2, half=False) / GIB == pytest.approx(8.87, rel=0.01)
     assert text_encoder_bytes(encoder, 2, half=True) / GIB == pytest.approx(10.75, rel=0.01)
 
 
 def test_a_block_of_5b_has_the_linear_parameters_diffusers_gives_it() -> None:
-    known = card("cogvideox-5b")
+    known = MODELS.get("cogvideox-5b")
     assert known is not None
     layer_norms = 2 * 2 * 3072 + 2 * 2 * 64
     assert block_parameters(known.architecture.transformer) == 132_197_632 - layer_norms
@@ -188,6 +189,6 @@ def test_the_text_marks_the_peak_and_names_every_phase() -> None:
 
 
 def _hub(name: str) -> str:
-    known = card(name)
+    known = MODELS.get(name)
     assert known is not None
     return known.hub_ids[0]

@@ -15,7 +15,7 @@ from cvbundle.model.time import (
     render_training,
     step_flops,
 )
-from cvbundle.spec.gpus import GPUS
+from cvbundle.spec.tables.gpus import GPUS
 from tests.rules.specs import check_text, spec_of, text_of
 
 FIVE_B = {"model.path": "THUDM/CogVideoX-5b"}

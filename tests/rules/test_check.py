@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cvbundle.cli import main
-from cvbundle.model.catalog import card
 from cvbundle.problems import Severity
 from cvbundle.rules import optimizer
 from cvbundle.rules.check import Checked, check_file
+from cvbundle.spec.tables.models import MODELS
 from tests.model.folders import write_configs
 from tests.rules.specs import check_text, text_of
 
@@ -298,7 +298,7 @@ def test_a_tiny_model_is_judged_by_its_own_config(tmp_path: Path) -> None:
     from attrs import evolve
 
     for name in ("cogvideox-5b", "cogvideox-5b-i2v", "cogvideox1.5-5b", "cogvideox1.5-5b-i2v"):
-        known = card(name)
+        known = MODELS.get(name)
         assert known is not None
         transformer = evolve(
             known.architecture.transformer,
@@ -470,7 +470,7 @@ def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
 
 
 def test_a_model_whose_config_is_a_pipe_is_reported(tmp_path: Path) -> None:
-    known = card("cogvideox-2b")
+    known = MODELS.get("cogvideox-2b")
     assert known is not None
     write_configs(tmp_path / "model", known.architecture)
     config = tmp_path / "model/transformer/config.json"

@@ -8,8 +8,8 @@ import torch
 from attrs import evolve
 
 from cvbundle.spec.converter import plain
-from cvbundle.spec.optimizers import OPTIMIZERS
 from cvbundle.spec.schema import LrScheduler, Optimizer, SchedulerName, Spec
+from cvbundle.spec.tables.optimizers import OPTIMIZERS
 from cvbundle.training.optimizers import make_optimizer, make_schedule
 from tests.rules.specs import check_text, spec_of, text_of
 

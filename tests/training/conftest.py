@@ -22,14 +22,6 @@ CompileDemo = Callable[..., Path]
 DemoOf = Callable[[str, TrainingType], Path]
 CompileModel = Callable[..., Path]
 
-MODELS = (
-    "cogvideox-2b",
-    "cogvideox-5b",
-    "cogvideox-5b-i2v",
-    "cogvideox1.5-5b",
-    "cogvideox1.5-5b-i2v",
-)
-
 
 class StopAfter(threading.Event):
     """Is set when it has been looked at so many times."""

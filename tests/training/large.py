@@ -11,7 +11,7 @@ from attrs import asdict, evolve, frozen
 from diffusers import CogVideoXTransformer3DModel
 from torch import Tensor
 
-from cvbundle.model.catalog import card
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.pretrained import empty_model
 from cvbundle.training.tensors import safetensors_pieces
 
@@ -49,7 +49,7 @@ def write_large_transformer(
     It is the real one's size where layers and heads of attention are not said; else its table of
     positions is that of a small sample.
     """
-    found = card("cogvideox-2b")
+    found = MODELS.get("cogvideox-2b")
     assert found is not None
     transformer = found.architecture.transformer
     wanted = transformer

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel
 
 from cvbundle.problems import UserError
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.components import load_text_encoder, load_transformer, load_vae
 from cvbundle.training.stored import Reader, stored_tensors
 from cvbundle.training.tiny import write_tiny_model
-from tests.training.conftest import MODELS, DemoOf
+from tests.training.conftest import DemoOf
 from tests.training.large import peak_of_loading, write_large_transformer
 
 CPU = torch.device("cpu")

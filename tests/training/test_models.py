@@ -10,8 +10,9 @@ from diffusers import CogVideoXTransformer3DModel, DiffusionPipeline
 from PIL import Image
 
 from cvbundle.spec.schema import TrainingType
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.session import Stopped
-from tests.training.conftest import MODELS, CompileModel, DemoOf, StopAfter, Train, result
+from tests.training.conftest import CompileModel, DemoOf, StopAfter, Train, result
 
 
 def _frames(pipeline: Any, demo: Path) -> torch.Tensor:

@@ -13,15 +13,15 @@ from diffusers import (
     CogVideoXTransformer3DModel,
 )
 
-from cvbundle.model.architecture import Architecture
-from cvbundle.model.catalog import CATALOG
 from cvbundle.spec.schema import Resolution
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import objective
 from cvbundle.training.components import load_text_encoder, load_tokenizer
 from cvbundle.training.encode import encode_caption
 from cvbundle.training.randomness import Purpose, normal
 
-ARCHITECTURES: dict[str, Architecture] = {card.name: card.architecture for card in CATALOG}
+ARCHITECTURES: dict[str, Architecture] = {name: card.architecture for name, card in MODELS.items()}
 CPU = torch.device("cpu")
 
 
@@ -67,7 +67,7 @@ def _pipeline(architecture: Architecture, kind: Any = CogVideoXPipeline) -> Any:
 @pytest.mark.parametrize("size", ["trained", "13x256x384", "49x480x480"])
 def test_the_rotary_embedding_is_the_pipelines(name: str, size: str) -> None:
     architecture = ARCHITECTURES[name]
-    card = next(card for card in CATALOG if card.name == name)
+    card = MODELS[name]
     resolution = card.resolution if size == "trained" else Resolution.parse(size)
     assert resolution is not None
     made = objective.rotary_embedding(architecture, resolution, CPU)

@@ -17,6 +17,7 @@ from attrs import Factory, define, frozen
 from cvbundle.files.encodings import entries_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import TrainingType
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import device, fill, loader, sample, stored, train, validate
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
@@ -25,7 +26,7 @@ from cvbundle.training.loop import Trainer
 from cvbundle.training.record import Record
 from cvbundle.training.samples import sample_source
 from cvbundle.training.session import Stopped
-from tests.training.conftest import MODELS, CompileModel, StopAfter, Train, result
+from tests.training.conftest import CompileModel, StopAfter, Train, result
 from tests.training.simgpu import MEMORY, TRAFFIC, Copy
 
 Alive = dict[str, int]

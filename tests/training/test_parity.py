@@ -19,9 +19,10 @@ from torch import Tensor
 from cvbundle.dataset.decode import decode
 from cvbundle.dataset.manifest import Sample
 from cvbundle.spec.schema import Resolution
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.job import Job, read_job
 from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream
-from tests.training.conftest import MODELS, CompileModel, DemoOf, Train
+from tests.training.conftest import CompileModel, DemoOf, Train
 
 _TRAINED = "9x64x96"
 _SIZES = {

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from cvbundle.model.architecture import Architecture
-from cvbundle.model.catalog import CATALOG
 from cvbundle.spec.schema import Resolution
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import components, encode, objective
 from tests.training.conftest import DemoOf
 
-_ARCHITECTURES: dict[str, Architecture] = {card.name: card.architecture for card in CATALOG}
+_ARCHITECTURES: dict[str, Architecture] = {name: card.architecture for name, card in MODELS.items()}
 _SIZE = Resolution(frames=13, height=256, width=384)
 _DTYPE = torch.bfloat16
 

@@ -13,15 +13,15 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from cvbundle.bundle.base_model import base_model
 from cvbundle.bundle.settings import read_spec
 from cvbundle.execution.rehearsal import rehearse_bundle
-from cvbundle.model.architecture import Architecture
-from cvbundle.model.catalog import card
 from cvbundle.model.identify import BaseModel, named
 from cvbundle.model.memory import GIB, estimate
 from cvbundle.model.time import checkpoint_bytes, step_flops
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
-from cvbundle.spec.gpus import GPUS
-from cvbundle.spec.schema import ModelName, Resolution, Spec, TrainingType
+from cvbundle.spec.schema import Resolution, Spec, TrainingType
+from cvbundle.spec.tables.architecture import Architecture
+from cvbundle.spec.tables.gpus import GPUS
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import checkpoint
 from cvbundle.training import rehearse as rehearsing
 from cvbundle.training.cuda_autocast import cuda_autocast
@@ -29,7 +29,7 @@ from cvbundle.training.live_bytes import LiveBytes, flash_splits
 from cvbundle.training.rehearse import Rehearsal, rehearse
 from tests.conftest import COMMIT
 from tests.rules.specs import spec_of
-from tests.training.conftest import MODELS, CompileDemo, CompileModel
+from tests.training.conftest import CompileDemo, CompileModel
 
 H100 = GPUS["h100"].processors
 
@@ -51,15 +51,15 @@ def training_of(spec: Spec, architecture: Architecture) -> Rehearsal:
     return rehearse(spec, architecture, H100, whole=False)
 
 
-def settings_of(model: ModelName, **settings: object) -> Spec:
+def settings_of(model: str, **settings: object) -> Spec:
     """A spec of a model at its own size."""
-    known = card(model)
+    known = MODELS.get(model)
     assert known is not None
     changes = {name.replace("__", "."): value for name, value in settings.items()}
     return spec_of({"model.path": known.hub_ids[0], **changes})
 
 
-def shallow(model: ModelName, layers: int | None) -> BaseModel:
+def shallow(model: str, layers: int | None) -> BaseModel:
     """A model with so many blocks; as many as it has, if None."""
     found = named(model)
     assert found is not None
@@ -112,7 +112,7 @@ def test_the_estimate_of_a_shallow_model_is_the_rehearsals(
 @pytest.mark.parametrize("checkpointing", [True, False, "selective"])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_estimate_is_the_rehearsals(
-    model: ModelName, kind: TrainingType, checkpointing: bool | str, batch: int
+    model: str, kind: TrainingType, checkpointing: bool | str, batch: int
 ) -> None:
     """Six blocks of each: both are linear in their number, which the next test tries."""
     spec = settings_of(

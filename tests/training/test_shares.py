@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import spawn
 
 from cvbundle.spec.schema import Spec, TrainingType
-from cvbundle.spec.strategies import STRATEGIES
+from cvbundle.spec.tables.strategies import STRATEGIES
 from cvbundle.training import components
 from cvbundle.training.job import read_job
 from cvbundle.training.sharding import held, shard, whole

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from cvbundle.model.catalog import CATALOG
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec, TimestepSampling
+from cvbundle.spec.tables.models import MODELS
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.components import load_scheduler
 from cvbundle.training.encode import SampleKeys
@@ -38,7 +38,7 @@ def _drawn(spec: Spec, folder: Path) -> list[int]:
     cache.write("caption", torch.zeros(1, 1))
     source = SampleSource(
         spec=spec,
-        architecture=CATALOG[0].architecture,
+        architecture=MODELS["cogvideox-2b"].architecture,
         cache=cache,
         keys=(SampleKeys(caption="caption", clip="clip", image=None),),
         empty_caption="caption",

@@ -10,13 +10,9 @@ from cvbundle.authoring.upstream.draft import Draft, slug
 from cvbundle.authoring.upstream.trainer import draft_cogkit_data, draft_upstream_frames
 from cvbundle.problems import ProblemsFound, UserError
 from cvbundle.spec.source import Document
+from cvbundle.spec.tables.models import MODELS
 
-_TASKS = {
-    "cogvideox-t2v": "t2v",
-    "cogvideox1.5-t2v": "t2v",
-    "cogvideox-i2v": "i2v",
-    "cogvideox1.5-i2v": "i2v",
-}
+_TASKS = {name: card.task for card in MODELS.values() for name in card.elsewhere}
 _STRATEGIES: Mapping[object, str] = {
     "DDP": "single",
     "FULL_SHARD": "fsdp",

@@ -12,7 +12,7 @@ from cvbundle.authoring.upstream.draft import Draft
 from cvbundle.authoring.upstream.launcher import Processes
 from cvbundle.authoring.upstream.shell import Word, resolved_texts
 from cvbundle.problems import UserError
-from cvbundle.spec.optimizers import OPTIMIZERS
+from cvbundle.spec.tables.optimizers import OPTIMIZERS
 
 _TEXT = [
     "model_path",

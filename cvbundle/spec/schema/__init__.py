@@ -4,9 +4,9 @@ A `Spec` is always resolved: defaults that depend on the model or another field 
 are filled in by `spec.resolve` before structuring.
 """
 
+from cvbundle.spec.resolution import Resolution
 from cvbundle.spec.schema.data import BadSamples, Data, Fit, FrameSampling, ShortClips
-from cvbundle.spec.schema.model import Model, ModelName, Task, is_revision
-from cvbundle.spec.schema.resolution import Resolution
+from cvbundle.spec.schema.model import Model, is_revision
 from cvbundle.spec.schema.run import (
     Checkpointing,
     Launch,
@@ -20,7 +20,6 @@ from cvbundle.spec.schema.training import (
     GradientCheckpointing,
     ImageNoise,
     Latents,
-    Precision,
     TimestepSampling,
     Training,
     TrainingType,
@@ -40,15 +39,12 @@ __all__ = [
     "Lora",
     "LrScheduler",
     "Model",
-    "ModelName",
     "Optimizer",
     "Output",
-    "Precision",
     "Resolution",
     "SchedulerName",
     "ShortClips",
     "Spec",
-    "Task",
     "TimestepSampling",
     "Tracker",
     "Tracking",

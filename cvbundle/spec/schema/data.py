@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from cvbundle.spec.about import about
 from cvbundle.spec.limits import NOT_EMPTY, NOT_NEGATIVE, SHARE
-from cvbundle.spec.schema.resolution import Resolution
+from cvbundle.spec.resolution import Resolution
 
 Fit = Literal["crop", "stretch"]
 FrameSampling = Literal["uniform", "head", "stride"]

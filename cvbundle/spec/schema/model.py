@@ -1,21 +1,11 @@
 """`model`: the base model."""
 
-from typing import Literal
-
 from attrs import field, frozen
 
 from cvbundle.spec.about import about
-from cvbundle.spec.limits import NOT_EMPTY, Pattern
-
-ModelName = Literal[
-    "cogvideox-2b",
-    "cogvideox-5b",
-    "cogvideox-5b-i2v",
-    "cogvideox1.5-5b",
-    "cogvideox1.5-5b-i2v",
-    "custom",
-]
-Task = Literal["t2v", "i2v"]
+from cvbundle.spec.limits import NOT_EMPTY, Choice, Pattern
+from cvbundle.spec.tables.architecture import Task
+from cvbundle.spec.tables.models import CUSTOM, MODELS
 
 # A commit, branch or tag: it becomes part of a path in the hub's cache, and must stay inside it.
 _REVISION = Pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}")
@@ -52,7 +42,8 @@ class Model:
             "Hub only: the commit. A branch or tag is resolved to its commit at compile time.", None
         ),
     )
-    name: ModelName = field(
+    name: str = field(
+        validator=Choice((*MODELS, CUSTOM)),
         metadata=about(
             "Which CogVideoX model; `custom` means whatever the folder's config files describe.",
             "cogvideox-2b",

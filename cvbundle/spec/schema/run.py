@@ -5,7 +5,6 @@ from typing import Literal, cast
 from attrs import field, frozen
 
 from cvbundle.spec.about import about
-from cvbundle.spec.gpus import GPUS, Gpu
 from cvbundle.spec.limits import (
     AT_LEAST_ONE,
     NOT_EMPTY,
@@ -16,7 +15,8 @@ from cvbundle.spec.limits import (
     Range,
 )
 from cvbundle.spec.schema.training import MAX_SEED
-from cvbundle.spec.strategies import STRATEGIES, StrategyKind
+from cvbundle.spec.tables.gpus import GPUS, Gpu
+from cvbundle.spec.tables.strategies import STRATEGIES, StrategyKind
 
 Tracker = Literal[
     "tensorboard", "wandb", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab", "trackio"

@@ -6,9 +6,9 @@ from attrs import Factory, field, frozen
 
 from cvbundle.spec.about import about
 from cvbundle.spec.limits import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Range
+from cvbundle.spec.tables.models import Precision
 
 TrainingType = Literal["lora", "sft"]
-Precision = Literal["no", "fp16", "bf16"]
 GradientCheckpointing = Literal[True, False, "selective"]
 Latents = Literal["resample", "fixed"]
 TimestepSampling = Literal["uniform", "logit_normal"]

@@ -15,7 +15,7 @@ from cvbundle.spec.limits import (
     Length,
     Range,
 )
-from cvbundle.spec.optimizers import OPTIMIZERS, OptimizerKind
+from cvbundle.spec.tables.optimizers import OPTIMIZERS, WITH_THIRD_BETA, OptimizerKind
 
 _DECAY = Range(at_least=0.0, less_than=1.0)
 
@@ -99,7 +99,7 @@ class Optimizer:
         default=None,
         validator=_DECAY,
         metadata=about(
-            "Third decay rate of prodigy and came; null means the optimizer's own.",
+            f"Third decay rate of {' and '.join(WITH_THIRD_BETA)}; null means the optimizer's own.",
             None,
             elsewhere=("prodigy_beta3",),
         ),

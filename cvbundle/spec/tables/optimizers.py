@@ -84,3 +84,5 @@ OPTIMIZERS = _table(
         third_beta_default=0.9999,
     ),
 )
+
+WITH_THIRD_BETA = tuple(kind.name for kind in OPTIMIZERS.values() if kind.third_beta)
