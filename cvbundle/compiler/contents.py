@@ -11,7 +11,7 @@ from attrs import asdict, evolve
 import cvbundle
 from cvbundle.bundle import layout
 from cvbundle.compiler.commit import spec_commit
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.images import probe_image
 from cvbundle.files.expand import expanded
 from cvbundle.model.config_files import architecture_data

@@ -108,14 +108,14 @@ class Manifests:
                 rehash=scanning.rehash,
                 progress=scanning.progress,
             )
-        with cluster(scanning.cluster) as executor:
+        with cluster(scanning.cluster) as prober:
             return write_dataset(
                 data,
                 root.absolute(),
                 dataset,
                 skipped,
                 limit=limit,
-                executor=executor,
+                prober=prober,
                 rehash=scanning.rehash,
                 progress=scanning.progress,
             )

@@ -1,6 +1,5 @@
 """Write the manifest of a dataset's folder in one call."""
 
-from concurrent.futures import Executor
 from pathlib import Path
 
 from attrs import evolve
@@ -9,7 +8,7 @@ from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.probe import PROBE_VERSION, Depth
 from cvbundle.dataset.progress import Progress
-from cvbundle.dataset.scan import scan
+from cvbundle.dataset.scan import Prober, scan
 from cvbundle.dataset.scan_cache import scan_cache
 from cvbundle.dataset.snapshot import ScannedFiles, recall, remember, snapshot_key
 from cvbundle.dataset.writing import Summary, write_manifest
@@ -24,7 +23,7 @@ def write_dataset(
     skipped: Path,
     *,
     limit: TokenLimit | None = None,
-    executor: Executor | None = None,
+    prober: Prober | None = None,
     rehash: bool = False,
     depth: Depth = Depth.NEEDED,
     progress: Progress | None = None,
@@ -41,14 +40,14 @@ def write_dataset(
         dataset: the manifest to write.
         skipped: the list of skipped samples to write, if there are any.
         limit: the longest caption.
-        executor: where clips are opened; see `scan`.
+        prober: where clips are opened; see `scan`.
         rehash: ignore cached results.
         depth: how much of a clip is decoded.
         progress: receives progress.
         cache: the cache folder; None means the user's.
 
     Raises:
-        UserError: a list is missing or malformed, or a worker process died.
+        UserError: a list is missing or malformed, or no worker process can be started.
     """
     folder = cache or cache_folder()
     key = snapshot_key(data, root, limit, depth)
@@ -63,7 +62,7 @@ def write_dataset(
             listing.entries,
             data,
             root,
-            executor=executor,
+            prober=prober,
             cache=cached,
             rehash=rehash,
             depth=depth,

@@ -9,24 +9,9 @@ from attrs import frozen
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from cvbundle.dataset.bad_clip import BadClip
+from cvbundle.dataset.limits import MAX_PIXELS, too_much_memory
 from cvbundle.dataset.rules import CLIP_UNREADABLE
-from cvbundle.problems import Rule
-
-
-class BadClip(Exception):
-    """A clip that can't be used: the `rule` it breaks, and the reason.
-
-    `lasting` is whether the same bytes will always be bad; false for a disk or network failure.
-    """
-
-    def __init__(self, rule: Rule, reason: str, lasting: bool = True) -> None:
-        self.rule = rule
-        self.reason = reason
-        self.lasting = lasting
-        super().__init__(rule, reason, lasting)
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 @frozen
@@ -40,6 +25,8 @@ class Opened:
 FORMATS = "mp4, mov, mkv, webm, avi, gif"
 HEAD = 12
 """Bytes from which the format is detected."""
+
+_LIMITS = {"max_pixels": str(MAX_PIXELS)}
 
 _MOV_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"))
 
@@ -63,7 +50,8 @@ def open_clip(
 ) -> Iterator[Opened]:
     """Open a clip that begins with `head`; `decoder_options` go to FFmpeg's decoders.
 
-    Naming the format stops FFmpeg from reading a text file as a playlist of other files.
+    Naming the format stops FFmpeg from reading a text file as a playlist of other files. Frames of
+    more than `MAX_PIXELS` are refused by FFmpeg before it allocates them.
 
     Raises:
         BadClip: the file is not a clip, or is truncated or damaged.
@@ -76,11 +64,16 @@ def open_clip(
             file,
             "r",
             format=name,
-            options=dict(decoder_options or {}),
+            options={**_LIMITS, **(decoder_options or {})},
             # Titles and other metadata may be in any encoding; they are not read here.
             metadata_errors="replace",
         ) as container:
-            yield Opened(container, _stream(container))
+            stream = _stream(container)
+            stream.codec_context.options = _LIMITS
+            yield Opened(container, stream)
+    except MemoryError:
+        # FFmpeg's too, which is an FFmpegError as well.
+        raise too_much_memory() from None
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadClip(CLIP_UNREADABLE, f"can't be decoded ({reason})") from None

@@ -12,7 +12,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from cvbundle.dataset.container import HEAD, BadClip, Opened, open_clip
+from cvbundle.dataset.bad_clip import BadClip
+from cvbundle.dataset.container import HEAD, Opened, open_clip
 from cvbundle.dataset.frames import displayed_size, scaled_box
 from cvbundle.dataset.manifest import Sample
 from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE

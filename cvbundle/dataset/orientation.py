@@ -7,7 +7,7 @@ import av
 from attrs import frozen
 from av.sidedata.sidedata import SideData
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.truncation import boxes
 

@@ -8,10 +8,12 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvbundle.dataset.container import Opened, container_format, open_clip
+from cvbundle.dataset.limits import MAX_PIXELS, CpuTime, too_large
 from cvbundle.dataset.nal import Condition, NalFormat, inspect_packet, nal_format
 
 # FFmpeg otherwise decodes up to twenty frames just to open a file.
-_NO_DECODING = {"skip_frame": "all", "threads": "1"}
+# The size that a file states is reported, however large it is; nothing of it is allocated.
+_NO_DECODING = {"skip_frame": "all", "threads": "1", "max_pixels": str(2**31 - 1)}
 # The header of an mp4 or mov is complete; elsewhere the frame rate comes from the packets.
 _HEADER_ONLY = _NO_DECODING | {"probesize": "32"}
 
@@ -41,22 +43,25 @@ class Packets:
     condition: Condition
 
 
-def read_packets(file: BinaryIO, head: bytes) -> Packets:
+def read_packets(file: BinaryIO, head: bytes, time: CpuTime) -> Packets:
     """Read a clip that begins with `head`.
 
     Raises:
-        BadClip: the file is not a clip, or has no video.
+        BadClip: the file is not a clip, has no video, states frames of too many pixels, or takes
+            too long.
     """
     file.seek(0)
     container = container_format(head)
     options = _HEADER_ONLY if container == "mov" else _NO_DECODING
     with open_clip(file, head, options) as opened:
-        return _read(opened, container or "")
+        return _read(opened, container or "", time)
 
 
-def _read(opened: Opened, container: str) -> Packets:
+def _read(opened: Opened, container: str, time: CpuTime) -> Packets:
     stream = opened.stream
     context = stream.codec_context
+    if context.height * context.width > MAX_PIXELS:
+        raise too_large(context.height, context.width)
     parameters = context.extradata or b""
     # Only mp4 and mov guarantee that a packet is a frame, in a known order.
     nal = nal_format(context.name, parameters) if container == "mov" else None
@@ -64,14 +69,15 @@ def _read(opened: Opened, container: str) -> Packets:
     shown: list[tuple[int, int]] = []
     present = 0
     for packet in opened.container.demux(stream):
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is None and not packet.size:
+        time.check()
+        shown_at = packet.pts if packet.pts is not None else packet.dts
+        if shown_at is None and not packet.size:
             continue
         if nal is not None:
             condition = max(condition, _condition(packet, nal, first=not present))
         present += 1
         if not packet.is_discard:
-            shown.append((len(shown) if time is None else time, packet.duration or 0))
+            shown.append((len(shown) if shown_at is None else shown_at, packet.duration or 0))
     shown.sort()
     end = sum(shown[-1]) if shown else 0
     claimed = 0

@@ -19,17 +19,19 @@ from typing import BinaryIO, cast
 
 from attrs import frozen
 
-from cvbundle.dataset.container import HEAD, BadClip, container_format
+from cvbundle.dataset.bad_clip import BadClip
+from cvbundle.dataset.container import HEAD, container_format
 from cvbundle.dataset.frames import displayed_size
 from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_picture
 from cvbundle.dataset.identity import identity_of, same_content
+from cvbundle.dataset.limits import CpuTime, cpu_seconds
 from cvbundle.dataset.nal import Condition
 from cvbundle.dataset.orientation import is_unrotated
 from cvbundle.dataset.packets import Packets, read_packets
 from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.truncation import stated_size
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Incremented when the same bytes give another result, which invalidates cached results."""
 
 _IN_MEMORY = 1 << 26
@@ -80,7 +82,8 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
     """Read a clip once: its digest and properties.
 
     Raises:
-        BadClip: it has no video that can be decoded, or fewer frames than it states.
+        BadClip: it has no video that can be decoded, has fewer frames than it states, or exceeds
+            the `limits`.
     """
     try:
         with path.open("rb") as file:
@@ -118,20 +121,21 @@ def _read(file: BinaryIO, size: int, depth: Depth) -> Probed:
 
 def _check(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
     file.seek(0)
+    time = CpuTime(cpu_seconds(size))
     head = file.read(HEAD)
     container = container_format(head)
     if container and (stated := stated_size(file, size, container)) > size:
         raise BadClip(CLIP_TRUNCATED, f"is truncated: {size} of {stated} bytes are present")
-    packets = read_packets(file, head)
+    packets = read_packets(file, head, time)
     if packets.present < packets.claimed:
         raise _missing_frames(packets.present, packets.claimed)
     picture = None
     if depth is Depth.NEEDED and packets.condition is Condition.INTACT and packets.times:
-        picture = _picture(file, size, head, packets)
+        picture = _picture(file, size, head, packets, time)
     if picture is not None:
         decoded = Decoded(picture, len(packets.times), packets.times)
         return Probed(digest, size, _facts(packets, decoded))
-    decoded = decode_all(file, head)
+    decoded = decode_all(file, head, time)
     if packets.one_frame_each and decoded.frames < len(packets.times):
         raise _missing_frames(decoded.frames, len(packets.times))
     suspicion = _DAMAGED if packets.condition is Condition.DAMAGED else ""
@@ -145,7 +149,9 @@ def _missing_frames(present: int, claimed: int) -> BadClip:
     return BadClip(CLIP_TRUNCATED, f"has {present} of the {claimed} frames in its index")
 
 
-def _picture(file: BinaryIO, size: int, head: bytes, packets: Packets) -> Picture | None:
+def _picture(
+    file: BinaryIO, size: int, head: bytes, packets: Packets, time: CpuTime
+) -> Picture | None:
     """How a clip's frames are displayed, from its first one; None if it can't be decoded.
 
     Clips with the same header come from the same encoder at the same size, so the first frame of
@@ -156,7 +162,7 @@ def _picture(file: BinaryIO, size: int, head: bytes, packets: Packets) -> Pictur
     if cacheable and key in _pictures:
         return _pictures[key]
     try:
-        picture = first_picture(file, head)
+        picture = first_picture(file, head, time)
     except BadClip:
         return None
     if cacheable:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile, probe_image
+from cvbundle.dataset.limits import too_much_memory
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed, probe
 from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.problems import UserError
@@ -41,16 +42,22 @@ def probe_files(task: ProbeTask) -> list[ProbeResult]:
     Raises:
         UserError: the task was created by another version of the probe.
     """
+    require_version(task)
+    pairs = zip(task.files, task.identities, strict=True)
+    return [probe_file(file, identity, task.depth) for file, identity in pairs]
+
+
+def require_version(task: ProbeTask) -> None:
+    """Raise `UserError` if the task was created by another version of the probe."""
     if task.version != PROBE_VERSION:
         raise UserError(
             f"a worker has version {PROBE_VERSION} of the probe, not {task.version}: "
             "install the same cvbundle on all machines"
         )
-    pairs = zip(task.files, task.identities, strict=True)
-    return [_probe(file, identity, task.depth) for file, identity in pairs]
 
 
-def _probe(file: File, identity: Identity, depth: Depth) -> ProbeResult:
+def probe_file(file: File, identity: Identity, depth: Depth) -> ProbeResult:
+    """Probe a file, which had this identity when the task was created."""
     path = Path(file.path)
     try:
         result = probe_image(path) if file.is_image else probe(path, depth)
@@ -59,6 +66,8 @@ def _probe(file: File, identity: Identity, depth: Depth) -> ProbeResult:
         return error
     except OSError as error:
         return BadClip(CLIP_UNREADABLE, f"can't be read ({error.strerror})", lasting=False)
+    except MemoryError:
+        return too_much_memory()
     # Inodes are not compared: machines may number the files of a network share differently.
     if (size, changed) != identity[:2]:
         return BadClip(CLIP_UNREADABLE, "changed during the scan", lasting=False)

@@ -6,7 +6,7 @@ from functools import lru_cache
 import attrs
 from attrs import define
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop, choose_frames, crop_box
 from cvbundle.dataset.images import ImageFile

@@ -3,28 +3,27 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from multiprocessing import current_process
+from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field, frozen
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, probe_files
-from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import NoProgress, Progress
 from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
-from cvbundle.problems import UserError
+from cvbundle.dataset.workers import workers
 from cvbundle.spec.schema import Data
 
-__all__ = ["Row", "scan"]
+__all__ = ["Prober", "Row", "scan"]
 
 _GROUP = 256
 """Entries per cache lookup."""
@@ -32,8 +31,16 @@ _TASK = 8
 """Files per task."""
 _AHEAD = 4
 """Groups submitted ahead of the one being waited for."""
-_MANY = 512
-"""The number of clips from which processes, a third of a second to start, are worthwhile."""
+
+
+class Prober(Protocol):
+    """Where files are probed: an executor, in this process or on other machines, or `workers`."""
+
+    def submit(
+        self, call: Callable[[ProbeTask], list[ProbeResult]], task: ProbeTask, /
+    ) -> "Future[list[ProbeResult]]":
+        """Have a task's files probed."""
+        ...
 
 
 def scan(
@@ -41,7 +48,7 @@ def scan(
     data: Data,
     root: Path,
     *,
-    executor: Executor | None = None,
+    prober: Prober | None = None,
     cache: ScanCache | None = None,
     rehash: bool = False,
     depth: Depth = Depth.NEEDED,
@@ -50,15 +57,14 @@ def scan(
 ) -> Iterator[Row]:
     """Probe the clips, several at a time; rows are yielded in the order of `entries`.
 
-    The rows don't depend on the executor. If the scan is interrupted, the `cache` keeps the results
+    The rows don't depend on the prober. If the scan is interrupted, the `cache` keeps the results
     so far.
 
     Args:
         entries: the dataset's entries, in order.
         data: the `data` section of the spec.
         root: the folder that the entries' paths are relative to.
-        executor: where clips are probed, on this machine or others with the same folder; None means
-            on all local cores, in threads or, for many clips, in `processes`.
+        prober: where files are probed; None means in `workers`, one for each core.
         cache: the results of earlier scans; None probes every clip.
         rehash: probe every clip and update the cache.
         depth: how much of a clip is decoded.
@@ -66,43 +72,22 @@ def scan(
         on_file: called with every file's path and its identity when it was probed or looked up.
 
     Raises:
-        UserError: a worker process died.
+        UserError: no worker can be started.
     """
     progress = progress or NoProgress()
     with ExitStack() as stack:
-        prober = _Prober(os.path.realpath(root), cache, rehash, depth, progress, on_file)
+        probing = _Probing(os.path.realpath(root), cache, rehash, depth, progress, on_file)
         # Exits run in reverse: the workers end before their results are kept.
-        stack.callback(prober.keep_finished)
-        prober.executor = executor or stack.enter_context(_on_all_cores(len(entries)))
-        stack.callback(prober.cancel)
+        stack.callback(probing.keep_finished)
+        probing.prober = prober or stack.enter_context(workers(len(os.sched_getaffinity(0))))
+        stack.callback(probing.cancel)
         has_images = bool(entries) and entries[0].image is not None
         progress.begin(len(entries) * (2 if has_images else 1))
         stack.callback(progress.end)
         sampler = Sampler(entries, data)
-        try:
-            for group in prober.groups(entries):
-                for index, entry in enumerate(group.entries, group.start):
-                    yield from sampler.rows(index, entry, *group.results_of(entry))
-        except BrokenExecutor:
-            raise UserError(
-                "a worker process was killed, probably for lack of memory: run again with fewer "
-                "processes; finished clips are not opened again"
-            ) from None
-
-
-@contextmanager
-def _on_all_cores(clips: int) -> Iterator[Executor]:
-    cores = len(os.sched_getaffinity(0))
-    # A daemonic process of multiprocessing can't have children.
-    if clips >= _MANY and cores > 1 and not current_process().daemon:
-        with processes(cores) as pool:
-            yield pool
-        return
-    threads = ThreadPoolExecutor(cores, "probe-clips")
-    try:
-        yield threads
-    finally:
-        threads.shutdown(wait=True, cancel_futures=True)
+        for group in probing.groups(entries):
+            for index, entry in enumerate(group.entries, group.start):
+                yield from sampler.rows(index, entry, *group.results_of(entry))
 
 
 @frozen
@@ -138,7 +123,7 @@ class _Group:
 
 
 @define
-class _Prober:
+class _Probing:
     """Probes the files of entries, a few groups ahead of the one being waited for."""
 
     root: str
@@ -147,7 +132,7 @@ class _Prober:
     depth: Depth
     progress: Progress
     on_file: Callable[[str, Identity], None] | None
-    executor: Executor = field(init=False)
+    prober: Prober = field(init=False)
     _pending: deque[_Group] = field(init=False, factory=deque)
 
     def groups(self, entries: Sequence[Entry]) -> Iterator[_Group]:
@@ -187,7 +172,7 @@ class _Prober:
                 self.depth,
                 PROBE_VERSION,
             )
-            group.submitted.append(_Submitted(task, self.executor.submit(probe_files, task)))
+            group.submitted.append(_Submitted(task, self.prober.submit(probe_files, task)))
 
     def _finished(self) -> _Group:
         group = self._pending[0]

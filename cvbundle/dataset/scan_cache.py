@@ -6,22 +6,18 @@ disposable: a broken one is recreated, and without one, every clip is opened.
 """
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
-from attrs import asdict, define
+from attrs import define
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.identity import Identity
-from cvbundle.dataset.images import ImageFile
-from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.dataset.probing import ProbeResult
+from cvbundle.dataset.results import result_as_text, result_from_text
 from cvbundle.files.cache_folder import cache_folder
-from cvbundle.problems import declared
 
 _TABLE = """CREATE TABLE IF NOT EXISTS seen (
     path BLOB PRIMARY KEY, version INT, size INT, changed INT, inode INT, status INT, digest TEXT,
@@ -50,7 +46,7 @@ class ScanCache:
             for key, size, changed, inode, status, digest, facts in self._rows(list(part)):
                 path = part[key]
                 if files[path] == (size, changed, inode, status):
-                    results[path] = _result(digest, size, facts)
+                    results[path] = result_from_text(digest, size, facts)
         return results
 
     def _rows(self, keys: list[bytes]) -> list[tuple[bytes, int, int, int, int, str, str]]:
@@ -68,40 +64,13 @@ class ScanCache:
     def keep(self, results: Iterable[tuple[str, Identity, ProbeResult]]) -> None:
         """Store the results of files, except temporary failures."""
         rows = [
-            (os.fsencode(path), self._version, *identity, *_columns(result))
+            (os.fsencode(path), self._version, *identity, *result_as_text(result))
             for path, identity, result in results
             if not isinstance(result, BadClip) or result.lasting
         ]
         # If the write fails, the files are only opened again next time.
         with contextlib.suppress(sqlite3.Error), self._database:
             self._database.executemany("REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _columns(result: ProbeResult) -> tuple[str, str]:
-    """The columns `digest` and `facts`: JSON object for a clip, list if bad, null for an image."""
-    match result:
-        case BadClip():
-            return "", json.dumps([result.rule.id, result.reason])
-        case ImageFile():
-            return result.digest, "null"
-        case _:
-            return result.digest, json.dumps(asdict(result.facts))
-
-
-def _result(digest: str, size: int, text: str) -> ProbeResult:
-    facts = _read_facts(text)
-    if facts is None:
-        return ImageFile(digest, size)
-    return facts if isinstance(facts, BadClip) else Probed(digest, size, facts)
-
-
-# Most clips of a dataset have the same properties.
-@lru_cache(maxsize=4096)
-def _read_facts(text: str) -> Facts | BadClip | None:
-    data = json.loads(text)
-    if data is None:
-        return None
-    return BadClip(declared()[data[0]], data[1]) if isinstance(data, list) else Facts(**data)
 
 
 @contextlib.contextmanager

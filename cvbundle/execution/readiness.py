@@ -120,7 +120,7 @@ def _require_room_for_runs(folder: Path) -> None:
 @contextmanager
 def _known_clips() -> Iterator[Callable[[Path], str]]:
     """Tells the sha256 of a clip: as the scan of its dataset saw it, or by hashing."""
-    from cvbundle.dataset.container import BadClip
+    from cvbundle.dataset.bad_clip import BadClip
     from cvbundle.dataset.identity import identity_of
     from cvbundle.dataset.probe import PROBE_VERSION
     from cvbundle.dataset.scan_cache import scan_cache

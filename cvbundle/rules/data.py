@@ -135,7 +135,7 @@ def undecodable_images(checked: Checked) -> Iterator[Problem]:
     validation = checked.spec.validation
     if validation is None or not checked.is_valid("validation.images"):
         return
-    from cvbundle.dataset.container import BadClip
+    from cvbundle.dataset.bad_clip import BadClip
     from cvbundle.dataset.images import probe_image
 
     for index, image in enumerate(validation.images):

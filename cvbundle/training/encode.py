@@ -164,7 +164,7 @@ class Encoder:
 
     def _decode(self, sample: Sample) -> Pixels:
         from cvbundle.dataset import decode
-        from cvbundle.dataset.container import BadClip
+        from cvbundle.dataset.bad_clip import BadClip
 
         content = self._verified(sample.clip, sample.digest)
         size = self._job.spec.data.resolution
@@ -174,6 +174,7 @@ class Encoder:
             raise UserError(f"{self._job.data_root / sample.clip} {error}") from None
 
     def _image(self, sample: Sample) -> Pixels:
+        from cvbundle.dataset.bad_clip import BadClip
         from cvbundle.training import images
 
         assert sample.image is not None
@@ -182,9 +183,8 @@ class Encoder:
         size = data.resolution
         try:
             return images.decode_image(content, data.fit, size.height, size.width)[None]
-        except OSError:
-            path = self._job.data_root / sample.image.path
-            raise UserError(f"{path} is no image that can be decoded") from None
+        except BadClip as error:
+            raise UserError(f"{self._job.data_root / sample.image.path} {error}") from None
 
     def _verified(self, name: str, digest: str) -> bytes:
         """A file's bytes, which are those that the manifest names."""

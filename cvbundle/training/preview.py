@@ -51,9 +51,9 @@ class Sampler:
 
     def frames(self, embedding: Tensor, image: Path | None, seed: int) -> NDArray[np.float32]:
         """A video [F, H, W, 3] in 0..1 of a prompt, whose embedding is [length, dim]."""
-        from PIL import Image
+        from cvbundle.training.images import read_image
 
-        picture = None if image is None else Image.open(image).convert("RGB")
+        picture = None if image is None else read_image(image)
         frames: NDArray[np.float32] = self.video(embedding, picture, seed, "np")
         return frames
 

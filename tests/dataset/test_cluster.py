@@ -53,8 +53,8 @@ def test_a_killed_cluster_worker_does_not_change_the_manifest(
         ) as local,
     ):
         victim = KillOne(next(iter(local.workers.values())).pid)
-        with cluster(local.scheduler_address) as executor:
-            rows = scan(entries, data, root, executor=executor, progress=victim)
+        with cluster(local.scheduler_address) as prober:
+            rows = scan(entries, data, root, prober=prober, progress=victim)
             found = write_manifest(rows, spread / "dataset.jsonl", spread / "skipped.jsonl")
         assert victim.process is None
     assert found == expected

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 from PIL import Image
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.decode import decode
 from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.manifest import Sample

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from PIL import Image
 
 from cvbundle.dataset import probe as probe_module
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.decode import decode
 from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.manifest import Sample

@@ -1,10 +1,9 @@
 """Every clip is opened once, and rows are in the dataset's order."""
 
-import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ from typing import Any
 import pytest
 
 from cvbundle.dataset import probing
-from cvbundle.dataset import scan as scan_module
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop
 from cvbundle.dataset.layouts import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped
 from cvbundle.dataset.probe import PROBE_VERSION
-from cvbundle.dataset.processes import processes
 from cvbundle.dataset.progress import NoProgress
 from cvbundle.dataset.scan import Row, scan
 from cvbundle.dataset.scan_cache import ScanCache, scan_cache
+from cvbundle.dataset.workers import workers
 from cvbundle.files.digest import sha256_file
 from cvbundle.problems import Problem, Severity, UserError
 from cvbundle.rules.every import all_rules
@@ -55,6 +53,12 @@ def samples(rows: Sequence[Row]) -> list[Sample]:
 
 def problems(rows: Sequence[Row]) -> list[Problem]:
     return [row for row in rows if isinstance(row, Problem)]
+
+
+def children() -> set[str]:
+    """The process numbers of this process's children that are alive: proc(5)."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {number for path in lists for number in path.read_text().split()}
 
 
 @pytest.fixture
@@ -205,45 +209,38 @@ def test_images_are_read_and_bad_ones_reported(tmp_path: Path) -> None:
     assert problem.message == "b.png is not an image that can be decoded"
 
 
-def test_the_rows_do_not_depend_on_the_executor(tmp_path: Path) -> None:
+def test_the_rows_do_not_depend_on_where_clips_are_opened(tmp_path: Path) -> None:
     entries = dataset(tmp_path, numbered(40))
-    expected = list(scan(*entries, executor=Counting()))
+    expected = list(scan(*entries, prober=Counting()))
     assert [sample.clip for sample in samples(expected)] == [f"{n}.mp4" for n in range(40)]
     assert list(scan(*entries)) == expected
-    with processes(2) as pool:
-        assert list(scan(*entries, executor=pool)) == expected
 
 
-def test_many_clips_are_opened_in_processes_with_the_same_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entries = dataset(tmp_path, numbered(40))
-    expected = list(scan(*entries))
-    monkeypatch.setattr(scan_module, "_MANY", 2)
-    monkeypatch.setattr(scan_module, "ThreadPoolExecutor", None)
-    assert list(scan(*entries)) == expected
-
-
-def test_no_processes_are_started_for_cached_clips(tmp_path: Path, cache: ScanCache) -> None:
+def test_no_worker_is_started_for_cached_clips(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(3))
-    list(scan(*entries, cache=cache))
-    before = set(multiprocessing.active_children())
-    with processes(2) as pool:
-        assert len(samples(list(scan(*entries, executor=pool, cache=cache)))) == 3
-        assert set(multiprocessing.active_children()) <= before
+    list(scan(*entries, prober=Counting(), cache=cache))
+    before = children()
+    with workers(2) as pool:
+        assert len(samples(list(scan(*entries, prober=pool, cache=cache)))) == 3
+        assert children() <= before
 
 
-def test_workers_ignore_ctrl_c() -> None:
-    with processes(1) as pool:
-        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
+def test_workers_end_with_the_scan_even_if_it_is_abandoned(tmp_path: Path) -> None:
+    before = children()
+    rows = scan(*dataset(tmp_path, numbered(3)))
+    next(rows)
+    assert children() - before
+    assert isinstance(rows, Generator)
+    rows.close()
+    assert children() <= before
 
 
 def test_unchanged_clips_are_not_opened_again(tmp_path: Path, cache: ScanCache) -> None:
     clips = {**numbered(20), "bad.mp4": b"text", "rotated.mp4": zeroed(0.5, 0)}
     entries = dataset(tmp_path, clips)
     first, second = Counting(), Counting()
-    rows = list(scan(*entries, executor=first, cache=cache))
-    assert list(scan(*entries, executor=second, cache=cache)) == rows
+    rows = list(scan(*entries, prober=first, cache=cache))
+    assert list(scan(*entries, prober=second, cache=cache)) == rows
     assert (first.files, second.files) == (22, 0)
 
 
@@ -255,7 +252,7 @@ def test_a_changed_clip_is_opened_again(tmp_path: Path, cache: ScanCache) -> Non
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     again = Counting()
-    rows = list(scan(*entries, executor=again, cache=cache))
+    rows = list(scan(*entries, prober=again, cache=cache))
     assert again.files == 1
     assert samples(rows)[1].digest == sha256_file(path)
 
@@ -266,7 +263,7 @@ def test_a_clip_whose_permissions_changed_is_opened_again(tmp_path: Path, cache:
     rows = list(scan(*entries, cache=cache))
     (tmp_path / "1.mp4").chmod(0o400)
     again = Counting()
-    assert list(scan(*entries, executor=again, cache=cache)) == rows
+    assert list(scan(*entries, prober=again, cache=cache)) == rows
     assert again.files == 1
 
 
@@ -282,7 +279,7 @@ def test_a_clip_replaced_by_one_of_the_same_size_and_time_is_opened_again(
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
     other.replace(path)
     again = Counting()
-    list(scan(*entries, executor=again, cache=cache))
+    list(scan(*entries, prober=again, cache=cache))
     assert again.files == 1
 
 
@@ -290,16 +287,16 @@ def test_rehash_opens_every_clip_again(tmp_path: Path, cache: ScanCache) -> None
     entries = dataset(tmp_path, numbered(3))
     list(scan(*entries, cache=cache))
     again = Counting()
-    list(scan(*entries, executor=again, cache=cache, rehash=True))
+    list(scan(*entries, prober=again, cache=cache, rehash=True))
     assert again.files == 3
 
 
 def test_an_interrupted_scan_keeps_its_results(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(60))
     with pytest.raises(KeyboardInterrupt):
-        list(scan(*entries, executor=Counting(limit=40), cache=cache))
+        list(scan(*entries, prober=Counting(limit=40), cache=cache))
     again = Counting()
-    assert len(samples(list(scan(*entries, executor=again, cache=cache)))) == 60
+    assert len(samples(list(scan(*entries, prober=again, cache=cache)))) == 60
     assert again.files == 20
 
 
@@ -313,17 +310,17 @@ def test_ctrl_c_keeps_the_results_of_the_threads(tmp_path: Path, cache: ScanCach
     with pytest.raises(KeyboardInterrupt):
         list(scan(*entries, cache=cache, progress=Interrupting()))
     again = Counting()
-    assert len(samples(list(scan(*entries, executor=again, cache=cache)))) == 60
+    assert len(samples(list(scan(*entries, prober=again, cache=cache)))) == 60
     assert again.files <= 60 - 8
 
 
 def test_an_abandoned_iterator_keeps_its_results(tmp_path: Path, cache: ScanCache) -> None:
     entries = dataset(tmp_path, numbered(20))
-    rows = scan(*entries, executor=Counting(), cache=cache)
+    rows = scan(*entries, prober=Counting(), cache=cache)
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     again = Counting()
-    list(scan(*entries, executor=again, cache=cache))
+    list(scan(*entries, prober=again, cache=cache))
     assert again.files == 0
 
 
@@ -337,7 +334,7 @@ def test_a_clip_that_changes_during_the_scan_is_an_error_and_not_cached(
             (tmp_path / "1.mp4").write_bytes(make_clip(10))
             return super().submit(call, *args, **kwargs)
 
-    _, problem = scan(*entries, executor=Changing(), cache=cache)
+    _, problem = scan(*entries, prober=Changing(), cache=cache)
     assert isinstance(problem, Problem)
     assert problem.message == "1.mp4 changed during the scan"
     assert len(samples(list(scan(*entries, cache=cache)))) == 2
@@ -384,19 +381,10 @@ def test_progress_counts_every_file_and_byte(tmp_path: Path, cache: ScanCache) -
         assert ears.ends == 1
 
 
-def test_a_process_that_dies_is_one_sentence(tmp_path: Path) -> None:
-    entries = dataset(tmp_path, numbered(2))
-    with processes(1) as pool:
-        doomed = pool.submit(os._exit, 1)
-        with pytest.raises(UserError, match="was killed"):
-            list(scan(*entries, executor=pool))
-        assert doomed.exception() is not None
-
-
 def test_a_worker_of_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = dataset(tmp_path, numbered(1))
     monkeypatch.setattr(probing, "PROBE_VERSION", PROBE_VERSION + 1)
     with pytest.raises(UserError, match="the same cvbundle on all machines"):
-        list(scan(*entries))
+        list(scan(*entries, prober=Counting()))

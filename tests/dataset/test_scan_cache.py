@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.dataset.container import BadClip
+from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.dataset.probing import ProbeResult

@@ -76,16 +76,20 @@ def test_a_module_of_ours_is_run_with_nothing_of_the_current_folder(planted: Pat
 
 
 def test_clips_are_opened_by_nothing_of_the_current_folder(planted: Path) -> None:
+    """And a script that opens them needs no `if __name__ == "__main__"`."""
     done = _script(
         planted,
-        "from cvbundle.dataset.processes import processes\n"
+        "from cvbundle.dataset.identity import identity_of\n"
+        "from cvbundle.dataset.probe import PROBE_VERSION, Depth\n"
+        "from cvbundle.dataset.probing import File, ProbeTask\n"
+        "from cvbundle.dataset.workers import workers\n"
         "import os\n"
-        "if __name__ == '__main__':\n"
-        "    with processes(1) as pool:\n"
-        "        print(pool.submit(max, 1, 2).result())\n"
-        "    print('PYTHONSAFEPATH' in os.environ)\n",
+        "task = ProbeTask((File(__file__),), (identity_of(os.stat(__file__)),), Depth.NEEDED, "
+        "PROBE_VERSION)\n"
+        "with workers(1) as pool:\n"
+        "    print(*pool.submit(None, task).result())\n",
     )
-    assert done.stdout.split() == ["2", "False"], done.stderr
+    assert done.stdout.startswith("is not a video file"), done.stderr
     assert not _executed(planted)
 
 
@@ -100,7 +104,6 @@ def test_every_process_of_python_is_started_by_one_module() -> None:
     }
     assert found == {
         ("processes/interpreters.py", "sys.executable"),
-        ("dataset/processes.py", "get_context("),
         ("execution/launch.py", "sys.executable"),  # what launch.sh starts, with PYTHONSAFEPATH
         ("training/launcher.py", "sys.executable"),  # with -P
         ("execution/environments.py", "sys.executable"),  # which uv asks with -I
