@@ -28,7 +28,7 @@ from cvbundle.training import components
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.samples import joined, sample_source
+from cvbundle.training.samples import sample_source
 from cvbundle.training.session import Session, open_session
 from cvbundle.training.train import run_steps
 from cvbundle.training.weights import make_trainable
@@ -122,7 +122,7 @@ def _bare_steps(session: Session, trainer: Trainer) -> Iterator[None]:
     optimizer = torch.optim.AdamW(trained, lr=job.spec.training.learning_rate, fused=True)
     source = sample_source(job, session.cache, session.encoder)
     size = job.spec.training.batch_size
-    ready = [joined([source[n * size + one] for one in range(size)]) for n in range(8)]
+    ready = [source.batch(range(n * size, n * size + size)) for n in range(8)]
     alphas = components.load_scheduler(job.model_folder).alphas_cumprod.float()
     for batch in itertools.cycle(ready):
         signal, noise = (

@@ -12,7 +12,7 @@ import torch
 
 from cvbundle.problems import UserError
 from cvbundle.training.ahead import made_ahead
-from cvbundle.training.samples import Batch, SampleSource, joined
+from cvbundle.training.samples import Batch, SampleSource
 
 _AHEAD = 2
 """Batches that each worker is ahead."""
@@ -44,7 +44,7 @@ def batches(
     pinned = data.pin_memory and device.type != "cpu"
 
     def batch(samples: range) -> Batch:
-        made = joined([source[number] for number in samples])
+        made = source.batch(samples, pinned=pinned)
         return made.pin_memory() if pinned else made
 
     if data.num_workers == 0:

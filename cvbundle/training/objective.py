@@ -49,8 +49,8 @@ def drawn_latents(moments: Tensor, draw: Tensor) -> Tensor:
     Source: diffusers autoencoders/vae.py, `DiagonalGaussianDistribution`.
     """
     mean, log_variance = moments.to(torch.float32).chunk(2, dim=1)
-    deviation = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
-    return (mean + deviation * draw).transpose(1, 2)
+    deviation = log_variance.clamp(-30.0, 20.0).mul_(0.5).exp_()
+    return deviation.mul_(draw).add_(mean).transpose(1, 2)
 
 
 def place_image(image_latents: Tensor, frames: int) -> Tensor:

@@ -57,7 +57,14 @@ def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:
 
 def normal(seed: int, purpose: Purpose, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Standard normal numbers, fp32."""
-    return stream(seed, purpose, number).standard_normal(shape, dtype=np.float32)
+    drawn = np.empty(shape, np.float32)
+    fill_normal(drawn, seed, purpose, number)
+    return drawn
+
+
+def fill_normal(memory: NDArray[np.float32], seed: int, purpose: Purpose, number: int) -> None:
+    """Standard normal numbers into memory without gaps."""
+    stream(seed, purpose, number).standard_normal(dtype=np.float32, out=memory)
 
 
 def torch_seed(seed: int, purpose: Purpose, number: int) -> int:

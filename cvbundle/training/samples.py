@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from attrs import fields_dict, frozen
+from attrs import asdict, frozen
 from torch import Tensor
 
-from cvbundle.spec.schema import Spec
+from cvbundle.spec.schema import ImageNoise, Spec
 from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
@@ -20,7 +20,7 @@ from cvbundle.training.objective import (
     scale_image_latents,
     scale_latents,
 )
-from cvbundle.training.randomness import Purpose, SampleOrder, normal, stream
+from cvbundle.training.randomness import Purpose, SampleOrder, fill_normal, stream
 
 
 @frozen(kw_only=True)
@@ -45,8 +45,7 @@ class Batch:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of its tensors."""
-        found = (getattr(self, name) for name in fields_dict(Batch))
-        return tuple(tensor for tensor in found if tensor is not None)
+        return tuple(tensor for tensor in self._by_name().values() if tensor is not None)
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; copies from pinned memory don't wait, and others do."""
@@ -55,19 +54,23 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory."""
+        """The same in page-locked memory; what is there already is not copied."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        def changed(tensor: Tensor | None) -> Any:
-            return None if tensor is None else change(tensor)
+        changed: dict[str, Any] = {
+            name: None if tensor is None else change(tensor)
+            for name, tensor in self._by_name().items()
+        }
+        return Batch(**changed)
 
-        return Batch(**{name: changed(getattr(self, name)) for name in fields_dict(Batch)})
+    def _by_name(self) -> dict[str, Tensor | None]:
+        return asdict(self, recurse=False)
 
 
 @frozen(kw_only=True)
 class SampleSource:
-    """The n-th sample of a run, for n without end: a function of the seed and n alone."""
+    """The samples of a run, without end; the n-th is a function of the seed and n alone."""
 
     spec: Spec
     architecture: Architecture
@@ -79,21 +82,25 @@ class SampleSource:
     timesteps: int
     """Timesteps of the noise schedule."""
 
-    def __getitem__(self, number: int) -> Batch:
-        """The sample with this number, as a batch of one."""
-        training, seed = self.spec.training, self.spec.training.seed
-        row = self.order.row(number)
-        keys = self.keys[row]
-        drawn = number if training.latents == "resample" else row
-        latents = self._latents(keys.clip, Purpose.POSTERIOR, drawn)
+    def batch(self, numbers: Sequence[int], *, pinned: bool = False) -> Batch:
+        """The samples with these numbers; what is large may be made in page-locked memory.
+
+        Each tensor operation lets go of Python's lock and waits for it, while a step wants it too:
+        so there is one for a batch, where there could be one for a sample.
+        """
+        rows = [self.order.row(number) for number in numbers]
+        keys = [self.keys[row] for row in rows]
+        drawn = numbers if self.spec.training.latents == "resample" else rows
+        latents = self._latents([of.clip for of in keys], Purpose.POSTERIOR, drawn)
         latents = pad_in_front(scale_latents(latents, self.architecture), self.architecture)
-        noise = torch.from_numpy(normal(seed, Purpose.NOISE, number, tuple(latents.shape)))
-        image, draw, kept = self._image(keys, number, drawn, tuple(latents.shape))
+        shape = tuple(latents.shape[1:])
+        image, draw, kept = self._image(keys, numbers, drawn, shape)
         return Batch(
-            latents=latents,
-            noise=noise,
-            timesteps=torch.tensor([self._timestep(number)]),
-            prompt=self.cache.read(self._caption(keys, number))[None],
+            # In order, which the posterior's are not.
+            latents=torch.empty(latents.shape, pin_memory=pinned).copy_(latents),
+            noise=self._normal(Purpose.NOISE, numbers, shape, pinned=pinned),
+            timesteps=torch.tensor([self._timestep(number) for number in numbers]),
+            prompt=self._read([self._caption(*one) for one in zip(keys, numbers, strict=True)]),
             image=image,
             image_draw=draw,
             image_kept=kept,
@@ -104,11 +111,10 @@ class SampleSource:
 
         All latents are the mean of the VAE's posterior, and there is no noise on the image.
         """
-        seed, keys = self.spec.training.seed, self.keys[row]
-        mean = self.cache.read(keys.clip).to(torch.float32).chunk(2)[0].transpose(0, 1)[None]
+        keys = self.keys[row]
+        mean = self._mean(keys.clip)
         latents = pad_in_front(scale_latents(mean, self.architecture), self.architecture)
         number = row * self.timesteps + timestep
-        noise = normal(seed, Purpose.EVALUATION, number, tuple(latents.shape))
         image = draw = None
         if keys.image is not None:
             image = self._clean_image(keys.image, latents.shape[1])
@@ -116,9 +122,9 @@ class SampleSource:
                 draw = torch.zeros_like(latents[:, :1]).transpose(1, 2)
         return Batch(
             latents=latents,
-            noise=torch.from_numpy(noise),
+            noise=self._normal(Purpose.EVALUATION, [number], tuple(latents.shape[1:])),
             timesteps=torch.tensor([timestep]),
-            prompt=self.cache.read(keys.caption)[None],
+            prompt=self._read([keys.caption]),
             image=image,
             image_draw=draw,
             image_kept=None if image is None else torch.ones(1),
@@ -126,17 +132,37 @@ class SampleSource:
 
     def _clean_image(self, key: str, frames: int) -> Tensor:
         if self.spec.training.image_noise is not None:
-            return _pixels(self.cache.read(key))[None]
-        mean = self.cache.read(key).to(torch.float32).chunk(2)[0].transpose(0, 1)[None]
-        return place_image(scale_image_latents(mean, self.architecture), frames)
+            return _pixels(self._read([key]))
+        return place_image(scale_image_latents(self._mean(key), self.architecture), frames)
 
-    def _latents(self, key: str, purpose: Purpose, number: int) -> Tensor:
-        """A draw from the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled."""
-        moments = self.cache.read(key)[None]
-        batch, channels, *size = moments.shape
-        shape = (batch, channels // 2, *size)
-        draw = torch.from_numpy(normal(self.spec.training.seed, purpose, number, shape))
-        return drawn_latents(moments, draw)
+    def _mean(self, key: str) -> Tensor:
+        """The mean of the VAE's posterior, [1, F, C, H, W], fp32, not yet scaled."""
+        return self._read([key]).to(torch.float32).chunk(2, dim=1)[0].transpose(1, 2)
+
+    def _latents(self, keys: Sequence[str], purpose: Purpose, numbers: Sequence[int]) -> Tensor:
+        """Draws from the VAE's posterior, [B, F, C, H, W], fp32, not yet scaled."""
+        moments = self._read(keys)
+        _, channels, *size = moments.shape
+        return drawn_latents(moments, self._normal(purpose, numbers, (channels // 2, *size)))
+
+    def _read(self, keys: Sequence[str]) -> Tensor:
+        """Encodings, [B, ...]; not to be written to."""
+        first, *others = map(self.cache.read, keys)
+        return torch.stack([first, *others]) if others else first[None]
+
+    def _normal(
+        self,
+        purpose: Purpose,
+        numbers: Sequence[int],
+        shape: tuple[int, ...],
+        *,
+        pinned: bool = False,
+    ) -> Tensor:
+        """Standard normal numbers, [B, *shape], fp32: of each sample what its number decides."""
+        drawn = torch.empty(len(numbers), *shape, pin_memory=pinned)
+        for row, number in zip(drawn.numpy(), numbers, strict=True):
+            fill_normal(row, self.spec.training.seed, purpose, number)
+        return drawn
 
     def _timestep(self, number: int) -> int:
         training = self.spec.training
@@ -152,27 +178,40 @@ class SampleSource:
         return self.empty_caption if dropped else keys.caption
 
     def _image(
-        self, keys: SampleKeys, number: int, drawn: int, shape: tuple[int, ...]
+        self,
+        keys: Sequence[SampleKeys],
+        numbers: Sequence[int],
+        drawn: Sequence[int],
+        latents: tuple[int, ...],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The image, its draw and whether it stays, for latents of a shape [1, F, C, H, W]."""
-        if keys.image is None:
+        """The images, their draws and which are kept, beside latents of a shape [F, C, H, W]."""
+        images = [of.image for of in keys if of.image is not None]
+        if not images:
             return None, None, None
-        _, frames, *latent = shape
         training = self.spec.training
-        dropped = _happens(self.spec, Purpose.IMAGE_DROPOUT, number, training.image_dropout)
-        kept = torch.tensor([0.0 if dropped else 1.0])
+        kept = torch.tensor([1.0 - self._drops_image(number) for number in numbers])
         if training.image_noise is None:
-            latents = self._latents(keys.image, Purpose.IMAGE_POSTERIOR, drawn)
-            return place_image(scale_image_latents(latents, self.architecture), frames), None, kept
-        pixels = _pixels(self.cache.read(keys.image))
-        level = training.image_noise
-        normal_level = stream(training.seed, Purpose.IMAGE_NOISE_LEVEL, number).standard_normal()
-        sigma = float(torch.exp(torch.tensor(level.mean + level.std * normal_level)))
-        noise = normal(training.seed, Purpose.IMAGE_NOISE, number, tuple(pixels.shape))
-        channels, *size = latent
-        draw = normal(training.seed, Purpose.IMAGE_POSTERIOR, number, (1, channels, 1, *size))
-        noisy = (pixels + sigma * torch.from_numpy(noise))[None]
-        return noisy, torch.from_numpy(draw), kept
+            clean = self._latents(images, Purpose.IMAGE_POSTERIOR, drawn)
+            scaled = scale_image_latents(clean, self.architecture)
+            return place_image(scaled, latents[0]), None, kept
+        pixels = _pixels(self._read(images))
+        level = torch.tensor(
+            [self._noise_level(number, training.image_noise) for number in numbers]
+        )
+        noise = self._normal(Purpose.IMAGE_NOISE, numbers, tuple(pixels.shape[1:]))
+        noisy = pixels + torch.exp(level).view(-1, 1, 1, 1) * noise
+        _, channels, *size = latents
+        draw = self._normal(Purpose.IMAGE_POSTERIOR, numbers, (channels, 1, *size))
+        return noisy, draw, kept
+
+    def _drops_image(self, number: int) -> bool:
+        share = self.spec.training.image_dropout
+        return _happens(self.spec, Purpose.IMAGE_DROPOUT, number, share)
+
+    def _noise_level(self, number: int, level: ImageNoise) -> float:
+        """The logarithm of how much noise is on an image (of the standard deviation)."""
+        random = stream(self.spec.training.seed, Purpose.IMAGE_NOISE_LEVEL, number)
+        return level.mean + level.std * float(random.standard_normal())
 
 
 def sample_source(job: Job, cache: EncodingCache, encoder: Encoder) -> SampleSource:
@@ -196,14 +235,3 @@ def _pixels(image: Tensor) -> Tensor:
 
 def _happens(spec: Spec, purpose: Purpose, number: int, share: float) -> bool:
     return share > 0 and float(stream(spec.training.seed, purpose, number).random()) < share
-
-
-def joined(samples: Sequence[Batch]) -> Batch:
-    """Several batches as one."""
-
-    def together(tensors: list[Tensor | None]) -> Any:
-        return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None])
-
-    return Batch(
-        **{name: together([getattr(s, name) for s in samples]) for name in fields_dict(Batch)}
-    )

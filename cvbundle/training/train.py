@@ -258,5 +258,6 @@ def _timed(steps: Iterator[list[Row]], record: Record) -> Iterator[list[Row]]:
             except StopIteration:
                 return
             clock.add(time.monotonic() - began, waited=bool(rows))
-        record.data["seconds_a_step"] = clock.median
+        if rows:
+            record.data["seconds_a_step"] = clock.median
         yield rows

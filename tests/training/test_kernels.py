@@ -22,7 +22,7 @@ from cvbundle.training import encode, kernels, objective, weights
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.samples import Batch, joined, sample_source
+from cvbundle.training.samples import Batch, sample_source
 from cvbundle.training.session import open_session
 from tests.training.conftest import CompileModel, Train, result
 
@@ -53,7 +53,7 @@ def loaded(bundle: Path, steps: int) -> Iterator[tuple[Trainer, Iterator[Batch]]
         spec = session.job.spec
         size = spec.training.batch_size
         starts = range(0, steps * spec.global_batch, size)
-        batches = [joined([source[start + n] for n in range(size)]) for start in starts]
+        batches = [source.batch(range(start, start + size)) for start in starts]
         yield load_trainer(session), iter(batches)
 
 

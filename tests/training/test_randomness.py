@@ -33,6 +33,9 @@ def test_the_numbers_of_a_stream_never_change() -> None:
     # A change here changes every run of every bundle.
     assert stream(42, Purpose.ORDER, 0).permutation(8).tolist() == [5, 1, 4, 7, 3, 0, 2, 6]
     assert torch_seed(42, Purpose.WEIGHTS, 0) == 8529804427343796893
+    assert int(stream(42, Purpose.TIMESTEP, 0).integers(1000)) == 203
+    noise = [-0.8260113596916199, 0.4034637212753296, 2.0554187297821045, -1.434376835823059]
+    assert normal(42, Purpose.NOISE, 0, (4,)).tolist() == noise
 
 
 @given(seeds, st.integers(1, 50), st.integers(0, 5))

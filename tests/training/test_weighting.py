@@ -45,7 +45,7 @@ def _drawn(spec: Spec, folder: Path) -> list[int]:
         order=SampleOrder(spec.training.seed, 1),
         timesteps=_TIMESTEPS,
     )
-    return [int(source[number].timesteps) for number in range(_DRAWS)]
+    return source.batch(range(_DRAWS)).timesteps.tolist()
 
 
 def _expected(sampling: TimestepSampling) -> list[float]:
