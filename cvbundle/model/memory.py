@@ -17,13 +17,13 @@ from cvbundle.model.encoder_memory import (
     vae_bytes,
 )
 from cvbundle.model.identify import BaseModel
+from cvbundle.model.training_load import TrainingLoad, training_load
 from cvbundle.model.training_memory import (
-    TrainingLoad,
+    gathered_bytes,
     held_bytes,
     reserved_share,
     step_bytes,
     train_bytes,
-    training_load,
 )
 from cvbundle.spec.schema import Spec
 
@@ -96,7 +96,10 @@ def estimate(spec: Spec, model: BaseModel) -> MemoryEstimate:
     ]
     if spec.validation is not None:
         decoder = vae_bytes(vae, width, decoder=True)
-        shown = max(denoise_bytes(load), decode_bytes(vae, *clip, tiled=tiled, width=width))
+        decoding = decode_bytes(vae, *clip, tiled=tiled, width=width)
+        # FSDP2 frees what the last forward pass gathered only if it reshards.
+        whole = 0.0 if load.strategy.reshards else gathered_bytes(load)
+        shown = round(max(gathered_bytes(load) + denoise_bytes(load), whole + decoding))
         shown += kept + held_bytes(load) + decoder
         shown += round(load.gradients) if load.buckets else 0
         phases.append(_phase("validate", shown, "weights, optimizer, VAE and one sample"))

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from cvbundle.model.memory import in_gib
 from cvbundle.model.modules import lora_targets
-from cvbundle.model.training_memory import TrainingLoad, training_load
+from cvbundle.model.training_load import TrainingLoad, training_load
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.spec.tables.gpus import Gpu

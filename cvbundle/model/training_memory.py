@@ -1,4 +1,4 @@
-"""What the transformer's training holds on a device, from sizes alone.
+"""What the trainer's step holds on a device, from sizes alone.
 
 Weights, gradients and optimizer state are counted. Activations are multiples of one activation of
 all tokens, U = 2 B S D bytes in 16 bit and twice that in fp32 (batch, sequence length, width). The
@@ -6,12 +6,9 @@ multiples are what `cvbundle rehearse` finds for the trainer's own step, and the
 against it; for sharded models they come from the same module without autocast.
 """
 
-from attrs import evolve, field, frozen
+from attrs import frozen
 
-from cvbundle.model.modules import lora_parameters, lora_targets, modules, total_parameters
-from cvbundle.spec.schema import Resolution, Spec
-from cvbundle.spec.tables.architecture import Architecture, Transformer
-from cvbundle.spec.tables.strategies import STRATEGIES, StrategyKind
+from cvbundle.model.training_load import TrainingLoad
 
 RESERVED = 1.30
 """What CUDA's allocator reserves of each byte of activations that come and go, block after block.
@@ -21,8 +18,14 @@ finetrainers, examples/_legacy/training/README.md), with which these are met wit
 """
 RESERVED_WHOLE = 1.03
 """The same where nothing is computed again: 43.8 GiB were reserved where 42.5 were allocated."""
-_LIVE_BLOCKS = 3
-"""Blocks of a sharded model that are whole at a time: one in use, one ahead, one let go."""
+_GATHERED = 2
+"""Buffers that FSDP2 gathers a block's weights into, one for the next block and one for the last.
+
+A block's weights are copied out of its buffer, which is freed once the next one's is copied too
+(torch 2.13, distributed/fsdp/_fully_shard/_fsdp_param_group.py, `wait_for_unshard`); in a backward
+pass a buffer is freed at once, and the next block is gathered while one is in use. The tests count
+it in FSDP2 itself.
+"""
 
 
 @frozen(kw_only=True)
@@ -47,191 +50,46 @@ _ALL_FP32 = _Activations(block=23.1, last=6.1, again=4.3, end=5.8)
 _ALL_SHARDED = _Activations(block=22.0, last=12.0, again=5.0, end=5.8)
 _FORWARD = 15.4
 """U, beyond the checkpoints, where the forward pass ends."""
-_RANK = 1.3
-"""U that a layer's adapter keeps of its own, for a rank as large as the width."""
-_KEPT_INPUTS = {
-    "attn1.to_q": ("attention", 1),
-    "attn1.to_k": ("attention", 1),
-    "attn1.to_v": ("attention", 1),
-    "attn1.to_out.0": ("output", 1),
-    "ff.net.0.proj": ("feed forward", 1),
-    "ff.net.2": ("hidden", 4),
-}
-"""What an adapted layer of a block keeps: its input, which several can share, of a width in U."""
 
 
-@frozen(kw_only=True)
-class TrainingLoad:
-    """The sizes that the memory of training follows from."""
-
-    transformer: Transformer
-    trainable: int
-    """Parameters that are trained."""
-    adapter: float | None
-    """U that LoRA keeps in each block, over frozen weights; None where all weights are trained."""
-    tokens: int
-    """Length of the sequence."""
-    batch: int
-    """Samples on a device at a time."""
-    weight_bytes: int
-    """Bytes of a frozen weight, and of an activation: 4 with `mixed_precision: no`."""
-    trained_bytes: int = 4
-    """Bytes of a trained weight."""
-    gradient_bytes: int = 4
-    """Bytes of its gradient; 0 where an optimizer on the host takes it."""
-    moment_bytes: int = 8
-    """Bytes of optimizer state for each trained parameter."""
-    average: bool = False
-    """Whether a moving average of the trained weights is held."""
-    checkpointing: bool | str = True
-    positions: int = 0
-    """Numbers in a table of positions, which is no parameter."""
-    inputs: int = 0
-    """Bytes of a batch: latents, noise and captions."""
-    accumulates: bool = False
-    """Whether a step has several batches, so that gradients are there in the forward pass."""
-    strategy: StrategyKind = STRATEGIES["single"]
-    processes: int = 1
-    parameters: int = field()
-    """All parameters of the transformer."""
-    block: int = field()
-    """Parameters of one of its blocks."""
-
-    @parameters.default
-    def _parameters(self) -> int:
-        return total_parameters(self.transformer)
-
-    @block.default
-    def _block(self) -> int:
-        return block_parameters(self.transformer)
-
-    @property
-    def unit(self) -> float:
-        """U, in bytes."""
-        return self.weight_bytes * self.batch * self.tokens * self.transformer.inner_dim
-
-    @property
-    def share(self) -> int:
-        """Of how many equal parts this device holds one."""
-        return self.processes if self.strategy.shards else 1
-
-    @property
-    def gradients(self) -> float:
-        """All gradients that this device holds."""
-        return self.gradient_bytes * self.trainable / self.share
-
-    @property
-    def buckets(self) -> bool:
-        """Whether gradients are views of buckets, which DDP holds from one end to the other.
-
-        There is no second copy of them (torch/csrc/distributed/c10d/reducer.cpp,
-        `initialize_buckets`, with `gradient_as_bucket_view`).
-        """
-        return self.processes > 1 and not self.strategy.shards
-
-    @property
-    def casts(self) -> bool:
-        """Whether autocast makes a 16-bit copy of each trained weight."""
-        return self.weight_bytes == 2 and not self.strategy.shards
-
-    @property
-    def activations(self) -> _Activations:
-        """The row of the table that this training is."""
-        if self.adapter is None:
-            full, half = _ALL_FP32, _ALL_SHARDED if self.strategy.shards else _ALL
-        else:
-            full, half = _ADAPTER_FP32, _ADAPTER_SHARDED if self.strategy.shards else _ADAPTER
-        return full if self.weight_bytes == 4 else half
-
-
-def training_load(spec: Spec, architecture: Architecture) -> TrainingLoad:
-    """The load of a bundle's training on one device."""
-    transformer = architecture.transformer
-    size, training, lora = spec.data.resolution, spec.training, spec.lora
-    return TrainingLoad(
-        transformer=transformer,
-        trainable=total_parameters(transformer)
-        if lora is None
-        else lora_parameters(transformer, lora.target_modules, lora.rank),
-        adapter=None
-        if lora is None
-        else adapter_units(transformer, lora.target_modules, lora.rank),
-        tokens=architecture.tokens(size.frames, size.height, size.width),
-        batch=training.batch_size,
-        weight_bytes=4 if training.mixed_precision == "no" else 2,
-        moment_bytes=spec.optimizer.kind.state_bytes,
-        average=training.ema_decay is not None,
-        checkpointing=training.gradient_checkpointing,
-        positions=positions(architecture, size),
-        inputs=training.batch_size
-        * _sample_bytes(architecture, size, with_image=spec.model.type == "i2v"),
-        accumulates=training.gradient_accumulation_steps > 1,
-        strategy=spec.launch.kind,
-        processes=spec.launch.num_processes,
-    )
-
-
-def adapter_units(transformer: Transformer, targets: tuple[str, ...], rank: int) -> float:
-    """What LoRA keeps in a block for its gradients, in U: inputs, and what they are narrowed to."""
-    block = "transformer_blocks.0."
-    names = {module.name for target in targets for module in lora_targets(transformer, target)}
-    kept = {name.removeprefix(block) for name in names if name.startswith(block)} & set(
-        _KEPT_INPUTS
-    )
-    inputs = dict(_KEPT_INPUTS[name] for name in kept)
-    return sum(inputs.values()) + _RANK * len(kept) * rank / transformer.inner_dim
-
-
-def positions(architecture: Architecture, size: Resolution) -> int:
-    """Numbers in the table of positions: of the model's own, or of those that it computes."""
-    transformer = architecture.transformer
-    learned = transformer.use_learned_positional_embeddings
-    if transformer.use_rotary_positional_embeddings and not learned:
-        return 0
-    tokens = architecture.tokens(size.frames, size.height, size.width)
-    return tokens * transformer.inner_dim
-
-
-def _sample_bytes(architecture: Architecture, size: Resolution, *, with_image: bool) -> int:
-    """Latents, noise and an image's latents in fp32, and the caption's embedding in 16 bit."""
-    transformer, vae = architecture.transformer, architecture.vae
-    pixels = size.height * size.width // vae.spatial_compression_ratio**2
-    latents = architecture.padded_latent_frames(size.frames) * vae.latent_channels * pixels
-    return (
-        12 if with_image else 8
-    ) * latents + 2 * transformer.max_text_seq_length * transformer.text_embed_dim
+def _activations(load: TrainingLoad) -> _Activations:
+    """The row of the table for this training."""
+    sharded = load.strategy.shards
+    if load.adapter is None:
+        full, half = _ALL_FP32, _ALL_SHARDED if sharded else _ALL
+    else:
+        full, half = _ADAPTER_FP32, _ADAPTER_SHARDED if sharded else _ADAPTER
+    return full if load.weight_bytes == 4 else half
 
 
 def held_bytes(load: TrainingLoad) -> int:
     """Weights and optimizer state between steps."""
+    table = load.weight_bytes * load.positions
     if load.strategy.offloads:
-        return 0
+        # A buffer is no parameter: FSDP2 leaves it on the device.
+        return table
     frozen_weights = 0 if load.adapter is None else load.weight_bytes * load.parameters
     each = load.trained_bytes + load.moment_bytes + (4 if load.average else 0)
-    table = load.weight_bytes * load.positions
     return round((frozen_weights + each * load.trainable) / load.share + table)
 
 
 def train_bytes(load: TrainingLoad, *, reserved: float = 1.0) -> int:
     """Peak of forward and backward; for activations that take `reserved` times their size."""
+    # FSDP2 sums gradients over the processes after each batch, and each process keeps its share.
     gradients = 0.0 if load.strategy.offloads else load.gradients
-    waiting = 0.0
-    if load.accumulates:
-        # Summed over the processes with the last batch: until then each holds all of its own.
-        waiting = gradients = float(load.gradient_bytes * load.trainable)
-    elif load.buckets:
-        waiting = gradients
+    waiting = gradients if load.accumulates or load.buckets else 0.0
     moments = _moments(load)
     # What is computed last has no gradient yet.
     started = max(0.0, gradients - load.gradient_bytes * load.block / load.share)
     peak = max(
-        waiting + moments.forward_copies + reserved * moments.forward,
-        waiting + moments.begin_copies + reserved * moments.begin,
-        (gradients if load.accumulates or load.buckets or load.adapter is not None else started)
+        gathered_bytes(load) + waiting + moments.forward_copies + reserved * moments.forward,
+        gathered_backward_bytes(load) + waiting + moments.begin_copies + reserved * moments.begin,
+        gathered_backward_bytes(load)
+        + (waiting if waiting else gradients if load.adapter is not None else started)
         + moments.end_copies
         + reserved * moments.end,
     )
-    return round(held_bytes(load) + _gathered(load) + peak)
+    return round(held_bytes(load) + peak)
 
 
 @frozen(kw_only=True)
@@ -247,7 +105,7 @@ class _Moments:
 
 
 def _moments(load: TrainingLoad) -> _Moments:
-    rows, layers, unit = load.activations, load.transformer.num_layers, load.unit
+    rows, layers, unit = _activations(load), load.transformer.num_layers, load.unit
     saved = rows.block + (load.adapter or 0.0)
     copy = 2 * load.block if load.casts and load.adapter is None else 0
     copies = 2 * load.trainable if load.casts else 0
@@ -272,15 +130,27 @@ def _moments(load: TrainingLoad) -> _Moments:
     )
 
 
-def _gathered(load: TrainingLoad) -> float:
-    """Weights of a sharded model that are whole while it computes, and gradients to be summed."""
+def gathered_bytes(load: TrainingLoad) -> float:
+    """Weights of a sharded model that are whole in a forward pass, in the type of activations."""
     if not load.strategy.shards:
         return 0.0
-    outside = load.parameters - load.transformer.num_layers * load.block
-    blocks = _LIVE_BLOCKS if load.strategy.reshards else load.transformer.num_layers
-    # A block's gradient in the weights' type, and in fp32 for the sum.
+    blocks = 1 if load.strategy.reshards else load.transformer.num_layers
+    return load.weight_bytes * (_outside(load) + (blocks + _GATHERED) * load.block)
+
+
+def gathered_backward_bytes(load: TrainingLoad) -> float:
+    """The same in a backward pass, and a block's gradients while they are summed."""
+    if not load.strategy.shards:
+        return 0.0
+    blocks = 2 if load.strategy.reshards else load.transformer.num_layers
+    # In the type of activations, and in fp32 for the sum.
     summed = (load.weight_bytes + 4) * load.block if load.adapter is None else 0
-    return load.weight_bytes * (outside + blocks * load.block) + summed
+    return load.weight_bytes * (_outside(load) + blocks * load.block) + summed
+
+
+def _outside(load: TrainingLoad) -> int:
+    """Parameters outside the blocks."""
+    return load.parameters - load.transformer.num_layers * load.block
 
 
 def step_bytes(load: TrainingLoad) -> int:
@@ -292,12 +162,3 @@ def step_bytes(load: TrainingLoad) -> int:
 def reserved_share(load: TrainingLoad) -> float:
     """What the allocator reserves of each byte of activations."""
     return RESERVED if load.checkpointing else RESERVED_WHOLE
-
-
-def block_parameters(transformer: Transformer) -> int:
-    """Parameters of one block's linear layers."""
-    return sum(
-        module.parameters
-        for module in modules(evolve(transformer, num_layers=1))
-        if module.name.startswith("transformer_blocks.")
-    )

@@ -5,18 +5,17 @@ from typing import Any
 import attrs
 import pytest
 
-from cvbundle.model.encoder_memory import decode_bytes, encode_bytes, text_encoder_bytes
+from cvbundle.model.encoder_memory import decode_bytes, encode_bytes, text_encoder_bytes, vae_bytes
 from cvbundle.model.identify import named
 from cvbundle.model.memory import GIB, estimate, render_estimate
 from cvbundle.model.modules import lora_parameters, total_parameters
-from cvbundle.model.training_memory import (
+from cvbundle.model.training_load import (
     TrainingLoad,
     adapter_units,
     block_parameters,
-    reserved_share,
-    step_bytes,
-    train_bytes,
+    training_load,
 )
+from cvbundle.model.training_memory import held_bytes, reserved_share, step_bytes, train_bytes
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.spec.tables.strategies import STRATEGIES
 from tests.rules.specs import spec_of
@@ -105,11 +104,72 @@ def test_ddp_holds_its_gradients_once_and_from_the_start() -> None:
     assert 0 < train_bytes(several) - train_bytes(one) <= gradients
 
 
-def test_a_sharded_model_holds_all_gradients_until_they_are_summed() -> None:
-    """FSDP2 keeps those of each batch but the last whole (no gradient sync)."""
-    one = load("cogvideox-5b", rank=None, strategy=STRATEGIES["fsdp"], processes=8)
+def test_ddp_holds_its_buckets_while_it_validates_too() -> None:
+    settings = {"validation.steps": 200, "validation.prompts": ["A cat."]}
+    model = named("cogvideox-2b")
+    assert model is not None
+    one, two = (
+        estimate(spec_of({**settings, **launch}), model).phase("validate").allocated
+        for launch in ({}, {"launch.strategy": "ddp", "launch.num_processes": 2})
+    )
+    trained = lora_parameters(model.architecture.transformer, _QKVO, 128)
+    assert two - one == 4 * trained
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "zero2-offload"])
+def test_a_sharded_model_sums_its_gradients_after_each_batch(strategy: str) -> None:
+    """A process keeps its share of them, so that accumulation costs at most that share."""
+    one = load("cogvideox-5b", rank=None, strategy=STRATEGIES[strategy], processes=8)
     several = attrs.evolve(one, accumulates=True)
-    assert train_bytes(several) - train_bytes(one) > 3 * one.parameters
+    share = 0 if one.strategy.offloads else 4 * one.parameters / 8
+    assert 0 <= train_bytes(several) - train_bytes(one) <= share
+
+
+def test_a_moving_average_is_a_copy_of_all_trained_weights_in_fp32() -> None:
+    one = load("cogvideox-2b", rank=None)
+    averaged = attrs.evolve(one, average=True)
+    assert held_bytes(averaged) - held_bytes(one) == 4 * one.trainable
+    assert train_bytes(averaged) - train_bytes(one) == 4 * one.trainable
+    assert step_bytes(averaged) - step_bytes(one) == 4 * one.trainable
+
+
+def test_image_to_video_holds_the_encoder_while_it_trains_unless_images_have_no_noise() -> None:
+    model = named("cogvideox-5b-i2v")
+    assert model is not None
+    path = {"model.path": "THUDM/CogVideoX-5b-I2V"}
+    noisy = estimate(spec_of(path), model)
+    plain = estimate(spec_of({**path, "training.image_noise": None}), model)
+    encoder = vae_bytes(model.architecture.vae, 2, decoder=False)
+    for name in ("train", "step"):
+        assert noisy.phase(name).allocated - plain.phase(name).allocated == encoder
+        assert noisy.phase(name).bytes - plain.phase(name).bytes == encoder
+
+
+def test_offloading_leaves_a_table_of_positions_on_the_device() -> None:
+    """It is a buffer, which FSDP2 doesn't move."""
+    one = load("cogvideox-2b", rank=None, strategy=STRATEGIES["zero3-offload"], processes=8)
+    assert held_bytes(attrs.evolve(one, positions=1000)) == 2000
+
+
+@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
+def test_validation_gathers_the_weights_of_a_sharded_model(strategy: str) -> None:
+    """All of them stay gathered with zero2, which has no backward pass to free them."""
+    model = named("cogvideox-5b")
+    assert model is not None
+    spec = spec_of(
+        {
+            "model.path": "THUDM/CogVideoX-5b",
+            "training.type": "sft",
+            "launch.strategy": strategy,
+            "launch.num_processes": 8,
+            "validation.steps": 200,
+            "validation.prompts": ["A cat."],
+        }
+    )
+    of = training_load(spec, model.architecture)
+    rest = estimate(spec, model).phase("validate").allocated - held_bytes(of)
+    whole = 2 * of.parameters
+    assert rest > whole if strategy == "zero2" else rest < whole / 2
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import torch
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
+from cvbundle.spec.tables.optimizers import OPTIMIZERS
 from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
 from cvbundle.training.session import Stopped
+from tests.rules.specs import spec_of
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 
@@ -149,3 +151,16 @@ def test_an_update_in_host_memory_has_its_share_of_the_cores_and_nothing_else_ha
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(own)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_its_state_has_the_bytes_of_its_row(name: str) -> None:
+    """The memory estimate and the size of a checkpoint count on them."""
+    spec = spec_of({"optimizer.name": name, "training.learning_rate": 1.0})
+    weight = torch.nn.Parameter(torch.ones(512, 512))
+    weight.grad = torch.ones_like(weight)
+    optimizer = make_optimizer([weight], spec, torch.device("cpu"))
+    optimizer.step()
+    state = [leaf for leaf in optimizer.state[weight].values() if isinstance(leaf, torch.Tensor)]
+    stored = sum(leaf.numel() * leaf.element_size() for leaf in state)
+    assert stored / weight.numel() == pytest.approx(OPTIMIZERS[name].state_bytes, rel=0.05)
