@@ -116,6 +116,12 @@ def test_ddp_holds_its_buckets_while_it_validates_too() -> None:
     assert two - one == 4 * trained
 
 
+def test_gradients_of_earlier_batches_wait_while_the_next_are_computed() -> None:
+    one = load("cogvideox-2b", rank=None, batch=4)
+    several = attrs.evolve(one, accumulates=True)
+    assert 0 < train_bytes(several) - train_bytes(one) <= 4 * one.parameters
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", "zero2-offload"])
 def test_a_sharded_model_sums_its_gradients_after_each_batch(strategy: str) -> None:
     """A process keeps its share of them, so that accumulation costs at most that share."""
