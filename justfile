@@ -65,3 +65,7 @@ bench *names: setup
         echo "== $name"
         {{ python }} -m "benchmarks.$name"
     done
+
+# Fuzz a kind of file for some seconds: archives, bundles, clips, images, models, scripts, specs, tables
+fuzz target seconds: setup
+    {{ python }} -m tests.fuzz {{ target }} {{ seconds }}
