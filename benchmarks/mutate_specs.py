@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from cvbundle.compiler.check import check_document
 from cvbundle.problems import render_github, render_json, render_text
-from cvbundle.rules.check import check_points
 from cvbundle.spec.source import read
 from tests.spec.mutations import mutants
 
@@ -22,7 +22,7 @@ def main(number: int = 10_000, seed: int = 0) -> None:
     for content in mutants(number, seed):
         started = time.perf_counter()
         try:
-            checked = check_points(read(content, "spec.yaml"), Path("/nowhere"))
+            checked = check_document(read(content, "spec.yaml"), Path("/nowhere"))
             for problem in checked.problems:
                 assert problem.place.line >= 1, problem
                 assert problem.place.column >= 1, problem

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cvbundle.dataset.layouts import list_entries
+from cvbundle.dataset.listing import list_entries
 from cvbundle.dataset.scan import scan
 from cvbundle.dataset.writing import write_manifest
 from cvbundle.spec.schema import Data, Resolution

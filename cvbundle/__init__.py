@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "check_file": "cvbundle.rules.check",
+    "check_file": "cvbundle.compiler.check",
     "compile_file": "cvbundle.compiler.build",
     "execute": "cvbundle.execution.launch",
     "find_bundle": "cvbundle.bundle.store",

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cvbundle.cli import group
-from cvbundle.rules.check import check_file
+from cvbundle.compiler.check import check_file
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

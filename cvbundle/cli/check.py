@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from cvbundle.cli.report import report
+from cvbundle.compiler.check import check_file
+from cvbundle.compiler.datasets import Scanning
 from cvbundle.problems import UserError
-from cvbundle.rules.check import check_file
 
 
 @click.command("check")
@@ -31,11 +32,18 @@ def command(
         raise click.UsageError("--yes is for --fix")
     if fix:
         _fix(spec, settings, ask=not yes)
-    checked = check_file(spec, settings, open_clips=open_clips)
+    checked = check_file(spec, settings, scanning=_scanning() if open_clips else None)
     report(checked.problems, style)
     if style == "text" and not checked.problems:
         click.echo(f"{checked.document.file}: no problems")
     return 1 if checked.blocked else 0
+
+
+def _scanning() -> "Scanning":
+    # A check without --data shows no progress.
+    from cvbundle.dataset.progress import ProgressBar
+
+    return Scanning(progress=ProgressBar())
 
 
 def _fix(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
@@ -43,7 +51,7 @@ def _fix(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
     # A check without --fix doesn't import these.
     import difflib
 
-    from cvbundle.rules.fix import plan_fix
+    from cvbundle.compiler.fix import plan_fix
 
     try:
         plan = plan_fix(spec, settings)

@@ -3,7 +3,8 @@
 A spec gives one bundle, or one for each point of its sweep; all of them appear, or none.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cvbundle.bundle.measured import measured_steps
 from cvbundle.bundle.sharing import SharedFiles, share_file
 from cvbundle.bundle.store import is_bundle, staging
 from cvbundle.bundle.verify import require_verified, sums_of, sums_text
+from cvbundle.compiler.check import Checked, Experiment, open_spec, scan_document
 from cvbundle.compiler.code import Code, training_code
 from cvbundle.compiler.contents import (
     ModelRecords,
@@ -24,7 +26,7 @@ from cvbundle.compiler.contents import (
     local_settings,
     provenance,
 )
-from cvbundle.compiler.manifests import Manifest, Manifests, Scanning
+from cvbundle.compiler.datasets import Manifest, Scanning
 from cvbundle.compiler.rendered import accelerate_config, launch_script, readme
 from cvbundle.files.digest import json_file, sha256_bytes
 from cvbundle.files.durable import settle, write_bytes
@@ -32,13 +34,7 @@ from cvbundle.files.expand import expanded
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
 from cvbundle.model.time import MeasuredStep, TrainingEstimate, estimate_training
-from cvbundle.problems import Place, Problem, ProblemsFound, UserError
-from cvbundle.rules.check import Checked, check_document, in_order
-from cvbundle.rules.points import merged
-from cvbundle.spec.file import read_file
-from cvbundle.spec.overrides import override, with_value
-from cvbundle.spec.source import Document
-from cvbundle.spec.sweep import Point, points
+from cvbundle.problems import Problem, ProblemsFound, UserError
 from cvbundle.spec.tables.gpus import GPUS
 
 
@@ -96,27 +92,39 @@ def compile_file(
         ProblemsFound: the spec or the data can't be used.
         UserError: something on this machine is missing.
     """
-    file = read_file(path)
-    document = override(file.document, settings)
-    if data_root is not None:
-        document = _with_path(
-            document, "data", "root", "--data-root", str(expanded(data_root).absolute())
-        )
-    if model_path is not None:
-        folder = expanded(model_path)
-        where = str(folder.absolute()) if folder.is_dir() else model_path
-        document = _with_path(document, "model", "path", "--model-path", where)
+    scanning = scanning or Scanning()
+    file = open_spec(path, settings, data_root=data_root, model_path=model_path)
     out = expanded(out)
-    checked = [(point, check_document(point.document, file.base)) for point in points(document)]
-    problems = tuple(in_order(merged([(point, each.problems) for point, each in checked])))
-    if any(problem.blocks for problem in problems):
-        raise ProblemsFound(problems)
-    return _compile(checked, problems, out, file.content, scanning or Scanning())
+    with _staging(out) as folders:
+        manifests = folders / "manifests"
+        manifests.mkdir()
+        checked = scan_document(file.document, file.base, manifests, scanning)
+        if checked.blocked:
+            raise ProblemsFound(checked.problems)
+        written = provenance(file.document.file, file.base, file.content)
+        materials = _Materials(
+            code=training_code(),
+            models=ModelRecords(rehash=scanning.rehash),
+            shared=SharedFiles(out),
+            provenance=json_file(written),
+            lock=cache(lock),
+            earlier=cache(lambda gpu: () if gpu is None else measured_steps(out, GPUS[gpu])),
+        )
+        return Compilation(_compiled(checked, folders, out, materials), checked.problems)
 
 
-def _with_path(document: Document, section: str, name: str, option: str, value: str) -> Document:
-    place = Place(option, 1, 1, len(value), value)
-    return with_value(document, (section, name), value, place, place)
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder of the store to make bundles in; a new store that stays empty is removed again."""
+    is_new = not out.exists()
+    try:
+        with staging(out, "compiling") as folders:
+            yield folders
+    finally:
+        if is_new:
+            # It isn't empty if anything was compiled.
+            with suppress(OSError):
+                out.rmdir()
 
 
 @frozen(kw_only=True)
@@ -124,7 +132,6 @@ class _Materials:
     """What all bundles of a compilation share."""
 
     code: Code
-    manifests: Manifests
     models: ModelRecords
     shared: SharedFiles
     provenance: bytes
@@ -134,79 +141,54 @@ class _Materials:
     """What the store's runs measured on a device by its name; cached."""
 
 
-def _compile(
-    checked: list[tuple[Point, Checked]],
-    warnings: tuple[Problem, ...],
-    out: Path,
-    written: bytes,
-    scanning: Scanning,
-) -> Compilation:
-    _, first = checked[0]
-    told = provenance(first.document.file, first.base, written)
-    with staging(out, "compiling") as folders:
-        (folders / "manifests").mkdir()
-        materials = _Materials(
-            code=training_code(),
-            manifests=Manifests(folders / "manifests", scanning),
-            models=ModelRecords(rehash=scanning.rehash),
-            shared=SharedFiles(out),
-            provenance=json_file(told),
-            lock=cache(lock),
-            earlier=cache(lambda gpu: () if gpu is None else measured_steps(out, GPUS[gpu])),
-        )
-        staged: list[tuple[Point, Checked, Manifest, Path, str]] = []
-        for number, (point, each) in enumerate(checked):
-            manifest = materials.manifests.of(each, warnings)
-            folder = folders / str(number)
-            folder.mkdir()
-            digest = _write(folder, each, manifest, materials)
-            _refuse_duplicate(point, digest, staged)
-            staged.append((point, each, manifest, folder, digest))
-        bundles = tuple(
-            _settled(
-                folder,
-                Compiled(
-                    bundle=out / digest[: layout.NAME_DIGITS],
-                    digest=digest,
-                    created=True,
-                    point=point.name,
-                    samples=manifest.samples,
-                    memory=estimate(each.spec, _model(each)),
-                    training=estimate_training(
-                        each.spec,
-                        _model(each).architecture,
-                        manifest.samples,
-                        materials.earlier(each.spec.launch.gpu),
-                    ),
-                ),
-            )
-            for point, each, manifest, folder, digest in staged
-        )
-    return Compilation(bundles, (*warnings, *materials.manifests.warnings))
+@frozen
+class _Staged:
+    """A bundle that is complete, and not in the store yet."""
+
+    experiment: Experiment
+    folder: Path
+    digest: str
 
 
-def _refuse_duplicate(
-    point: Point, digest: str, staged: list[tuple[Point, Checked, Manifest, Path, str]]
-) -> None:
+def _compiled(
+    checked: Checked, folders: Path, out: Path, materials: _Materials
+) -> tuple[Compiled, ...]:
+    """Write the bundle of each experiment, then move all of them into the store."""
+    staged: list[_Staged] = []
+    for number, experiment in enumerate(checked.experiments):
+        folder = folders / str(number)
+        folder.mkdir()
+        bundle = _Staged(experiment, folder, _write(folder, experiment, materials))
+        _refuse_duplicate(bundle, staged)
+        staged.append(bundle)
+    return tuple(_settled(bundle, out, materials) for bundle in staged)
+
+
+def _refuse_duplicate(bundle: _Staged, staged: list[_Staged]) -> None:
     """Raise `UserError` if another point of the sweep gives the same bundle."""
-    for other, _, _, _, other_digest in staged:
-        if digest == other_digest:
-            raise UserError(
-                f"sweep: {other.name} and {point.name} give the same bundle: remove one of them"
-            )
+    for other in staged:
+        if bundle.digest == other.digest:
+            one, two = other.experiment.point.name, bundle.experiment.point.name
+            raise UserError(f"sweep: {one} and {two} give the same bundle: remove one of them")
 
 
-def _model(checked: Checked) -> BaseModel:
-    assert checked.model is not None
-    return checked.model
+def _model(experiment: Experiment) -> BaseModel:
+    assert experiment.resolved.model is not None
+    return experiment.resolved.model
 
 
-def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Materials) -> str:
+def _manifest(experiment: Experiment) -> Manifest:
+    assert experiment.manifest is not None
+    return experiment.manifest
+
+
+def _write(folder: Path, experiment: Experiment, materials: _Materials) -> str:
     """Fill a bundle's folder and return its digest."""
-    code, model = materials.code, _model(checked)
-    revision, record = materials.models.of(checked.spec, model)
-    spec = evolve(checked.spec, model=evolve(checked.spec.model, revision=revision))
-    spec = copy_images(folder, spec, checked.base)
+    code, model, manifest = materials.code, _model(experiment), _manifest(experiment)
+    spec, base = experiment.resolved.spec, experiment.resolved.base
+    revision, record = materials.models.of(spec, model)
+    spec = evolve(spec, model=evolve(spec.model, revision=revision))
+    spec = copy_images(folder, spec, base)
     known = {
         name: digest
         for name, digest in manifest.digests.items()
@@ -231,7 +213,7 @@ def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Mater
     _make_read_only(folder)
     for name in layout.NOT_HASHED:
         (folder / name).mkdir()
-    (folder / layout.PATHS).write_bytes(json_file(local_settings(spec, checked.base, model)))
+    (folder / layout.PATHS).write_bytes(json_file(local_settings(spec, base, model)))
     blobs = hub_blobs(revision, model)
     if blobs is not None:
         (folder / layout.BLOBS).write_bytes(json_file(blobs))
@@ -239,15 +221,27 @@ def _write(folder: Path, checked: Checked, manifest: Manifest, materials: _Mater
     return sha256_bytes((folder / layout.SUMS).read_bytes())
 
 
-def _settled(folder: Path, compiled: Compiled) -> Compiled:
+def _settled(staged: _Staged, out: Path, materials: _Materials) -> Compiled:
     """Move a finished folder into place, or keep the bundle that already exists."""
-    final = compiled.bundle
+    experiment, folder = staged.experiment, staged.folder
+    spec, model = experiment.resolved.spec, _model(experiment)
+    samples = _manifest(experiment).samples
+    final = out / staged.digest[: layout.NAME_DIGITS]
     paths = (folder / layout.PATHS).read_bytes()
-    if not is_bundle(final) and settle(folder, final):
-        return compiled
-    require_verified(final)
-    _update_paths(final, paths)
-    return evolve(compiled, created=False)
+    created = not is_bundle(final) and settle(folder, final)
+    if not created:
+        require_verified(final)
+        _update_paths(final, paths)
+    earlier = materials.earlier(spec.launch.gpu)
+    return Compiled(
+        bundle=final,
+        digest=staged.digest,
+        created=created,
+        point=experiment.point.name,
+        samples=samples,
+        memory=estimate(spec, model),
+        training=estimate_training(spec, model.architecture, samples, earlier),
+    )
 
 
 def _update_paths(bundle: Path, paths: bytes) -> None:

@@ -1,11 +1,12 @@
 """Write the manifest of a dataset's folder in one call."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from attrs import evolve
 
 from cvbundle.dataset.captions import TokenLimit
-from cvbundle.dataset.layouts import list_entries
+from cvbundle.dataset.listing import list_entries
 from cvbundle.dataset.probe import PROBE_VERSION, Depth
 from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.scan import Prober, scan
@@ -28,6 +29,7 @@ def write_dataset(
     depth: Depth = Depth.NEEDED,
     progress: Progress | None = None,
     cache: Path | None = None,
+    without: Collection[str] = (),
 ) -> Summary:
     """List and probe the clips that `data` names below `root`, and write the manifest.
 
@@ -45,17 +47,18 @@ def write_dataset(
         depth: how much of a clip is decoded.
         progress: receives progress.
         cache: the cache folder; None means the user's.
+        without: fields of `data` whose lists are not read.
 
     Raises:
-        UserError: a list is missing or malformed, or no worker process can be started.
+        UserError: no worker process can be started.
     """
     folder = cache or cache_folder()
-    key = snapshot_key(data, root, limit, depth)
+    key = None if without else snapshot_key(data, root, limit, depth)
     if key is not None and not rehash:
         recalled = recall(folder / "manifests" / key, dataset, skipped)
         if recalled is not None:
             return recalled
-    listing = list_entries(data, root, limit=limit)
+    listing = list_entries(data, root, limit=limit, without=without)
     files = ScannedFiles()
     with scan_cache(PROBE_VERSION, folder) as cached:
         rows = scan(
@@ -70,7 +73,7 @@ def write_dataset(
             on_file=files.add,
         )
         summary = write_manifest(rows, dataset, skipped)
-    summary = evolve(summary, problems=listing.problems + summary.problems)
+    summary = evolve(summary, problems=listing.problems + summary.problems, refused=listing.refused)
     # A list that changed during the scan has another key.
     if not summary.blocked and key is not None and key == snapshot_key(data, root, limit, depth):
         remember(folder / "manifests" / key, files, summary, dataset, skipped)

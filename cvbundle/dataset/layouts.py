@@ -5,102 +5,103 @@ Parquet) with a column for each; captions in text files beside the clips (`*.txt
 a list of clips, a pattern such as `videos/*.mp4`, which stands for the matching files, sorted.
 """
 
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.dataset.captions import (
-    Captions,
-    CaptionsBeside,
-    TokenLimit,
-    caption_problems,
-    read_beside,
-)
-from cvbundle.dataset.entries import Entries, Entry
-from cvbundle.dataset.paths import Finder
-from cvbundle.dataset.rules import CAPTION_COUNT, CLIP_MISSING
-from cvbundle.dataset.shift import shifted
-from cvbundle.dataset.tables import Column, read_lines, read_table
+from cvbundle.dataset.captions import Captions, read_beside
+from cvbundle.dataset.paths import not_a_file
+from cvbundle.dataset.tables import Column, NoColumn, NotAFile, read_lines, read_table
 from cvbundle.dataset.texts import Texts
-from cvbundle.problems import Place, Problem, UserError
+from cvbundle.problems import UserError
 from cvbundle.spec.schema import Data
 
-__all__ = ["Entry", "Listing", "list_entries"]
+LISTS = ("metadata", "caption_column", "video_column", "image_column")
+"""The fields of `data` that name the lists of a dataset, or columns of a table."""
+_COLUMNS = LISTS[1:]
 
 
-@frozen
-class Listing:
-    """A dataset's lists, before any clip is opened."""
-
-    entries: Sequence[Entry]
-    """The entries whose files exist, in the order of the lists."""
-    problems: tuple[Problem, ...]
-
-
-def list_entries(data: Data, root: Path, *, limit: TokenLimit | None = None) -> Listing:
-    """Read the lists that `data` names in the folder `root`.
-
-    A blank line in a list is an empty entry and never dropped: that would shift every caption after
-    it. With a `limit`, the length of captions is checked too.
-
-    Raises:
-        UserError: a list is missing or malformed.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"data.root: {root} is not a folder: write the path of the dataset's folder"
-        )
-    lists = _read(data, root)
-    problems = [*_length_mismatches(lists)]
-    # Misaligned captions would only produce misleading problems.
-    by_row = {} if problems else _caption_problems(lists, data, limit)
-    finder = Finder(root)
-    rows = array("Q")
-    for row, clip in enumerate(lists.clips.texts):
-        missing = _missing(finder, lists.clips, row, clip, "clip")
-        if lists.images is not None and row < len(lists.images.texts):
-            missing += _missing(finder, lists.images, row, lists.images.texts[row], "image")
-        problems += missing
-        problems += by_row.get(row, ())
-        if not missing:
-            rows.append(row)
-    if lists.images is not None:
-        problems += shifted(lists.clips, lists.images)
-    return Listing(_entries(lists, data, rows), tuple(problems))
-
-
-@frozen
-class _Lists:
-    clips: Column
-    captions: Captions
-    images: Column | None
-
-
-def _read(data: Data, root: Path) -> _Lists:
-    """The lists, from the sources that `data` names."""
-    names = [name for name in _names(data) if not name.startswith("*")]
+def list_fields(data: Data) -> tuple[str, ...]:
+    """The fields of `data` that name a file, not a column or a pattern."""
     if data.metadata is not None:
-        columns = dict(zip(names, read_table(root / data.metadata, names), strict=True))
-    else:
-        columns = {
-            name: _matching(root, name) if "*" in name else read_lines(root / name, name)
-            for name in names
-        }
-    clips = columns[data.video_column]
-    captions: Captions
+        return ("metadata",)
+    named = ((field, getattr(data, field)) for field in LISTS)
+    return tuple(field for field, name in named if name is not None and "*" not in name)
+
+
+@frozen
+class Lists:
+    """The lists that could be read."""
+
+    clips: Column | None
+    captions: Captions | None
+    images: Column | None
+    refused: Mapping[str, UserError]
+    """Why another one can't be used, by its field in `data`."""
+
+
+def read_lists(data: Data, root: Path, without: Collection[str] = ()) -> Lists:
+    """Read the lists that `data` names, but those of the fields in `without`."""
+    refused: dict[str, UserError] = {}
+    for field in list_fields(data):
+        name = getattr(data, field)
+        if field not in without and (reason := not_a_file(root / name)) is not None:
+            refused[field] = NotAFile(f"{name} {reason}")
+    read = _read_table if data.metadata is not None else _read_files
+    columns = read(data, root, refused, without)
+    clips = columns.get("video_column")
+    captions: Captions | None = columns.get("caption_column")
+    if data.caption_column.startswith("*") and clips is not None:
+        captions = None
+        if "caption_column" not in without:
+            captions = read_beside(root, clips.texts, data.caption_column)
+    return Lists(clips, captions, columns.get("image_column"), refused)
+
+
+def _columns(data: Data, without: Collection[str]) -> dict[str, str]:
+    """What is to be read, by the field that names it."""
+    named = {field: getattr(data, field) for field in _COLUMNS if field not in without}
     if data.caption_column.startswith("*"):
-        captions = read_beside(root, clips.texts, data.caption_column)
-    else:
-        captions = columns[data.caption_column]
-    images = None if data.image_column is None else columns[data.image_column]
-    return _Lists(clips, captions, images)
+        named.pop("caption_column", None)
+    return {field: name for field, name in named.items() if name is not None}
 
 
-def _names(data: Data) -> list[str]:
-    names = (data.video_column, data.caption_column, data.image_column)
-    return list(dict.fromkeys(name for name in names if name is not None))
+def _read_table(
+    data: Data, root: Path, refused: dict[str, UserError], without: Collection[str]
+) -> dict[str, Column]:
+    if data.metadata is None or "metadata" in refused or "metadata" in without:
+        return {}
+    wanted = _columns(data, without)
+    while wanted:
+        names = list(dict.fromkeys(wanted.values()))
+        try:
+            read = dict(zip(names, read_table(root / data.metadata, names), strict=True))
+        except NoColumn as error:
+            # The others are still read: nothing but the head was, so far.
+            absent = [field for field, name in wanted.items() if name == error.column]
+            refused.update(dict.fromkeys(absent, error))
+            wanted = {field: name for field, name in wanted.items() if field not in absent}
+        except UserError as error:
+            refused["metadata"] = error
+            return {}
+        else:
+            return {field: read[name] for field, name in wanted.items()}
+    return {}
+
+
+def _read_files(
+    data: Data, root: Path, refused: dict[str, UserError], without: Collection[str]
+) -> dict[str, Column]:
+    read: dict[str, Column] = {}
+    for field, name in _columns(data, without).items():
+        if field in refused:
+            continue
+        try:
+            read[field] = _matching(root, name) if "*" in name else read_lines(root / name, name)
+        except UserError as error:
+            refused[field] = error
+    return read
 
 
 def _matching(root: Path, pattern: str) -> Column:
@@ -112,52 +113,3 @@ def _matching(root: Path, pattern: str) -> Column:
     if not paths:
         raise UserError(f"{root / pattern}: no file matches")
     return Column(root / pattern, pattern, Texts(paths), range(1, len(paths) + 1), shows_line=True)
-
-
-def _caption_problems(
-    lists: _Lists, data: Data, limit: TokenLimit | None
-) -> dict[int, list[Problem]]:
-    captions, clips = lists.captions, lists.clips.texts
-    problems = caption_problems(captions, clips, data.caption_prefix, limit)
-    if isinstance(captions, CaptionsBeside):
-        # An unreadable caption is not reported as empty as well.
-        problems |= {row: [problem] for row, problem in captions.problems()}
-    return problems
-
-
-def _entries(lists: _Lists, data: Data, rows: Sequence[int]) -> Entries:
-    count = len(lists.clips.texts)
-    captions = _padded(lists.captions.texts, count)
-    images = None if lists.images is None else _padded(lists.images.texts, count)
-    return Entries(lists.clips, captions, images, data.caption_prefix, rows)
-
-
-def _padded(texts: Sequence[str], count: int) -> Sequence[str]:
-    """The texts, with empty ones appended up to `count`."""
-    return texts if len(texts) >= count else [*texts, *[""] * (count - len(texts))]
-
-
-def _length_mismatches(lists: _Lists) -> Iterator[Problem]:
-    """Problems with lists that are longer or shorter than the list of clips."""
-    clips = lists.clips
-    others = [("captions", lists.captions), ("images", lists.images)]
-    for kind, other in others:
-        if other is None or len(other.texts) == len(clips.texts):
-            continue
-        line = min(len(other.texts), len(clips.texts))
-        longer: Captions = clips if len(clips.texts) > len(other.texts) else other
-        yield CAPTION_COUNT.problem(
-            longer.place(line),
-            f"{len(clips.texts)} clips in {clips.name}, {len(other.texts)} {kind} in {other.name}",
-            "write one line for each clip; a blank line is an empty caption",
-        )
-
-
-def _missing(finder: Finder, column: Column, row: int, path: str, kind: str) -> list[Problem]:
-    problem = finder.problem(path, kind)
-    if problem is None:
-        return []
-    place: Place = column.place(row)
-    message, hint = problem
-    message = message if path else f"line {place.line} {message}"
-    return [CLIP_MISSING.problem(place, message, hint)]

@@ -1,4 +1,4 @@
-"""Check that a listed path is a file of the dataset."""
+"""Check that a path is a file, and that a listed one is a file of the dataset."""
 
 import os
 import stat
@@ -8,6 +8,21 @@ from pathlib import Path
 from attrs import define, field
 
 _BELOW_ROOT = "write a path below data.root"
+
+
+def not_a_file(path: Path) -> str | None:
+    """Why a path is not a file that can be read; None if it is one."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "doesn't exist"
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+    except ValueError:  # a zero byte
+        return "is not a path"
+    if stat.S_ISREG(mode):
+        return None
+    return "is a folder" if stat.S_ISDIR(mode) else "is a device or a pipe"
 
 
 @define

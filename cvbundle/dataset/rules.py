@@ -1,10 +1,28 @@
 """Rules that are checked while a dataset's clips are listed and probed."""
 
-from cvbundle.problems import Rule, Severity, declare
+from attrs import frozen
+
+from cvbundle.problems import Rule, Severity, declare, declared
 
 
-def _rule(id: str, severity: Severity, *, why: str, source: str) -> Rule:
-    return declare(Rule(id=id, severity=severity, why=why, source=source))
+@frozen(kw_only=True)
+class DatasetRule(Rule):
+    """A rule about the lists or the clips of a dataset."""
+
+    reads: tuple[str, ...] = ()
+    """The fields of the spec on which a violation depends, besides those that name the lists."""
+
+
+def reads(id: str) -> tuple[str, ...]:
+    """The fields of the spec on which a violation of a rule of this module depends."""
+    rule = declared()[id]
+    return rule.reads if isinstance(rule, DatasetRule) else ()
+
+
+def _rule(
+    id: str, severity: Severity, *, why: str, source: str, reads: tuple[str, ...] = ()
+) -> DatasetRule:
+    return declare(DatasetRule(id=id, severity=severity, why=why, source=source, reads=reads))
 
 
 CAPTION_COUNT = _rule(
@@ -51,18 +69,24 @@ CLIP_UNREADABLE = _rule(
     Severity.ERROR,
     why="The file has no video stream that can be decoded.",
     source="av.error.InvalidDataError; ffmpeg.org/ffmpeg-formats.html",
+    reads=("data.bad_samples",),
 )
 CLIP_TRUNCATED = _rule(
     "clip-truncated",
     Severity.ERROR,
     why="The file is shorter than its own index states; the missing part can't be trained on.",
     source="executed: the upstream trainer stops at such a clip after encoding those before it",
+    reads=("data.bad_samples",),
 )
 CLIP_SHORT = _rule(
     "clip-short",
     Severity.ERROR,
     why="The clip has fewer frames than a sample.",
     source="zai-org/CogVideo finetune/datasets/utils.py:130-146 repeats the last frame silently",
+    reads=(
+        "data.resolution",
+        "data.short_clips",
+    ),
 )
 CAPTION_EMPTY = _rule(
     "caption-empty",
@@ -76,6 +100,7 @@ CAPTION_TOO_LONG = _rule(
     why="The tokenizer truncates at the model's longest prompt: the rest has no effect.",
     source="diffusers pipeline_cogvideox.py:529 truncates at 226 tokens; 1.5 was trained on 224 "
     "(zai-org/CogVideo sat/configs/cogvideox1.5_5b.yaml:52)",
+    reads=("data.caption_prefix",),
 )
 CLIP_DUPLICATE = _rule(
     "clip-duplicate",
@@ -88,10 +113,18 @@ CLIP_UPSCALED = _rule(
     Severity.WARNING,
     why="A clip smaller than the sample is upscaled: the model learns the blur.",
     source="zai-org/CogVideo finetune/datasets/utils.py resizes silently",
+    reads=(
+        "data.resolution",
+        "data.fit",
+    ),
 )
 CLIP_ASPECT = _rule(
     "clip-aspect",
     Severity.WARNING,
     why="A clip of a very different aspect ratio is mostly cropped away, or distorted.",
     source="zai-org/CogVideo finetune/datasets/utils.py distorts silently",
+    reads=(
+        "data.resolution",
+        "data.fit",
+    ),
 )

@@ -18,6 +18,7 @@ from attrs import asdict, define, field
 
 from cvbundle.dataset.captions import TokenLimit
 from cvbundle.dataset.identity import Identity
+from cvbundle.dataset.paths import not_a_file
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.writing import Summary
 from cvbundle.files.digest import canonical_json, json_file, sha256_bytes, sha256_file
@@ -58,7 +59,7 @@ def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth)
         else [data.video_column, data.caption_column, data.image_column]
     )
     lists = [root / name for name in names if name is not None]
-    if not all(path.is_file() for path in lists):
+    if any(not_a_file(path) for path in lists):
         return None  # reported when they are read; reading a pipe would block
     code = sorted(Path(__file__).parent.glob("*.py"))
     try:

@@ -121,6 +121,10 @@ def _place(path: Path, head: list[str], name: str) -> int:
     return head.index(name)
 
 
+class NotAFile(UserError):
+    """A list that is missing, or is a folder, a device or a pipe."""
+
+
 class NoColumn(UserError):
     """A table lacks a column, or has it twice."""
 

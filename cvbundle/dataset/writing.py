@@ -1,6 +1,6 @@
 """Write a dataset's manifest, row by row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cvbundle.dataset.manifest import Sample, Skipped, sample_line, skipped_line
 from cvbundle.files.durable import new_file
-from cvbundle.problems import Problem
+from cvbundle.problems import Problem, UserError
 
 
 @frozen(kw_only=True)
@@ -21,11 +21,13 @@ class Summary:
     clip_bytes: int
     """Bytes of the samples' clips."""
     problems: tuple[Problem, ...]
+    refused: Mapping[str, UserError] = {}
+    """Why a list can't be used, by its field in `data`."""
 
     @property
     def blocked(self) -> bool:
         """Whether a problem forbids use of the written files."""
-        return any(problem.blocks for problem in self.problems)
+        return bool(self.refused) or any(problem.blocks for problem in self.problems)
 
 
 def write_manifest(

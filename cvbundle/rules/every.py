@@ -13,6 +13,7 @@ from cvbundle.rules import (  # noqa: F401
     lists,
     optimizer,
     precision,
+    references,
     resolution,
     schedule,
     validation,

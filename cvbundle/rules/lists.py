@@ -3,20 +3,9 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from cvbundle.dataset.layouts import list_fields
 from cvbundle.rules.rule import Finding, Subject, also
 from cvbundle.spec.rules import VALUE_RANGE
-from cvbundle.spec.schema import Spec
-
-LISTS = ("metadata", "caption_column", "video_column", "image_column")
-"""The fields of `data` that name the lists of a dataset, or columns of a table."""
-
-
-def list_fields(spec: Spec) -> tuple[str, ...]:
-    """The fields of `data` that name a file, not a column or a pattern."""
-    if spec.data.metadata is not None:
-        return ("metadata",)
-    named = ((field, getattr(spec.data, field)) for field in LISTS)
-    return tuple(field for field, name in named if name is not None and "*" not in name)
 
 
 def leaves_root(name: str) -> bool:
@@ -28,7 +17,7 @@ def leaves_root(name: str) -> bool:
 @also(VALUE_RANGE, reads=("data[]",))
 def lists_outside(subject: Subject) -> Iterator[Finding]:
     """Lists are inside the dataset: elsewhere their paths would differ between machines."""
-    for field in list_fields(subject.spec):
+    for field in list_fields(subject.spec.data):
         name = getattr(subject.spec.data, field)
         if leaves_root(name):
             message = f"{name} is outside the dataset"

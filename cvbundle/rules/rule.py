@@ -1,15 +1,35 @@
 """Declare rules about a spec's values, each with a function that checks it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from pathlib import Path as FilePath
 
 from attrs import frozen
 
 from cvbundle.model.identify import BaseModel
-from cvbundle.problems import Path, Rule, Severity, declare
+from cvbundle.problems import Path, Rule, Severity, UserError, declare
 from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document
+
+
+class Stage(Enum):
+    """What has to be done before a rule can be checked."""
+
+    RESOLVED = "resolved"
+    """The spec has all its defaults, and its model is identified."""
+    LISTED = "listed"
+    """The dataset's lists were read."""
+    SCANNED = "scanned"
+    """Clips were opened, and so may images be."""
+
+
+STEP_SIZE = (
+    "training.batch_size",
+    "training.gradient_accumulation_steps",
+    "launch.num_processes",
+)
+"""The fields that determine the number of steps in an epoch."""
 
 
 @frozen
@@ -32,7 +52,9 @@ class Subject:
     base: FilePath
     """The folder that the spec's paths are relative to."""
     samples: int | None = None
-    """Upper bound of the dataset's samples; None if its lists have not been read."""
+    """Upper bound of the dataset's samples; None if its lists can't be read or are wrong."""
+    refused: Mapping[str, UserError] = {}
+    """Why what a field names can't be used, by the field."""
 
     @property
     def run_length(self) -> RunLength | None:
@@ -72,6 +94,7 @@ class Finding:
     at: str
     message: str
     hint: str = ""
+    """What to do; by default, to write the `replacement`."""
     index: int | None = None
     """The index of the item, if the field is a list."""
     at_key: bool = False
@@ -92,8 +115,7 @@ class Finding:
         otherwise: str | None = None,
     ) -> "Finding":
         """A finding that is fixed by writing one value."""
-        text = flow(value)
-        return cls(at, message, f"write {text}", index=index, replacement=text, otherwise=otherwise)
+        return cls(at, message, index=index, replacement=flow(value), otherwise=otherwise)
 
     @property
     def path(self) -> Path:
@@ -132,6 +154,7 @@ class Check:
     needs_model: bool = False
     by_length: bool = False
     """Whether it depends on the run's length: by epochs, it runs once the samples are counted."""
+    stage: Stage = Stage.RESOLVED
 
 
 _checks: list[Check] = []
@@ -167,13 +190,25 @@ def rule(
 
 
 def also(
-    rule: Rule, *, reads: tuple[str, ...], needs_model: bool = False, by_length: bool = False
+    rule: Rule,
+    *,
+    reads: tuple[str, ...],
+    needs_model: bool = False,
+    by_length: bool = False,
+    stage: Stage = Stage.RESOLVED,
 ) -> Callable[[Find], Find]:
     """Register a function that finds violations of a rule that is already declared."""
 
     def register(find: Find) -> Find:
         _checks.append(
-            Check(rule=rule, find=find, reads=reads, needs_model=needs_model, by_length=by_length)
+            Check(
+                rule=rule,
+                find=find,
+                reads=reads,
+                needs_model=needs_model,
+                by_length=by_length,
+                stage=stage,
+            )
         )
         return find
 

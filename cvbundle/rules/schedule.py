@@ -20,7 +20,7 @@ def steps_or_epochs(subject: Subject) -> Iterator[Finding]:
     """Exactly one of `training.steps` and `training.epochs` is set."""
     training = subject.spec.training
     if training.steps is None and training.epochs is None:
-        yield Finding("training.steps", "neither steps nor epochs is set", "write 1000")
+        yield Finding.write("training.steps", "neither steps nor epochs is set", 1000)
     if training.steps is not None and training.epochs is not None:
         later = subject.later("training.steps", "training.epochs")
         yield Finding(

@@ -1,11 +1,12 @@
 """Rules about the images of validation samples."""
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvbundle.problems import Severity
-from cvbundle.rules.rule import Finding, Subject, also, rule
+from cvbundle.dataset.paths import not_a_file
+from cvbundle.files.expand import expanded
+from cvbundle.problems import Severity, UserError
+from cvbundle.rules.rule import Finding, Stage, Subject, also, rule
 from cvbundle.spec.rules import VALUE_RANGE
 
 
@@ -49,20 +50,35 @@ def missing_images(subject: Subject) -> Iterator[Finding]:
     if validation is None or subject.spec.model.type != "i2v":
         return
     for index, image in enumerate(validation.images):
-        reason = _not_a_file(subject.base, image)
+        reason = _refusal(subject.base, image)
         if reason is not None:
             hint = "write the path of an image, relative to the spec's folder"
             yield Finding("validation.images", f"{image} {reason}", hint, index=index)
 
 
-def _not_a_file(base: Path, name: str) -> str | None:
-    """Why a path is not a file; None if it is one."""
+@also(VALUE_RANGE, reads=("validation.images[]",), stage=Stage.SCANNED)
+def undecodable_images(subject: Subject) -> Iterator[Finding]:
+    """Validation images can be decoded."""
+    validation = subject.spec.validation
+    if validation is None or not validation.images:
+        return
+    # Decoding needs a video library, which no other rule does.
+    from cvbundle.dataset.bad_clip import BadClip
+    from cvbundle.dataset.images import probe_image
+
+    for index, image in enumerate(validation.images):
+        if _refusal(subject.base, image) is not None:
+            continue  # already reported
+        try:
+            probe_image(subject.base / expanded(image))
+        except BadClip as error:
+            message, hint = f"{image} {error.reason}", "write the path of an image"
+            yield Finding("validation.images", message, hint, index=index)
+
+
+def _refusal(base: Path, image: str) -> str | None:
+    """Why an image is not a file; None if it is one."""
     try:
-        mode = (base / Path(name).expanduser()).stat().st_mode
-    except FileNotFoundError:
-        return "doesn't exist"
-    except OSError as error:
-        return f"can't be read ({error.strerror})"
-    except (ValueError, RuntimeError):  # a zero byte, or an unknown `~user`
+        return not_a_file(base / expanded(image))
+    except UserError:
         return "is not a path"
-    return None if stat.S_ISREG(mode) else "is not a file"

@@ -16,7 +16,7 @@ def misallowed(subject: Subject) -> Iterator[Finding]:
     for index, name in enumerate(subject.spec.allow):
         if name not in rules:
             near = nearest(name, acceptable)
-            hint = f"write {near}" if near else "cvbundle explain lists all rules"
+            hint = "" if near else "cvbundle explain lists all rules"
             yield Finding("allow", f"{name} is not a rule", hint, index=index, replacement=near)
         elif rules[name].severity is Severity.ERROR:
             message = f"{name} is an error that can't be accepted"

@@ -65,10 +65,14 @@ def structure(
 
 
 def _absent(document: Document, cls: Any, path: Path) -> Iterator[Path]:
-    """The fields that are not set in an incomplete document, and might have been further on."""
+    """The fields that are not set in an incomplete document, and might have been further on.
+
+    A section that ended before the place where the text breaks off has no more fields. The one just
+    before it may be meant to go on: a wrong indentation looks like its end.
+    """
     for name, attribute in attrs.fields_dict(cls).items():
         inner, at = section_class(attribute.type), (*path, name)
         if not document.has(at):
             yield at
-        elif is_section(inner):
+        elif is_section(inner) and not is_valid(at, document.invalid):
             yield from _absent(document, inner, at)

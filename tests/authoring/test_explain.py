@@ -12,8 +12,8 @@ from cvbundle.authoring.explain import (
     topic_text,
 )
 from cvbundle.cli import main
+from cvbundle.compiler.resolved import resolve
 from cvbundle.files.templates import templates_folder
-from cvbundle.rules.check import check_document
 from cvbundle.rules.every import all_rules
 from cvbundle.spec.rules import ReadingRule
 from cvbundle.spec.source import read
@@ -88,7 +88,7 @@ def test_a_typo_names_what_was_meant(typo: str, near: str | None) -> None:
 def test_the_examples_of_reading_rules_are_right_and_wrong(rule: ReadingRule) -> None:
     for text, broken in ((rule.good, False), (rule.bad, True)):
         document = read(f"{SPEC}{text}\n".encode(), "spec.yaml")
-        found = check_document(document, templates_folder()).problems
+        found = resolve(document, templates_folder()).problems
         place = [problem.rule for problem in found if problem.place.line == 4]
         assert (rule.id in place or (broken and rule.id in [p.rule for p in found])) == broken
 

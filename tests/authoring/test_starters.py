@@ -12,8 +12,8 @@ from cvbundle.authoring.starters import (
     overview,
     starter_text,
 )
+from cvbundle.compiler.check import check_document
 from cvbundle.problems import UserError
-from cvbundle.rules.check import check_points
 from cvbundle.spec.overrides import override
 from cvbundle.spec.source import Document, read
 from cvbundle.spec.tables.models import MODELS
@@ -40,19 +40,20 @@ def document(starter: Starter, *settings: str) -> Document:
 def test_a_starter_has_no_problems_once_it_has_a_dataset(
     starter: Starter, dataset: Path, tmp_path: Path
 ) -> None:
-    checked = check_points(document(starter, f"data.root={dataset}"), tmp_path)
+    checked = check_document(document(starter, f"data.root={dataset}"), tmp_path)
     assert checked.problems == ()
-    assert checked.spec.launch.strategy == starter.strategy
-    assert checked.spec.training.type == starter.type
-    assert checked.model is not None
-    assert checked.model.name == starter.model
+    resolved = checked.first
+    assert resolved.spec.launch.strategy == starter.strategy
+    assert resolved.spec.training.type == starter.type
+    assert resolved.model is not None
+    assert resolved.model.name == starter.model
 
 
 @every_starter
 def test_a_starter_without_a_dataset_has_just_that_problem(
     starter: Starter, tmp_path: Path
 ) -> None:
-    (problem,) = check_points(document(starter), tmp_path).problems
+    (problem,) = check_document(document(starter), tmp_path).problems
     assert problem.path == ("data", "root")
 
 
@@ -60,7 +61,7 @@ def test_a_starter_without_a_dataset_has_just_that_problem(
 def test_a_starter_writes_the_settings_that_its_model_was_made_for(
     starter: Starter, tmp_path: Path
 ) -> None:
-    spec = check_points(document(starter), tmp_path).spec
+    spec = check_document(document(starter), tmp_path).first.spec
     card = MODELS[starter.model]
     assert spec.data.resolution == card.resolution
     assert spec.training.mixed_precision == card.precision

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.cli import main
-from cvbundle.rules.fix import plan_fix
+from cvbundle.compiler.fix import plan_fix
 
 SPEC = """\
 # my first LoRA

@@ -68,7 +68,7 @@ def test_epochs_that_are_too_few_for_the_warmup_are_no_bundle(demo: Path, tmp_pa
         compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings)
     problems = [problem for problem in found.value.problems if problem.blocks]
     assert [problem.rule for problem in problems] == ["warmup-exceeds-steps"]
-    assert not list((tmp_path / "bundles").iterdir())
+    assert not (tmp_path / "bundles").exists()
 
 
 def test_a_spec_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvbundle.dataset.captions import TokenLimit
-from cvbundle.dataset.layouts import Listing, list_entries
+from cvbundle.dataset.listing import Listing, list_entries
 from cvbundle.dataset.texts import Texts
-from cvbundle.problems import UserError
 from cvbundle.spec.schema import Data, Resolution
 
 CLIPS = ["videos/a.mp4", "videos/b c.mp4", "videos/é日.mp4"]
@@ -318,23 +317,48 @@ def test_an_unreadable_table_is_one_sentence(
     root: Path, name: str, content: bytes, message: str
 ) -> None:
     (root / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        list_entries(data_of(metadata=name, video_column="file", caption_column="text"), root)
+    data = data_of(metadata=name, video_column="file", caption_column="text")
+    refused = list_entries(data, root).refused
+    assert any(message in str(error) for error in refused.values())
 
 
 def test_a_parquet_column_of_numbers_is_refused(root: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"file": [1], "text": ["a"]}), root / "x.parquet")
-    with pytest.raises(UserError, match=r"x.parquet:1: file is not text"):
-        list_entries(
-            data_of(metadata="x.parquet", video_column="file", caption_column="text"), root
-        )
+    data = data_of(metadata="x.parquet", video_column="file", caption_column="text")
+    refused = list_entries(data, root).refused
+    assert str(refused["metadata"]).endswith("x.parquet:1: file is not text")
 
 
 def test_a_missing_list_and_a_missing_root_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"videos.txt can't be read"):
-        list_entries(data_of(), tmp_path)
-    with pytest.raises(UserError, match="is not a folder"):
-        list_entries(data_of(), tmp_path / "gone")
+    refused = list_entries(data_of(), tmp_path).refused
+    assert {field: str(error) for field, error in refused.items()} == {
+        "caption_column": "prompts.txt doesn't exist",
+        "video_column": "videos.txt doesn't exist",
+    }
+    refused = list_entries(data_of(), tmp_path / "gone").refused
+    assert str(refused["root"]) == "data is not a folder"
+
+
+def test_a_list_that_cannot_be_read_hides_no_missing_clip(root: Path) -> None:
+    (root / "videos.txt").write_text("gone.mp4\n")
+    listing = list_entries(data_of(), root)
+    assert set(listing.refused) == {"caption_column"}
+    assert rules(listing) == ["clip-missing"]
+
+
+def test_a_column_that_a_table_lacks_hides_no_missing_clip(root: Path) -> None:
+    (root / "list.csv").write_text("file\ngone.mp4\n")
+    data = data_of(metadata="list.csv", video_column="file", caption_column="text")
+    listing = list_entries(data, root)
+    assert set(listing.refused) == {"caption_column"}
+    assert rules(listing) == ["clip-missing"]
+
+
+def test_a_pattern_may_begin_with_a_star(root: Path) -> None:
+    touch(root, ["b.mp4", "a.mp4"])
+    (root / "prompts.txt").write_text("one\ntwo\n")
+    listing = list_entries(data_of(video_column="*.mp4"), root)
+    assert pairs(listing) == [("a.mp4", "one"), ("b.mp4", "two")]
 
 
 def test_parquet_without_its_package_is_one_sentence(
@@ -342,8 +366,8 @@ def test_parquet_without_its_package_is_one_sentence(
 ) -> None:
     data = _parquet(root)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"pip install 'cvbundle\[parquet\]'"):
-        list_entries(data, root)
+    refused = list_entries(data, root).refused
+    assert str(refused["metadata"]).endswith("pip install 'cvbundle[parquet]'")
 
 
 def test_listing_imports_nothing_heavy() -> None:

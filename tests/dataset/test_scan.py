@@ -13,7 +13,7 @@ import pytest
 from cvbundle.dataset import probing
 from cvbundle.dataset.entries import Entry
 from cvbundle.dataset.frames import Crop
-from cvbundle.dataset.layouts import list_entries
+from cvbundle.dataset.listing import list_entries
 from cvbundle.dataset.manifest import Sample, Skipped
 from cvbundle.dataset.probe import PROBE_VERSION
 from cvbundle.dataset.progress import NoProgress

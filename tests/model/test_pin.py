@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.compiler.manifests import Scanning
+from cvbundle.compiler.datasets import Scanning
 from cvbundle.execution.verification import verify_bundle
 from cvbundle.files import known_digests
 from cvbundle.files.digest import sha256_file

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cvbundle.rules.check import Checked, check_document
+from cvbundle.compiler.resolved import Resolved, resolve
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import read
 
@@ -60,10 +60,10 @@ BASE = Path(__file__).parent.parent / "data" / "images"
 """A folder with the validation images of these specs, and nothing else."""
 
 
-def check_text(text: str | bytes, base: Path = BASE) -> Checked:
+def check_text(text: str | bytes, base: Path = BASE) -> Resolved:
     """The result of checking a spec's text, without its dataset."""
     content = text.encode() if isinstance(text, str) else text
-    return check_document(read(content, "spec.yaml"), base)
+    return resolve(read(content, "spec.yaml"), base)
 
 
 def spec_of(changes: Mapping[str, object]) -> Spec:

@@ -13,18 +13,20 @@ from cvbundle.spec.about import is_section
 from tests.rules.specs import check_text, line_of, text_of
 
 CONSTRAINTS = [rule for rule in all_rules().values() if isinstance(rule, Constraint)]
-UNMENDED = {
-    "lora-with-sft",
-    "image-column-with-t2v",
-    "memory",
-    "optimizer-missing",
-    "optimizer-unused",
-    "steps-or-epochs",
-    "schedule-unused",
-    "polynomial-end",
-    "validation-images",
+FOLLOWED: dict[str, dict[str, object]] = {
+    "image-column-with-t2v": {"data.image_column": ...},
+    "lora-with-sft": {"lora.rank": ...},
+    "memory": {"launch.strategy": "zero3-offload"},
+    "optimizer-missing": {"optimizer.name": "adamw"},
+    "optimizer-unused": {"optimizer.beta3": ...},
+    "polynomial-end": {"training.learning_rate": 1e-4},
+    "schedule-unused": {"lr_scheduler.num_cycles": ...},
+    "steps-or-epochs": {"training.epochs": ...},
+    "validation-images": {"validation.images": ["cat.png", "dog.png"]},
 }
-"""Rules that no single value fixes: something has to be removed, chosen or installed."""
+"""Of the rules without a replacement, what the hint says to change; `...` is to be removed."""
+WITH_REPLACEMENT = [rule for rule in CONSTRAINTS if rule.id not in FOLLOWED]
+WITHOUT_REPLACEMENT = [rule for rule in CONSTRAINTS if rule.id in FOLLOWED]
 CHECKS = [check for check in all_checks() if isinstance(check.rule, Constraint)]
 
 
@@ -93,18 +95,40 @@ def test_a_bad_example_has_the_rules_problem_at_its_field(rule: Constraint) -> N
     assert problem.hint
 
 
-@pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.id)
+@pytest.mark.parametrize("rule", WITH_REPLACEMENT, ids=lambda rule: rule.id)
 def test_the_replacement_fixes_the_bad_example(rule: Constraint) -> None:
     text = text_of(rule.bad)
     (problem,) = check_text(text).problems
-    assert (problem.replacement is None) == (rule.id in UNMENDED)
-    if problem.replacement is None:
-        return
+    assert problem.replacement is not None
     lines = text.splitlines()
     line, start = problem.place.line - 1, problem.place.column - 1
     before, after = lines[line][:start], lines[line][start + problem.place.width :]
     lines[line] = f"{before}{problem.replacement}{after}"
     assert rule.id not in [found.rule for found in check_text("\n".join(lines)).problems]
+
+
+@pytest.mark.parametrize("rule", WITHOUT_REPLACEMENT, ids=lambda rule: rule.id)
+def test_following_the_hint_fixes_the_bad_example_where_no_single_value_does(
+    rule: Constraint,
+) -> None:
+    (problem,) = check_text(text_of(rule.bad)).problems
+    assert problem.replacement is None
+    mended = dict(rule.bad)
+    for field, value in FOLLOWED[rule.id].items():
+        if value is ...:
+            assert "remove" in problem.hint
+            del mended[field]
+        else:
+            assert _mentions(problem.hint, value)
+            mended[field] = value
+    assert check_text(text_of(mended)).problems == ()
+
+
+def _mentions(hint: str, value: object) -> bool:
+    """Whether a hint says a value, or how long a list should be."""
+    if isinstance(value, list):
+        return f" {len(value)} " in hint
+    return str(value) in hint or (isinstance(value, float) and "1e-4" in hint)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.rule.id)

@@ -12,7 +12,7 @@ from jsonschema.validators import extend
 
 from cvbundle.authoring.starters import Starter, all_starters, starter_text
 from cvbundle.cli import main
-from cvbundle.rules.check import check_points
+from cvbundle.compiler.check import check_document
 from cvbundle.rules.every import acceptable_rules
 from cvbundle.spec.about import about_field, is_section
 from cvbundle.spec.fields import all_fields
@@ -137,7 +137,7 @@ def test_schema_and_check_agree_on_mutated_specs(
         document = read(content, "spec.yaml")
         if document.problems:
             continue
-        rules = {problem.rule for problem in check_points(document, tmp_path).problems}
+        rules = {problem.rule for problem in check_document(document, tmp_path).problems}
         if validator.is_valid(document.data):
             assert not rules & by_field, content
         else:

@@ -7,8 +7,8 @@ import pytest
 
 from cvbundle.authoring.upstream.convert import Converted, convert_file
 from cvbundle.cli import main
+from cvbundle.compiler.check import Checked, check_file
 from cvbundle.problems import Problem, ProblemsFound, UserError
-from cvbundle.rules.check import Checked, check_file
 from cvbundle.spec.schema import Spec
 
 SCRIPT = """\
@@ -111,7 +111,7 @@ def checked(folder: Path, text: str, name: str = "train_ddp_t2v.sh") -> Checked:
 
 
 def spec_of(folder: Path, text: str, name: str = "train_ddp_t2v.sh") -> Spec:
-    return checked(folder, text, name).spec
+    return checked(folder, text, name).first.spec
 
 
 def notes(folder: Path, text: str, name: str = "train_ddp_t2v.sh") -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.rules.fix import plan_fix
+from cvbundle.compiler.fix import plan_fix
 from tests.spec.mutations import mutants
 
 

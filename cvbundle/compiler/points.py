@@ -1,6 +1,6 @@
-"""Merge the problems of a sweep's points: each once, with the points that have it."""
+"""Merge the problems of a sweep's points, each once with the points that have it, and sort them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
@@ -35,3 +35,15 @@ def _where(some: Sequence[Point], every: Sequence[Point]) -> str:
 
 def _short(settings: Sequence[str]) -> str:
     return ", ".join(text if len(text) <= 80 else f"{text[:79]}…" for text in settings)
+
+
+def in_order(problems: Iterable[Problem], spec: str) -> tuple[Problem, ...]:
+    """Problems in the order of the spec's text, then those of options, then those of datasets."""
+
+    def position(problem: Problem) -> tuple[int, int, int]:
+        place = problem.place
+        if place.file == spec:
+            return 0, place.line, place.column
+        return (1, place.line, place.column) if place.file.startswith("--") else (2, 0, 0)
+
+    return tuple(sorted(problems, key=position))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.dataset.layouts import list_entries
+from cvbundle.compiler.check import check_file
+from cvbundle.dataset.listing import list_entries
 from cvbundle.problems import Problem
-from cvbundle.rules.check import check_file
 
 SPEC = """\
 cvbundle: 1
@@ -74,7 +74,7 @@ def test_the_data_of_a_sweep_is_read_once(folder: Path, monkeypatch: pytest.Monk
         calls.append(arguments)
         return list_entries(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cvbundle.rules.data.list_entries", counted)
+    monkeypatch.setattr("cvbundle.compiler.datasets.list_entries", counted)
     problems(folder, "sweep: {lora.rank: [1, 2, 3, 4]}\n")
     assert len(calls) == 1
 

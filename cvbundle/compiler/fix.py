@@ -6,9 +6,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from cvbundle.compiler.check import check_document
 from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
-from cvbundle.rules.check import check_points
 from cvbundle.spec.file import STDIN, read_file
 from cvbundle.spec.fix import fixed
 from cvbundle.spec.overrides import override
@@ -60,7 +60,7 @@ def plan_fix(path: Path, settings: Iterable[str] = ()) -> Fix:
     # A fixed value can reveal another problem, and of overlapping edits only one is applied.
     for _ in range(_MAX_ROUNDS):
         document = override(read(after, str(path)), settings)
-        edited = fixed(after, check_points(document, file.base).problems, str(path))
+        edited = fixed(after, check_document(document, file.base).problems, str(path))
         if edited in versions:
             break
         versions.add(edited)

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from cvbundle.cli import main
+from cvbundle.compiler.check import Checked, check_file
+from cvbundle.compiler.datasets import Scanning
 from cvbundle.problems import Severity
 from cvbundle.rules import optimizer
-from cvbundle.rules.check import Checked, check_file
 from cvbundle.spec.tables.models import MODELS
+from tests.dataset.clips import make_clip
 from tests.model.folders import write_configs
 from tests.rules.specs import check_text, text_of
 
@@ -231,6 +233,16 @@ def test_the_part_before_a_syntax_error_is_checked() -> None:
 
 def test_fields_that_may_follow_a_syntax_error_are_not_reported_missing() -> None:
     assert [p.rule for p in check_text("cvbundle: 1\nname: ]\n").problems] == ["yaml-syntax"]
+
+
+def test_a_section_that_ended_before_a_syntax_error_is_checked_with_its_defaults() -> None:
+    text = HEAD + "training: {epochs: null}\nlora: {rank: 4}\noptimizer: ]\n"
+    assert [p.rule for p in check_text(text).problems] == ["steps-or-epochs", "yaml-syntax"]
+
+
+def test_a_section_that_a_wrong_indentation_ends_may_have_more_fields() -> None:
+    text = HEAD + "training:\n  type: lora\n steps: 1000\n"
+    assert [p.rule for p in check_text(text).problems] == ["yaml-syntax"]
 
 
 def test_a_missing_path_with_a_name_is_still_checked() -> None:
@@ -463,8 +475,8 @@ def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
     pipe(eight_clips / "data/3.mp4")
     spec = eight_clips / "spec.yaml"
     spec.write_text(HEAD + RUN)
-    for open_clips in (False, True):
-        found = check_file(spec, open_clips=open_clips).problems
+    for scanning in (None, Scanning()):
+        found = check_file(spec, scanning=scanning).problems
         missing = [problem for problem in found if problem.rule == "clip-missing"]
         assert [(p.place.line, p.message) for p in missing] == [(4, "3.mp4 is not a file")]
 
@@ -507,7 +519,7 @@ def test_all_missing_validation_images_are_reported_at_their_places(tmp_path: Pa
     found = check_text(text, tmp_path).problems
     assert [(p.place.column, p.message) for p in found] == [
         (12, "gone.png doesn't exist"),
-        (22, "pipe.png is not a file"),
+        (22, "pipe.png is a device or a pipe"),
     ]
 
 
@@ -524,12 +536,13 @@ def test_an_undecodable_image_is_reported_when_clips_are_opened(tmp_path: Path) 
     for name in ("cat.png", "dog.png"):
         (tmp_path / name).write_text("no image")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/videos.txt").write_text("")
-    (tmp_path / "data/prompts.txt").write_text("")
+    (tmp_path / "data/a.mp4").write_bytes(make_clip(49))
+    (tmp_path / "data/videos.txt").write_text("a.mp4\n")
+    (tmp_path / "data/prompts.txt").write_text("A cat.\n")
     assert check_file(spec).problems == ()
-    found = check_file(spec, open_clips=True).problems
-    assert [p.message for p in found] == [
-        f"{name} is not an image that can be decoded" for name in ("cat.png", "dog.png")
+    found = check_file(spec, scanning=Scanning()).problems
+    assert [p.message for p in found if p.rule == "value-range"] == [
+        f"{name} is not an image (PNG, JPEG, WEBP, BMP, TIFF)" for name in ("cat.png", "dog.png")
     ]
 
 
@@ -590,6 +603,31 @@ def test_the_length_in_epochs_is_not_checked_over_wrong_lists(eight_clips: Path)
     assert [p.rule for p in in_file(eight_clips, EPOCHS).problems] == ["caption-count"]
 
 
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ("training", "epochs"),
+        ("training", "steps"),
+        ("training", "batch_size"),
+        ("training", "gradient_accumulation_steps"),
+        ("launch", "num_processes"),
+    ],
+)
+def test_the_length_in_epochs_is_not_checked_with_a_stand_in(
+    eight_clips: Path, section: str, field: str
+) -> None:
+    """All of these decide how many steps an epoch has."""
+    sections = {"training": {"epochs": "5", "batch_size": "2"}, "launch": {"num_processes": "1"}}
+    sections[section][field] = "wrong"
+    written = (f"{name}: {{{_flow(fields)}}}\n" for name, fields in sections.items())
+    found = in_file(eight_clips, HEAD + "".join(written)).problems
+    assert [(p.rule, p.path) for p in found] == [("value-type", (section, field))]
+
+
+def _flow(fields: dict[str, str]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in fields.items())
+
+
 def test_each_point_of_a_sweep_has_its_own_length(eight_clips: Path) -> None:
     text = (
         HEAD + "training: {batch_size: 2}\ncheckpointing: {steps: 20}\n"
@@ -625,6 +663,7 @@ def test_check_imports_no_training_library(tmp_path: Path) -> None:
 def test_a_missing_column_is_reported_at_the_field_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/list.csv").write_text("video,text\na.mp4,A cat.\n")
+    (tmp_path / "data/a.mp4").write_bytes(b"")
     text = HEAD.replace("data}", "data, metadata: list.csv, caption_column: words}") + RUN
     (found,) = in_file(tmp_path, text).problems
     assert found.path == ("data", "caption_column")
