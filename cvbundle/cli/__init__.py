@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -56,10 +57,20 @@ def group() -> None:
     """
 
 
+_STACK_BYTES = 1 << 20
+"""Of a thread: the usual 8 MiB count against a limit on memory (ulimit -v), though hardly used."""
+
+_NO_THREAD = ("can't start new thread",)
+"""All that CPython says of it: `RuntimeError` has no subclass or number for this."""
+
+_MORE_MEMORY = "free some memory, or raise its limit (ulimit -v)"
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command and exit with its code."""
     # Whoever ends a command politely finds nothing half-made, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.stack_size(_STACK_BYTES)
     try:
         code = group.main(arguments, prog_name="cvbundle", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -78,6 +89,18 @@ def main(arguments: list[str] | None = None) -> Any:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 128 + signal.SIGINT
+    except MemoryError:
+        click.echo(f"error: out of memory: {_MORE_MEMORY}", err=True)
+        code = 1
+    except ImportError as error:
+        # Also what the loader says of a library for which there is no memory.
+        click.echo(f"error: {error}: install cvbundle again, or {_MORE_MEMORY}", err=True)
+        code = 1
+    except RuntimeError as error:
+        if error.args != _NO_THREAD:
+            raise
+        click.echo(f"error: {error}: {_MORE_MEMORY}", err=True)
+        code = 1
     except BrokenPipeError:
         # Whoever read our output went away; nothing is left to say to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
