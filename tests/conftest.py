@@ -24,12 +24,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a GPU are skipped where there is none, and rehearsals come first.
-
-    In a process where the simulated device has run, the layer norms of CUDA's autocast are not seen
-    in fp32 any more, so a rehearsal counts less. A person's is a process of its own.
-    """
-    items.sort(key=lambda item: "test_rehearse" not in item.nodeid)
+    """Tests that need a GPU are skipped where there is none."""
     if _NVIDIA.exists():
         return
     for item in items:

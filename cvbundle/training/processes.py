@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,21 +34,20 @@ def start_processes(job: Job, store: Store | None) -> Any:
     sharded = job.spec.launch.kind.shards
     if job.device == "cpu" and precision == "fp16":
         raise UserError("fp16 needs a GPU: set training.mixed_precision to bf16 or no")
-    # Of its own accord accelerate takes a device without an index where it is alone.
-    os.environ["ACCELERATE_TORCH_DEVICE"] = str(process_device(job.device))
     if store is not None:
         _without_peer_to_peer()
         start_group(store, job.device, job.spec.launch.timeout_s)
-    accelerator = Accelerator(
-        cpu=job.device == "cpu",
-        # The trainer puts everything where it belongs: what was forgotten should be noticed.
-        device_placement=False,
-        mixed_precision=precision,
-        log_with=list(job.spec.tracking.report_to) or None,
-        # Trackers want to know at once that there is a folder; which one is known later.
-        project_dir=job.run,
-        kwargs_handlers=[data_parallel()],
-    )
+    with default_device(process_device(job.device)):
+        accelerator = Accelerator(
+            cpu=job.device == "cpu",
+            # The trainer puts everything where it belongs: what was forgotten should be noticed.
+            device_placement=False,
+            mixed_precision=precision,
+            log_with=list(job.spec.tracking.report_to) or None,
+            # Trackers want to know at once that there is a folder; which one is known later.
+            project_dir=job.run,
+            kwargs_handlers=[data_parallel()],
+        )
     several = DistributedType.MULTI_CPU if job.device == "cpu" else DistributedType.MULTI_GPU
     expected = {several} if job.world_size > 1 else {DistributedType.NO}
     if sharded:
@@ -62,6 +63,24 @@ def start_processes(job: Job, store: Store | None) -> Any:
         store = distributed.HashStore()  # type: ignore[attr-defined]
         distributed.init_process_group(store=store, rank=0, world_size=1)
     return accelerator
+
+
+@contextmanager
+def default_device(device: torch.device) -> Iterator[None]:
+    """An Accelerator made in the block is on this device, whatever the environment names.
+
+    It reads the environment (accelerate/state.py, `PartialState.__init__`), and takes a device
+    without an index of its own accord. With another process's device autocast would do nothing.
+    """
+    name = "ACCELERATE_TORCH_DEVICE"
+    before = os.environ.get(name)
+    os.environ[name] = str(device)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _without_peer_to_peer() -> None:

@@ -39,6 +39,7 @@ from cvbundle.training.objective import (
     rotary_embedding,
 )
 from cvbundle.training.optimizers import make_optimizer, make_schedule
+from cvbundle.training.processes import default_device
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.samples import Batch
 from cvbundle.training.saver import copied_bytes
@@ -180,7 +181,8 @@ class _Stage:
     def _train(self) -> Trainer:
         """One step, as every step after the first is."""
         spec, architecture = self._spec, self._architecture
-        accelerator = Accelerator(cpu=True, mixed_precision=self._precision)
+        with default_device(_DEVICE):
+            accelerator = Accelerator(cpu=True, mixed_precision=self._precision)
         frozen_dtype = self._dtype if spec.lora is not None else torch.float32
         transformer = blank.transformer_on_meta(architecture.transformer, frozen_dtype)
         with torch.device("meta"):

@@ -5,6 +5,7 @@ The GPU is a simulated one (tests/training/simgpu), so this is shown on every ma
 
 import gc
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -278,6 +279,8 @@ def test_a_step_waits_for_nothing_and_its_batch_comes_from_pinned_memory(
         "lora.dropout=0.1",
     )
     train_on_simgpu(bundle)
+    # accelerate reads it, and would give an accelerator made later in this process this device.
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
     assert [step for step, places in seen.waits.items() if places] == [10, 11]
     assert len(seen.waits[10]) == 1, seen.waits[10]
     assert len(seen.copies) == 11 * tensors

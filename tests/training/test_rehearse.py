@@ -1,6 +1,7 @@
 """A rehearsal holds what the real step holds, and the estimate gives what the rehearsal finds."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -128,6 +129,15 @@ def test_the_estimate_is_the_rehearsals(
 @pytest.mark.parametrize("kind", ["lora", "sft"])
 def test_the_estimate_of_a_whole_model_is_the_rehearsals(kind: TrainingType) -> None:
     check_estimate(settings_of("cogvideox-5b", training__type=kind), shallow("cogvideox-5b", None))
+
+
+def test_a_device_that_the_environment_names_changes_no_rehearsal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On another device accelerate's autocast would leave the fake tensors as they are."""
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "simgpu:0")
+    check_estimate(settings_of("cogvideox-2b"), shallow("cogvideox-2b", 2))
+    assert os.environ["ACCELERATE_TORCH_DEVICE"] == "simgpu:0"
 
 
 def test_batches_of_a_step_are_counted() -> None:
