@@ -25,7 +25,7 @@ from attrs import frozen
 from benchmarks.gpu_report import Check, Measurement, Report, file_name, render
 from benchmarks.gpu_runs import Attempt, Trainer, result
 from cvbundle.authoring.demo import write_demo
-from cvbundle.bundle.settings import read_spec
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.model.config_files import read_architecture
 from cvbundle.model.time import step_flops, step_seconds
@@ -200,7 +200,7 @@ def _same_bytes(
     name: str, trial: Trial, compiled: Compiled, signals: tuple[signal.Signals, ...]
 ) -> Iterator[Check]:
     """Whether runs that were ended on the way and gone on with are the one that nobody touched."""
-    trainer = trial.trainer(compiled.bundle)
+    trainer = trial.trainer(compiled.bundle.folder)
     whole = trainer.train(fresh=True)
     if whole.code or whole.run is None:
         yield Check(name, "failed", f"exit {whole.code}: {whole.said}")
@@ -242,7 +242,7 @@ def _full_size(trial: Trial, resolution: str) -> tuple[tuple[Check, ...], tuple[
     compiled = compile_file(
         folder / "spec.yaml", trial.folder / "bundles", settings=settings + allowed
     ).only
-    trainer = trial.trainer(compiled.bundle)
+    trainer = trial.trainer(compiled.bundle.folder)
     name = f"2b at its real size, {resolution}, LoRA rank {trial.rank}"
     whole = trainer.train(fresh=True)
     estimates = [
@@ -262,7 +262,7 @@ def _full_size(trial: Trial, resolution: str) -> tuple[tuple[Check, ...], tuple[
             "GiB",
         ),
         *estimates,
-        *_step_times(compiled.bundle, folder / "model", whole.seconds_a_step, trial.device),
+        *_step_times(compiled.bundle.folder, folder / "model", whole.seconds_a_step, trial.device),
     )
     if whole.code:
         return (Check(name, "failed", f"exit {whole.code}: {whole.said}"),), measured
@@ -280,7 +280,7 @@ def _step_times(
 ) -> Iterator[Measurement]:
     """Seconds a step beside the two ends of the estimate, where the device is in the table."""
     gpu = reported_gpu(device_name(device)) if device == "cuda" else None
-    spec = read_spec(bundle)
+    spec = Bundle(bundle).spec
     flops = step_flops(spec, read_architecture(model))
     estimate = gpu and step_seconds(flops, gpu, spec.training.mixed_precision)
     if not estimate:

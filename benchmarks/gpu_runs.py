@@ -12,9 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_METRICS
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.runs import Run, list_runs
+from cvbundle.bundle.run import Run
 from cvbundle.processes.children import die_with_parent
 from cvbundle.processes.interpreters import safe_environment
 
@@ -36,18 +36,17 @@ class Attempt:
     @property
     def seconds_a_step(self) -> float | None:
         """As the run has recorded it; else of all steps, the first among them."""
-        if self.run is None or "train" not in self.run.record.get("phases", {}):
+        if self.run is None or "train" not in self.run.record.phases:
             return None
-        if self.run.record.get("seconds_a_step") is not None:
-            return float(self.run.record["seconds_a_step"])
+        if self.run.record.seconds_a_step is not None:
+            return self.run.record.seconds_a_step
         steps = len(metrics(self.run).splitlines())
-        return float(self.run.record["phases"]["train"]) / steps if steps else None
+        return self.run.record.phases["train"] / steps if steps else None
 
     def reserved(self, phase: str) -> int | None:
         """The most bytes that torch had of a device in a phase; None where it isn't recorded."""
-        peaks = self.run.record.get("peak_memory", {}) if self.run else {}
-        found = peaks.get(phase, {}).get("reserved")
-        return None if found is None else int(found)
+        peaks = self.run.record.peak_memory if self.run else {}
+        return peaks.get(phase, {}).get("reserved")
 
 
 @frozen(kw_only=True)
@@ -119,8 +118,8 @@ class Trainer:
         runs = [run.folder for run in self._runs() if run.folder not in known]
         return bool(runs) and (runs[-1] / RUN_CHECKPOINTS / f"step-{step:08d}").is_dir()
 
-    def _runs(self) -> list[Run]:
-        return list_runs(bundle_runs(self.bundle))
+    def _runs(self) -> tuple[Run, ...]:
+        return Bundle(self.bundle).runs
 
 
 def gpu_bytes() -> int | None:

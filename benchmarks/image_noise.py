@@ -79,7 +79,7 @@ def _steps(sessions: ExitStack, spec: Path, setting: str) -> Iterator[None]:
     """The steps of the demo with one more setting, after the first."""
     bundles = spec.parent.parent / "bundles"
     bundle = compile_file(spec, bundles, settings=(*_SETTINGS, setting)).only.bundle
-    opened = open_session(bundle, "fresh", "cpu", 1, threading.Event())
+    opened = open_session(bundle.folder, "fresh", "cpu", 1, threading.Event())
     session = sessions.enter_context(opened)
     session.record.start()
     fill_cache(session)

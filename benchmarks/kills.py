@@ -27,10 +27,10 @@ def main(kills: int, only: str | None) -> int:
             folder = Path(name)
             spec = write_demo(folder / "demo", model, kind).spec
             bundle = compile_file(spec, folder / "bundles", settings=SETTINGS).only.bundle
-            whole, seconds = time_run(bundle, folder / "cache")
+            whole, seconds = time_run(bundle.folder, folder / "cache")
             survivals = [
                 survive(
-                    bundle,
+                    bundle.folder,
                     folder / f"cache-{number}",
                     kills=count,
                     whole=whole,

@@ -49,8 +49,10 @@ def main() -> int:
             # In fp32: weights, and for all of them gradients and two moments.
             needed = parameters * (4 if kind == "lora" else 16)
             places = {"CVBUNDLE_CACHE": str(folder / "cache"), "PYTHON": sys.executable}
-            command = ["bash", str(bundle / "launch.sh")]
-            first = _peak(command, places, until=bundle / "runs/0001/checkpoints/step-00000001")
+            command = ["bash", str(bundle.folder / "launch.sh")]
+            first = _peak(
+                command, places, until=bundle.folder / "runs/0001/checkpoints/step-00000001"
+            )
             again = _peak(command, places)
         allowed = libraries + 1.25 * needed
         peak = max(first, again)

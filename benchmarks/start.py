@@ -34,13 +34,13 @@ def main(rounds: int) -> None:
         places = {"CVBUNDLE_CACHE": str(folder / "cache"), "PYTHON": sys.executable}
         environment = {**os.environ, **places}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        _to_the_first_step(bundle, environment)
+        _to_the_first_step(bundle.folder, environment)
         pairs = []
         for _ in range(rounds):
             began = time.monotonic()
             subprocess.run([sys.executable, "-c", _IMPORTS], env=environment, check=True)
             imports = time.monotonic() - began
-            pairs.append((_to_the_first_step(bundle, environment), imports))
+            pairs.append((_to_the_first_step(bundle.folder, environment), imports))
     ours, imports = (median(column) for column in zip(*pairs, strict=True))
     ratio = median(one / other for one, other in pairs)
     print(f"first step after {ours:.2f} s, imports {imports:.2f} s, median ratio {ratio:.2f}")

@@ -84,7 +84,7 @@ def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]
     _put_transformer(folder / "demo/model/transformer", case)
     settings = (*_SETTINGS, f"data.resolution={case.resolution}")
     bundle = compile_file(spec, folder / "bundles", settings=settings).only.bundle
-    with open_session(bundle, "fresh", "cpu", 1, threading.Event()) as session:
+    with open_session(bundle.folder, "fresh", "cpu", 1, threading.Event()) as session:
         session.record.start()
         fill_cache(session)
         trainer = load_trainer(session)

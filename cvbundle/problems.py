@@ -91,7 +91,11 @@ def declared() -> Mapping[str, Rule]:
     return _declared
 
 
-class ProblemsFound(Exception):
+class CvbundleError(Exception):
+    """The base of every error that cvbundle raises for its users to catch."""
+
+
+class ProblemsFound(CvbundleError):
     """A spec or dataset can't be used; carries all of its problems, in order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -99,7 +103,7 @@ class ProblemsFound(Exception):
         super().__init__(f"{len(self.problems)} problems")
 
 
-class UserError(Exception):
+class UserError(CvbundleError):
     """An error that the user can fix; its message is the one sentence to show."""
 
 

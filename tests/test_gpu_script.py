@@ -101,7 +101,9 @@ def test_a_run_is_ended_at_its_checkpoint_and_gone_on_with(
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     log = tmp_path / "log"
-    trainer = Trainer(bundle=compiled.bundle, device="cpu", cache=tmp_path / "cache", log=log)
+    trainer = Trainer(
+        bundle=compiled.bundle.folder, device="cpu", cache=tmp_path / "cache", log=log
+    )
     whole = trainer.train(fresh=True)
     assert (whole.code, whole.said, whole.held) == (0, "done", None)
     assert whole.seconds_a_step == 2.5

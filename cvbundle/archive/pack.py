@@ -24,11 +24,17 @@ from cvbundle.archive.remote import is_remote, upload
 from cvbundle.archive.signatures import sign
 from cvbundle.archive.tar import Member, TarWriter
 from cvbundle.bundle import layout
-from cvbundle.bundle.external import Named, clips_folder, named_clips, named_weights, weights
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.external_files import (
+    ExternalFile,
+    clip_files,
+    located_weights,
+    weight_files,
+)
 from cvbundle.bundle.layout import LOCAL_DATA, LOCAL_MODEL, SIGNATURE, STATEMENT
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.runs import Run, held_still, list_runs
-from cvbundle.bundle.verify import bundle_digest, read_sums, require_verified
+from cvbundle.bundle.run import Run
+from cvbundle.bundle.run_lock import unchanging
+from cvbundle.bundle.verify import read_sums, require_verified
 from cvbundle.files.digest import canonical_json, json_file
 from cvbundle.files.durable import new_large_file, write_bytes
 from cvbundle.problems import UserError
@@ -71,7 +77,7 @@ class _Source:
 
 
 def archive_bundle(
-    bundle: Path,
+    bundle: Bundle,
     target: Path | str,
     parts: Collection[Part] = (),
     *,
@@ -90,16 +96,16 @@ def archive_bundle(
         UserError: the bundle or a part of it doesn't verify, or a run is being trained.
     """
     require_verified(bundle)
-    runs = list_runs(bundle_runs(bundle)) if "runs" in parts else []
-    with held_still(runs):
+    runs = bundle.runs if "runs" in parts else ()
+    with unchanging(run.folder for run in runs):
         return _archive(bundle, target, parts, runs, key, provenance)
 
 
 def _archive(
-    bundle: Path,
+    bundle: Bundle,
     target: Path | str,
     parts: Collection[Part],
-    runs: list[Run],
+    runs: Iterable[Run],
     key: Path | None,
     provenance: bool,
 ) -> Archived:
@@ -107,9 +113,10 @@ def _archive(
     sources = list(_bundle_files(bundle))
     if key is not None:
         signature = sign(bundle, key)
-        (bundle / layout.LOCAL).mkdir(exist_ok=True)
-        write_bytes(bundle / SIGNATURE, signature)
-        sources.append(_Source(SIGNATURE, bundle / SIGNATURE, len(signature), None))
+        path = bundle.folder / SIGNATURE
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, signature)
+        sources.append(_Source(SIGNATURE, path, len(signature), None))
         chosen = sorted([*chosen, "signature"])
     if provenance:
         sources.append(_attested(bundle, runs))
@@ -124,7 +131,7 @@ def _archive(
     for source in sources:
         if problem := names.add(source.name):
             raise UserError(f"{bundle.name} can't be archived: {problem}")
-    digest = bundle_digest(bundle)
+    digest = bundle.digest
     total = sum(source.size for source in sources)
     header = {
         "bundle": digest,
@@ -160,20 +167,21 @@ def _target(name: str) -> Iterator[Path]:
     yield path
 
 
-def _bundle_files(bundle: Path) -> Iterator[_Source]:
-    yield _Source(layout.SUMS, bundle / layout.SUMS, (bundle / layout.SUMS).stat().st_size, None)
-    for name, digest in read_sums(bundle).items():
-        yield _Source(name, bundle / name, (bundle / name).stat().st_size, digest)
+def _bundle_files(bundle: Bundle) -> Iterator[_Source]:
+    for name, digest in [(layout.SUMS, bundle.digest), *read_sums(bundle).items()]:
+        path = bundle.folder / name
+        yield _Source(name, path, path.stat().st_size, digest)
 
 
-def _attested(bundle: Path, runs: Iterable[Run]) -> _Source:
+def _attested(bundle: Bundle, runs: Iterable[Run]) -> _Source:
     """Write the provenance of a bundle and of its archived runs."""
-    (bundle / layout.LOCAL).mkdir(exist_ok=True)
+    path = bundle.folder / STATEMENT
+    path.parent.mkdir(exist_ok=True)
     content = json_file(statement(bundle))
-    write_bytes(bundle / STATEMENT, content)
+    write_bytes(path, content)
     for run in runs:
         write_bytes(run.folder / CRATE, json_file(run_crate(bundle, run)))
-    return _Source(STATEMENT, bundle / STATEMENT, len(content), None)
+    return _Source(STATEMENT, path, len(content), None)
 
 
 def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
@@ -181,7 +189,7 @@ def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
     for run in runs:
         for path in sorted(run.folder.rglob("*")):
             inside = path.relative_to(run.folder)
-            name = f"{layout.RUNS}/{run.folder.name}/{inside.as_posix()}"
+            name = f"{layout.RUNS}/{run.name}/{inside.as_posix()}"
             if any(part.startswith(".") for part in inside.parts):
                 continue
             if path.is_symlink():
@@ -190,24 +198,23 @@ def _run_files(runs: Iterable[Run], left_out: list[str]) -> Iterator[_Source]:
                 yield _Source(name, path, path.stat().st_size, None)
 
 
-def _data_files(bundle: Path) -> Iterator[_Source]:
-    folder = clips_folder(bundle)
-    if folder is None:
+def _data_files(bundle: Bundle) -> Iterator[_Source]:
+    if bundle.data_root is None:
         raise UserError("the folder of the clips is unknown: set CVBUNDLE_DATA_ROOT")
-    yield from _named(folder, named_clips(bundle), LOCAL_DATA)
+    yield from _external(bundle.data_root, clip_files(bundle), LOCAL_DATA)
 
 
-def _model_files(bundle: Path) -> Iterator[_Source]:
-    files = named_weights(bundle)
-    located = weights(bundle) if files else None
+def _model_files(bundle: Bundle) -> Iterator[_Source]:
+    files = weight_files(bundle)
+    located = located_weights(bundle) if files else None
     if not files:
         raise UserError("the base model is on the hub and is not archived: leave out `model`")
     if located is None:
         raise UserError("the folder of the base model is unknown: set CVBUNDLE_MODEL_PATH")
-    yield from _named(located[0], files, LOCAL_MODEL)
+    yield from _external(located[0], files, LOCAL_MODEL)
 
 
-def _named(folder: Path, files: Iterable[Named], below: str) -> Iterator[_Source]:
+def _external(folder: Path, files: Iterable[ExternalFile], below: str) -> Iterator[_Source]:
     for file in sorted(files, key=lambda file: file.path):
         yield _Source(f"{below}/{file.path}", folder / file.path, file.size, file.digest)
 

@@ -5,16 +5,16 @@ slsa.dev/provenance/v1). A run gets a Process Run Crate (w3id.org/ro/wfrun/proce
 1.1 that describes what was run, on what, and the results.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cvbundle
 from cvbundle.bundle import layout
-from cvbundle.bundle.requirements import normalized, read_requirements
-from cvbundle.bundle.runs import Run
-from cvbundle.bundle.verify import bundle_digest, read_sums
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.requirements import normalized
+from cvbundle.bundle.run import Run
+from cvbundle.bundle.verify import read_sums
 from cvbundle.files.digest import sha256_file
 
 CRATE = "ro-crate-metadata.json"
@@ -26,16 +26,16 @@ _STATUS = {
 }
 
 
-def statement(bundle: Path) -> dict[str, Any]:
+def statement(bundle: Bundle) -> dict[str, Any]:
     """The in-toto statement of a bundle: its digest and all its inputs."""
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": bundle.name, "digest": {"sha256": bundle_digest(bundle)}}],
+        "subject": [{"name": bundle.name, "digest": {"sha256": bundle.digest}}],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
                 "buildType": "urn:cvbundle:compile:1",
-                "externalParameters": {"config": json.loads((bundle / layout.CONFIG).read_bytes())},
+                "externalParameters": {"config": bundle.config},
                 "resolvedDependencies": list(_materials(bundle)),
             },
             "runDetails": {
@@ -48,36 +48,36 @@ def statement(bundle: Path) -> dict[str, Any]:
     }
 
 
-def _materials(bundle: Path) -> Iterator[dict[str, Any]]:
+def _materials(bundle: Bundle) -> Iterator[dict[str, Any]]:
     """Data, weights, packages and code."""
     sums = read_sums(bundle)
     # The manifest contains the digest of each clip.
     yield {"name": layout.DATASET, "digest": {"sha256": sums[layout.DATASET]}}
-    record = json.loads((bundle / layout.MODEL).read_bytes())
-    if record["hub"] is not None:
-        address = f"https://huggingface.co/{record['hub']['repository']}"
-        yield {"uri": address, "digest": {"gitCommit": record["hub"]["commit"]}}
-    for file in record["files"]:
-        yield {"name": f"model/{file['path']}", "digest": {"sha256": file["sha256"]}}
-    for name, version in read_requirements(bundle).items():
+    hub = bundle.model.hub
+    if hub is not None:
+        address = f"https://huggingface.co/{hub.repository}"
+        yield {"uri": address, "digest": {"gitCommit": hub.commit}}
+    for file in bundle.model.files:
+        yield {"name": f"model/{file.path}", "digest": {"sha256": file.sha256}}
+    for name, version in bundle.requirements.items():
         yield {"uri": f"pkg:pypi/{normalized(name)}@{version}"}
     for name, digest in sums.items():
         if name == layout.LAUNCH or name.startswith(f"{layout.CODE}/"):
             yield {"name": name, "digest": {"sha256": digest}}
 
 
-def run_crate(bundle: Path, run: Run) -> dict[str, Any]:
+def run_crate(bundle: Bundle, run: Run) -> dict[str, Any]:
     """The RO-Crate of a run's folder."""
-    name = json.loads((bundle / layout.CONFIG).read_bytes())["name"]
-    attempts = run.record.get("attempts") or [{}]
-    started, stopped = attempts[0].get("started"), attempts[-1].get("stopped")
+    name = bundle.settings["name"]
+    started = run.attempts[0].started if run.attempts else None
+    stopped = run.attempts[-1].stopped if run.attempts else None
     files = list(_files(run.folder))
-    subject = f"urn:cvbundle:{bundle_digest(bundle)}"
-    results = sorted(run.record.get("digests", {}))
+    subject = f"urn:cvbundle:{bundle.digest}"
+    results = sorted(run.record.digests)
     action = {
         "@id": "#run",
         "@type": "CreateAction",
-        "name": f"training run {run.folder.name} of {name}",
+        "name": f"training run {run.name} of {name}",
         "instrument": {"@id": "#cvbundle"},
         "object": [{"@id": subject}],
         "result": [{"@id": result} for result in results],
@@ -88,7 +88,7 @@ def run_crate(bundle: Path, run: Run) -> dict[str, Any]:
     root = {
         "@id": "./",
         "@type": "Dataset",
-        "name": f"run {run.folder.name} of {name}",
+        "name": f"run {run.name} of {name}",
         "description": f"What training the bundle {bundle.name} made.",
         "datePublished": stopped or started or "1970-01-01",
         "license": "not stated",

@@ -7,6 +7,7 @@ ALLOWED SIGNERS), one per line: `name@example.com ssh-ed25519 AAAA…`.
 import subprocess
 from pathlib import Path
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import SIGNATURE, SUMS
 from cvbundle.problems import UserError
 
@@ -16,7 +17,7 @@ _NAMESPACE = "cvbundle"
 """Prevents use of a signature for another purpose (ssh-keygen(1), -n)."""
 
 
-def sign(bundle: Path, key: Path) -> bytes:
+def sign(bundle: Bundle, key: Path) -> bytes:
     """Sign a bundle with a private key, or with a public key whose private key is in the agent.
 
     Raises:
@@ -30,13 +31,13 @@ def sign(bundle: Path, key: Path) -> bytes:
     return done.stdout
 
 
-def signer(bundle: Path, signers: Path) -> str:
+def signer(bundle: Bundle, signers: Path) -> str:
     """The allowed signer who signed a bundle.
 
     Raises:
         UserError: the bundle isn't signed, or not by an allowed signer, or was changed since.
     """
-    signature = bundle / SIGNATURE
+    signature = bundle.folder / SIGNATURE
     if not signers.is_file():
         raise UserError(f"{signers} is not a file of signers: see ssh-keygen(1), ALLOWED SIGNERS")
     if not signature.is_file():
@@ -53,8 +54,8 @@ def signer(bundle: Path, signers: Path) -> str:
     raise UserError(f"{bundle.name} has a signature by {names[0]}, but of another content")
 
 
-def _ssh_keygen(arguments: list[str], bundle: Path) -> subprocess.CompletedProcess[bytes]:
-    with (bundle / SUMS).open("rb") as sums:
+def _ssh_keygen(arguments: list[str], bundle: Bundle) -> subprocess.CompletedProcess[bytes]:
+    with (bundle.folder / SUMS).open("rb") as sums:
         try:
             return subprocess.run(
                 ["ssh-keygen", *arguments], stdin=sums, capture_output=True, check=False

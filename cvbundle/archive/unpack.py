@@ -5,7 +5,6 @@ the archive declares, and removed again if they don't verify.
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -21,14 +20,21 @@ from cvbundle.archive.remote import open_archive
 from cvbundle.archive.signatures import signer
 from cvbundle.archive.tar import Member, Refused, TarReader
 from cvbundle.bundle import layout
-from cvbundle.bundle.external import Named, named_clips, named_weights, wrong_files
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.external_files import (
+    ExternalFile,
+    clip_files,
+    differing_files,
+    weight_files,
+)
 from cvbundle.bundle.layout import LOCAL_DATA, LOCAL_MODEL, SIGNATURE, STATEMENT
 from cvbundle.bundle.sharing import SharedFiles
 from cvbundle.bundle.store import staging
-from cvbundle.bundle.verify import bundle_digest, differences, hashed_files, read_sums
+from cvbundle.bundle.verify import differences, hashed_files, read_sums
 from cvbundle.files.digest import json_file
 from cvbundle.files.durable import settle
 from cvbundle.files.expand import expanded
+from cvbundle.files.json_objects import DamagedFile, parse_object
 from cvbundle.model.hub import is_hub_id
 from cvbundle.problems import UserError
 
@@ -59,8 +65,7 @@ class Contents:
 class Unpacked:
     """An unpacked bundle."""
 
-    bundle: Path
-    digest: str
+    bundle: Bundle
     created: bool
     """False if the same bundle already existed."""
     parts: tuple[str, ...]
@@ -113,14 +118,15 @@ def _unpack(
         return _existing(final, contents)
     with staging(out, "unpacking") as folder:
         _require_room(folder, contents)
-        bundle = folder / contents.name
-        bundle.mkdir()
-        _extract(reader, contents, bundle)
+        work = folder / contents.name
+        work.mkdir()
+        _extract(reader, contents, work)
+        bundle = Bundle(work)
         _verify(bundle, contents)
         if signers is not None:
             signer(bundle, signers)
-        SharedFiles(out).share(bundle, read_sums(bundle))
-        _make_read_only(bundle)
+        SharedFiles(out).share(work, read_sums(bundle))
+        _make_read_only(work)
         paths = {
             "data.root": _below(final, LOCAL_DATA) if "data" in contents.parts else None,
             "model.path": _below(final, LOCAL_MODEL) if "model" in contents.parts else None,
@@ -132,11 +138,11 @@ def _unpack(
             is_folder = expanded(model_path).is_dir() or not is_hub_id(model_path)
             paths["model.path"] = str(expanded(model_path).absolute()) if is_folder else model_path
         for name in layout.NOT_HASHED:
-            (bundle / name).mkdir(exist_ok=True)
-        (bundle / layout.PATHS).write_bytes(json_file(paths))
-        if not settle(bundle, final):
+            (work / name).mkdir(exist_ok=True)
+        (work / layout.PATHS).write_bytes(json_file(paths))
+        if not settle(work, final):
             return _existing(final, contents)
-    return Unpacked(final, contents.digest, True, contents.parts)
+    return Unpacked(Bundle(final), True, contents.parts)
 
 
 def _below(final: Path, name: str) -> str:
@@ -148,10 +154,11 @@ def _existing(final: Path, contents: Contents) -> Unpacked:
     if contents.parts:
         parts = ", ".join(contents.parts)
         raise UserError(f"{final} already exists, and {parts} can't be added to it: use --out")
-    difference = next(differences(final), None)
+    bundle = Bundle(final)
+    difference = next(differences(bundle), None)
     if difference is not None:
         raise UserError(f"{final} already exists and is not what was compiled: {difference}")
-    return Unpacked(final, contents.digest, False, ())
+    return Unpacked(bundle, False, ())
 
 
 def _contents(reader: TarReader) -> Contents:
@@ -160,10 +167,10 @@ def _contents(reader: TarReader) -> Contents:
     if member is None or member.name != HEADER or member.size > _HEADER_LIMIT:
         raise Refused("is not an archive of a bundle")
     try:
-        declared = json.loads(b"".join(reader.chunks(member)))
-    except (ValueError, RecursionError):
+        declared = parse_object(b"".join(reader.chunks(member)), HEADER, "")
+    except DamagedFile:
         raise Refused("does not declare its contents") from None
-    if not isinstance(declared, dict) or declared.get("cvbundle_archive") != FORMAT:
+    if declared.get("cvbundle_archive") != FORMAT:
         raise Refused("has another format: a newer cvbundle may be able to read it")
     digest, files, size, parts = (declared.get(key) for key in ("bundle", "files", "bytes", "with"))
     if (
@@ -239,31 +246,32 @@ def _write(reader: TarReader, member: Member, path: Path) -> None:
             file.write(chunk)
 
 
-def _verify(bundle: Path, contents: Contents) -> None:
+def _verify(bundle: Bundle, contents: Contents) -> None:
     """Verify that the bundle is the declared one, and its data and model the ones it names."""
-    if not (bundle / layout.SUMS).is_file() or bundle_digest(bundle) != contents.digest:
+    has_sums = (bundle.folder / layout.SUMS).is_file()
+    if not has_sums or bundle.digest != contents.digest:
         raise Refused("contains another bundle than it declares")
     difference = next(differences(bundle), None)
     if difference is not None:
         raise Refused(f"contains a bundle that is not what was compiled: {difference}")
     try:
         if "data" in contents.parts:
-            _verify_named(bundle / LOCAL_DATA, named_clips(bundle))
+            _verify_external(bundle.folder / LOCAL_DATA, clip_files(bundle))
         if "model" in contents.parts:
-            _verify_named(bundle / LOCAL_MODEL, iter(named_weights(bundle)))
-    except (ValueError, TypeError, LookupError, AttributeError):
-        raise Refused("contains a manifest that can't be read") from None
+            _verify_external(bundle.folder / LOCAL_MODEL, iter(weight_files(bundle)))
+    except DamagedFile:
+        raise Refused("contains a manifest, or a record of its model, that can't be read") from None
 
 
-def _verify_named(folder: Path, files: Iterator[Named]) -> None:
+def _verify_external(folder: Path, files: Iterator[ExternalFile]) -> None:
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
-    def remaining() -> Iterator[Named]:
+    def remaining() -> Iterator[ExternalFile]:
         for file in files:
             present.discard(file.path)
             yield file
 
-    difference = next(wrong_files(folder, remaining()), None)
+    difference = next(differing_files(folder, remaining()), None)
     if difference is not None:
         raise Refused(f"contains a file that doesn't match the bundle: {difference}")
     if present:

@@ -73,7 +73,7 @@ class SharedFiles:
         found = []
         for bundle in list_bundles(self._store):
             with contextlib.suppress(OSError):
-                found.append((bundle, (bundle / SUMS).read_bytes()))
+                found.append((bundle.folder, (bundle.folder / SUMS).read_bytes()))
         return found
 
 

@@ -1,4 +1,4 @@
-"""The folder that bundles are in, and how one is named on the command line."""
+"""A store, which is a folder of bundles, and how a bundle in it is named."""
 
 import re
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import NAME_DIGITS, SUMS
-from cvbundle.files.digest import sha256_file
 from cvbundle.files.durable import remove_abandoned, temporary_folder
 from cvbundle.problems import UserError
 
 STORE = Path("bundles")
-"""Where bundles go unless told otherwise, in the current folder."""
+"""The default store, in the current folder."""
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _NAME = re.compile(rf"[0-9a-f]{{{NAME_DIGITS}}}")
@@ -20,9 +20,9 @@ _NAME = re.compile(rf"[0-9a-f]{{{NAME_DIGITS}}}")
 
 @contextmanager
 def staging(store: Path, label: Literal["compiling", "unpacking"]) -> Iterator[Path]:
-    """A folder on a store's disk to make bundles in, which nobody sees; removed in the end.
+    """A hidden folder on a store's disk to make bundles in, removed when the block ends.
 
-    Whatever killed processes left of theirs is removed first.
+    First removes such folders that killed processes left.
     """
     for other in ("compiling", "unpacking"):
         remove_abandoned(store, other)
@@ -30,44 +30,43 @@ def staging(store: Path, label: Literal["compiling", "unpacking"]) -> Iterator[P
         yield folder
 
 
-def list_bundles(store: Path) -> list[Path]:
-    """Every bundle of a store, by name."""
+def list_bundles(store: Path) -> tuple[Bundle, ...]:
+    """The bundles in a store, by name."""
     if not store.is_dir():
-        return []
-    return sorted(
-        path for path in store.iterdir() if _NAME.fullmatch(path.name) and is_bundle(path)
-    )
+        return ()
+    folders = (path for path in store.iterdir() if _NAME.fullmatch(path.name) and is_bundle(path))
+    return tuple(Bundle(path) for path in sorted(folders))
 
 
-def _is_named(bundle: Path, digits: str) -> bool:
-    """Whether a bundle's digest begins with these digits, beyond its name if there are more."""
+def _has_digest(bundle: Bundle, digits: str) -> bool:
+    """Whether a bundle's digest starts with these digits, which may be more than its name has."""
     if len(digits) <= NAME_DIGITS:
         return bundle.name.startswith(digits)
-    return bundle.name == digits[:NAME_DIGITS] and sha256_file(bundle / SUMS).startswith(digits)
+    return bundle.name == digits[:NAME_DIGITS] and bundle.digest.startswith(digits)
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a folder looks like a bundle; `verify` tells whether it is one."""
+    """Whether a folder has a bundle's `SHA256SUMS`; `verify` compares its files with that."""
     return (path / SUMS).is_file()
 
 
-def find_bundle(text: str, store: Path = STORE) -> Path:
-    """The bundle that a path or the beginning of a hash means.
+def find_bundle(text: str, store: Path = STORE) -> Bundle:
+    """The bundle with this path, or whose digest starts with these digits.
 
     Raises:
-        UserError: there is none, or several.
+        UserError: there is none, or more than one.
     """
     path = Path(text)
     if path.is_dir():
         if not is_bundle(path):
             raise UserError(f"{text} is not a bundle: it has no {SUMS}")
-        return path.resolve()
+        return Bundle(path.resolve())
     if not _HEX.fullmatch(text):
         raise UserError(f"{text} is neither a folder nor at least 4 digits of a bundle's hash")
-    found = [path for path in list_bundles(store) if _is_named(path, text)]
-    if not found:
-        raise UserError(f"no bundle in {store} begins with {text}: name its folder")
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    matching = [bundle for bundle in list_bundles(store) if _has_digest(bundle, text)]
+    if not matching:
+        raise UserError(f"no bundle in {store} starts with {text}: give the path of its folder")
+    if len(matching) > 1:
+        names = ", ".join(bundle.name for bundle in matching)
         raise UserError(f"{text} could be {names}: write more of its digits")
-    return found[0].resolve()
+    return Bundle(matching[0].folder.resolve())

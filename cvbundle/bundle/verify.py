@@ -1,9 +1,11 @@
-"""Whether a bundle is what was compiled: every file, nothing added, nothing missing."""
+"""Verify that a bundle is what was compiled: every file, nothing added, nothing missing."""
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.difference import FileDifference, listed
 from cvbundle.bundle.layout import NAME_DIGITS, NOT_HASHED, REQUIRED, SUMS, is_hashed_file
 from cvbundle.files.digest import sha256_bytes, sha256_file
 from cvbundle.problems import UserError
@@ -11,123 +13,118 @@ from cvbundle.problems import UserError
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
-def hashed_files(bundle: Path) -> list[str]:
-    """The files that a bundle's digest covers, by their path in it, sorted; not `SHA256SUMS`."""
-    return sorted(name for name, is_folder in _covered(bundle) if not is_folder and name != SUMS)
+def hashed_files(folder: Path) -> list[str]:
+    """The paths in a bundle's folder that its digest covers, sorted, without `SHA256SUMS`."""
+    return sorted(name for name, is_folder in _covered(folder) if not is_folder and name != SUMS)
 
 
-def _covered(bundle: Path) -> Iterator[tuple[str, bool]]:
-    """What lies in a bundle and is covered by its digest: paths, and whether each is a folder."""
-    for path in bundle.rglob("*"):
-        name = path.relative_to(bundle).as_posix()
+def _covered(folder: Path) -> Iterator[tuple[str, bool]]:
+    """The paths that a bundle's digest covers, and whether each is a folder."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
         if name.split("/")[0] not in NOT_HASHED:
             yield name, path.is_dir() and not path.is_symlink()
 
 
-def sums_of(bundle: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """Path to digest of a bundle's files as they are now; those that are `known` are not hashed."""
-    names = hashed_files(bundle)
-    return {name: known.get(name) or sha256_file(bundle / name) for name in names}
+def sums_of(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Path to digest of a bundle's files as they are now; those in `known` are not hashed."""
+    names = hashed_files(folder)
+    return {name: known.get(name) or sha256_file(folder / name) for name in names}
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
-    """`SHA256SUMS` for path to digest."""
+    """The content of `SHA256SUMS`, of path to digest."""
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 
-def read_sums(bundle: Path) -> dict[str, str]:
-    """Path to digest, as `SHA256SUMS` says.
+def read_sums(bundle: Bundle) -> dict[str, str]:
+    """Path to digest, as listed in `SHA256SUMS`.
 
     Raises:
-        UserError: it isn't such a file.
+        UserError: it can't be read, or isn't such a file.
     """
+    return parse_sums(_sums_content(bundle.folder), str(bundle.folder / SUMS))
+
+
+def _sums_content(folder: Path) -> bytes:
     try:
-        content = (bundle / SUMS).read_bytes()
-    except OSError:
-        raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
-    return parse_sums(content, str(bundle / SUMS))
+        return (folder / SUMS).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{folder / SUMS} can't be read ({error.strerror}): {folder} is not a bundle"
+        ) from None
 
 
-def parse_sums(content: bytes, called: str) -> dict[str, str]:
-    """Path to digest, as the text of a `SHA256SUMS` says; `called` is its name in errors.
+def parse_sums(content: bytes, place: str) -> dict[str, str]:
+    """Path to digest, as listed in the content of a `SHA256SUMS`; `place` says where that is.
 
     Raises:
-        UserError: it isn't such a text, or not as `sums_text` writes one.
+        UserError: it isn't what `sums_text` writes: sorted, and each path once.
     """
     sums: dict[str, str] = {}
     last = ""
     for line in content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise UserError(f"{called} has a line that is no digest: {line[:80]!r}")
+            raise UserError(f"{place} has a line that is not a digest and a path: {line[:80]!r}")
         digest, name = match.groups()
         if name <= last:
-            raise UserError(f"{called} is not sorted, or lists {name!r} twice")
+            raise UserError(f"{place} is not sorted, or lists {name!r} twice")
         sums[name] = digest
         last = name
     return sums
 
 
-def bundle_digest(bundle: Path) -> str:
-    """The sha256 of a bundle's `SHA256SUMS`, which the bundle's name begins."""
-    return sha256_file(bundle / SUMS)
+def differences(bundle: Bundle) -> Iterator[FileDifference]:
+    """How a bundle differs from what was compiled; nothing if it is whole.
 
-
-def differences(bundle: Path) -> Iterator[str]:
-    """What is not as compiled, a sentence each; none where the bundle is whole."""
+    Raises:
+        UserError: its `SHA256SUMS` can't be read.
+    """
+    content = _sums_content(bundle.folder)
+    digest = sha256_bytes(content)[:NAME_DIGITS]
+    wrong: list[FileDifference] = []
     try:
-        content = (bundle / SUMS).read_bytes()
-    except OSError:
-        raise UserError(f"{bundle / SUMS} can't be read: this is no bundle") from None
-    digest, name = sha256_bytes(content)[:NAME_DIGITS], bundle.resolve().name
-    wrong: list[str] = []
-    try:
-        wrong += _against(bundle, parse_sums(content, SUMS))
+        wrong += _against(bundle.folder, parse_sums(content, SUMS))
     except UserError as error:
-        wrong.append(str(error))
-    if digest != name and wrong:
-        yield f"the folder is named {name}, its digest is {digest}"
-    elif digest != name:
-        yield (
-            f"the folder is named {name}, and holds bundle {digest}, which is whole: "
-            f"if that is the one you mean, rename the folder to {digest}"
-        )
+        wrong.append(FileDifference(SUMS, "sums", actual=str(error)))
+    if digest != bundle.name:
+        yield FileDifference("", "digest" if wrong else "name", digest, bundle.name)
     yield from wrong
 
 
-def _against(bundle: Path, sums: dict[str, str]) -> Iterator[str]:
-    present = dict(_covered(bundle))
+def _against(folder: Path, sums: Mapping[str, str]) -> Iterator[FileDifference]:
+    present = dict(_covered(folder))
     present.pop(SUMS, None)
     folders = {str(above) for name in sums for above in PurePosixPath(name).parents}
     for name in sorted({*present, *sums, *REQUIRED}):
-        path = bundle / name
+        path = folder / name
         if name not in sums and name in REQUIRED:
-            yield f"{SUMS} does not list {name}"
+            yield FileDifference(name, "unlisted")
         elif name in sums and not is_hashed_file(name):
-            yield f"{name} is no file of a bundle"
+            yield FileDifference(name, "unknown")
         elif name not in present:
-            yield f"{name} is missing"
+            yield FileDifference(name, "missing")
         elif present[name] and name not in sums:
             if name not in folders:
-                yield f"{name}/ was added"
+                yield FileDifference(f"{name}/", "added")
         elif name not in sums:
-            yield f"{name} was added"
+            yield FileDifference(name, "added")
         elif path.is_symlink():
-            yield f"{name} is a link"
+            yield FileDifference(name, "link")
         elif not path.is_file():
-            # Reading a pipe would wait for ever.
-            yield f"{name} is not a file"
-        elif sha256_file(path) != sums[name]:
-            yield f"{name} has other bytes"
+            # Reading a pipe would block forever.
+            yield FileDifference(name, "not a file")
+        elif (digest := sha256_file(path)) != sums[name]:
+            yield FileDifference(name, "bytes", sums[name], digest)
 
 
-def require_verified(bundle: Path) -> None:
-    """Raise unless a bundle is whole.
+def require_verified(bundle: Bundle) -> None:
+    """Raise unless a bundle is what was compiled.
 
     Raises:
-        UserError: it is not; says what differs.
+        UserError: it differs; the message names the first differences.
     """
     wrong = list(differences(bundle))
     if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise UserError(f"{bundle} is not what was compiled: {'; '.join(wrong[:3])}{more}")
+        raise UserError(f"{bundle.folder} is not what was compiled: {listed(wrong)}")

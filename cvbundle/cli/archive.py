@@ -59,9 +59,9 @@ def command(
 
     The same content gives the same bytes. The last line of the output is the file's path.
     """
-    folder = find_bundle(bundle)
-    target = output or f"{folder.name}{SUFFIX}"
-    archived = archive_bundle(folder, target, parts, key=key, provenance=provenance)
+    opened = find_bundle(bundle)
+    target = output or f"{opened.name}{SUFFIX}"
+    archived = archive_bundle(opened, target, parts, key=key, provenance=provenance)
     for name in archived.left_out:
         click.echo(f"{name} is a symlink and is not archived", err=True)
     if as_json:

@@ -10,8 +10,8 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from cvbundle.bundle.change import Change
-from cvbundle.bundle.results import Result
+from cvbundle.bundle.difference import Change
+from cvbundle.bundle.result import Result
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
 from cvbundle.comparison.diff import Comparison, TextChange, compare
@@ -59,11 +59,11 @@ def _show(comparison: Comparison) -> None:
     _show_code(out, comparison.code)
     _show_changes(out, "other files", comparison.others)
     _show_results(out, comparison.results)
-    if comparison.unpromised:
+    if comparison.not_deterministic:
         out.print()
         out.print(
-            f"training.deterministic is false in {' and '.join(comparison.unpromised)}: "
-            "two runs of the same bundle differ too"
+            f"training.deterministic is false in {' and '.join(comparison.not_deterministic)}: "
+            "two runs of the same bundle can differ"
         )
 
 
@@ -153,7 +153,7 @@ def _as_data(comparison: Comparison) -> dict[str, object]:
         "packages": [attrs.asdict(change) for change in comparison.packages],
         "code": [attrs.asdict(change) for change in comparison.code],
         "others": [attrs.asdict(change) for change in comparison.others],
-        "unpromised": list(comparison.unpromised),
+        "unpromised": list(comparison.not_deterministic),
         "results": [result and attrs.asdict(result) for result in comparison.results],
     }
 

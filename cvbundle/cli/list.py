@@ -26,7 +26,7 @@ _STATUS = {"complete": "green", "failed": "red", "damaged": "red", "running": "y
     show_default=True,
     help="The column to sort by.",
 )
-@click.option("--reverse", is_flag=True, help="The largest first.")
+@click.option("--reverse", is_flag=True, help="Largest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     store: Path, where: tuple[str, ...], sort: Column, reverse: bool, as_json: bool
@@ -37,7 +37,7 @@ def command(
         click.echo(json.dumps([_as_data(each) for each in listed]))
         return
     if not listed:
-        click.echo(f"no bundle in {store}{' is like that' if where else ''}", err=True)
+        click.echo(f"no bundle in {store}{' has these settings' if where else ''}", err=True)
         return
     rows = table("hash", "name", "model", "type", ">samples", "status", ">loss", ">size")
     for each in listed:
@@ -55,4 +55,5 @@ def command(
 
 
 def _as_data(listed: Listed) -> dict[str, object]:
-    return attrs.asdict(listed) | {"bundle": str(listed.bundle)}
+    values = attrs.asdict(listed, filter=lambda field, _: field.name != "bundle")
+    return {"bundle": str(listed.bundle.folder), "hash": listed.hash, **values}

@@ -5,7 +5,6 @@ import json
 import attrs
 import click
 
-from cvbundle.bundle.settings import read_spec
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.where import Text
 from cvbundle.execution.rehearsal import Rehearsal, RehearsedPhase, rehearse_bundle
@@ -27,10 +26,10 @@ def command(bundle: str, name: str | None, as_json: bool) -> None:
     It is the trainer's own code, for one step, one checkpoint and one validation at the real size.
     Needs no GPU, no weights and no clips.
     """
-    folder = find_bundle(bundle)
-    spec = read_spec(folder)
+    opened = find_bundle(bundle)
+    spec = opened.spec
     gpu = GPUS[name or spec.launch.gpu or _OTHERWISE]
-    found = rehearse_bundle(folder, gpu)
+    found = rehearse_bundle(opened, gpu)
     seconds = step_seconds(found.step_flops, gpu, spec.training.mixed_precision)
     if as_json:
         data = attrs.asdict(found)

@@ -9,48 +9,29 @@ import click
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.foreign import shown_if_foreign
+from cvbundle.cli.run_options import with_run_options
 from cvbundle.cli.where import Text
-from cvbundle.execution.launch import Outcome, execute, plan_launch, result_files
+from cvbundle.execution.launch import Outcome, RunOptions, execute, plan_launch, result_files
 
 
 @click.command("run")
 @click.argument("bundle", type=Text())
-@click.option("--num-processes", type=click.IntRange(min=1), help="Instead of the bundle's number.")
-@click.option(
-    "--num-machines",
-    type=click.IntRange(min=1),
-    help="Machines that train together; launch.sh says what each of them needs to know.",
-)
-@click.option("--resume", "choice", flag_value="resume", help="Go on with the newest run.")
+@with_run_options
+@click.option("--resume", "choice", flag_value="resume", help="Continue the newest run.")
 @click.option("--fresh", "choice", flag_value="fresh", help="Begin a new run.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and show what would be executed.")
-@click.option("--allow-drift", is_flag=True, help="Run with other package versions; recorded.")
-@click.option("--venv", is_flag=True, help="Use an environment made of BUNDLE's requirements.txt.")
-@click.option("--trust", is_flag=True, help="Run code that this installation would not write.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    bundle: str,
-    num_processes: int | None,
-    num_machines: int | None,
-    choice: Choice | None,
-    dry_run: bool,
-    allow_drift: bool,
-    trust: bool,
-    venv: bool,
-    as_json: bool,
+    bundle: str, options: RunOptions, choice: Choice | None, dry_run: bool, as_json: bool
 ) -> int:
-    """Train BUNDLE (a folder, or the beginning of its hash), or go on with its newest run."""
+    """Train BUNDLE (a folder, or a prefix of its hash), or continue its newest run."""
     with shown_if_foreign():
         launch = plan_launch(
             find_bundle(bundle),
+            options,
             choice=choice or "auto",
-            num_processes=num_processes,
-            num_machines=num_machines,
-            allow_drift=allow_drift,
-            trust=trust,
-            venv=venv,
             dry=dry_run,
-            say=partial(click.echo, err=True),
+            notify=partial(click.echo, err=True),
         )
     for drift in launch.drift:
         click.echo(f"drift: {drift}", err=True)
@@ -60,7 +41,7 @@ def command(
         return 0
     finished = launch.finished
     if finished is not None:
-        click.echo(f"run {finished.folder.name} is complete; --fresh begins another", err=True)
+        click.echo(f"run {finished.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)
     if outcome.failure is not None:
         click.echo(f"error: {outcome.failure}: run it again to go on", err=True)
@@ -70,8 +51,8 @@ def command(
 
 def _show(outcome: Outcome, as_json: bool) -> None:
     run = outcome.run
-    is_done = run is not None and run.complete and outcome.code == 0
-    files = [str(path) for path in result_files(run)] if run is not None and is_done else []
+    is_complete = run is not None and run.is_complete and outcome.code == 0
+    files = [str(path) for path in result_files(run)] if run is not None and is_complete else []
     if as_json:
         click.echo(
             json.dumps(
@@ -79,7 +60,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
                     "run": None if run is None else str(run.folder),
                     "status": "failed" if run is None else run.status,
                     "reason": outcome.failure or (None if run is None else run.reason),
-                    "final_loss": None if run is None else run.record.get("final_loss"),
+                    "final_loss": None if run is None else run.record.final_loss,
                     "files": files,
                 }
             )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cvbundle.execution.sample import Wish, make_sample
+from cvbundle.execution.sample import SampleRequest, make_sample
 
 
 @click.command("sample")
@@ -35,8 +35,8 @@ def command(
     steps: int | None,
     guidance_scale: float | None,
 ) -> int:
-    """Make a video with what RUN has trained (a run's folder, a bundle, or a hash's beginning)."""
-    wish = Wish(
+    """Make a video with the result of RUN (a folder of a run or bundle, or a prefix of a hash)."""
+    request = SampleRequest(
         prompt=prompt,
         image=image,
         output=output,
@@ -44,7 +44,7 @@ def command(
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
     )
-    code = make_sample(run, wish)
+    code = make_sample(run, request)
     if not code:
         click.echo(output)
     return code

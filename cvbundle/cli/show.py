@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from cvbundle.bundle.results import Result
+from cvbundle.bundle.result import Result
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.terminal import console, heading, plain, table
 from cvbundle.cli.where import Text
@@ -17,14 +17,14 @@ from cvbundle.model.memory import in_gib, render_estimate
 from cvbundle.model.time import render_training
 
 _SIZES = 5
-"""Sizes of clips that a person is shown."""
+"""Sizes of clips to show."""
 
 
 @click.command("show")
 @click.argument("bundle", type=Text())
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: str, as_json: bool) -> None:
-    """Describe BUNDLE (a folder, or the beginning of its hash), what is special about it first."""
+    """Describe BUNDLE (a folder, or a prefix of its hash), unusual settings first."""
     found = describe(find_bundle(bundle))
     if as_json:
         click.echo(json.dumps(_as_data(found)))
@@ -38,12 +38,16 @@ def _show(found: Description) -> None:
     changed = [setting for setting in found.settings if not setting.is_default]
     _show_settings(out, "settings that are not the default", changed, defaults=True)
     _show_data(out, found)
-    _part(out, "memory of one device, estimated", render_estimate(found.memory).splitlines())
-    _part(out, "training, estimated", render_training(found.training).splitlines())
+    if found.memory is not None:
+        _part(out, "memory of one device, estimated", render_estimate(found.memory).splitlines())
+    if found.training is not None:
+        _part(out, "training, estimated", render_training(found.training).splitlines())
     _show_measured(out, found.runs)
-    _show_runs(out, found.runs, found.total_steps)
+    _show_runs(out, found)
     rest = [setting for setting in found.settings if setting.is_default]
     _show_settings(out, "settings that are the default", rest, defaults=False)
+    for reason in found.unreadable:
+        click.echo(reason, err=True)
 
 
 def _show_settings(
@@ -60,29 +64,32 @@ def _show_settings(
 
 def _show_data(out: Console, found: Description) -> None:
     data, model = found.data, found.model
-    lines = [
-        f"{data.samples:,} samples of {data.clips:,} clips, {data.seconds / 60:.1f} minutes, "
-        f"{in_gib(data.bytes)}"
-    ]
-    if data.skipped:
-        lines.append(f"{data.skipped:,} skipped: see skipped.jsonl")
-    sizes = [f"{size} ({count:,})" for size, count in list(data.sizes.items())[:_SIZES]]
-    more = len(data.sizes) - _SIZES
-    lines.append(", ".join(sizes) + (f" and {more} other sizes" if more > 0 else ""))
-    _part(out, "data", lines)
-    if model["hub"]:
-        where = f"{model['hub']['repository']} at {model['hub']['commit']}"
-    else:
-        where = f"{model['files']} files of {in_gib(model['bytes'])}, each by its sha256"
-    _part(out, "base model", [f"{model['name']} ({model['task']}): {where}"])
+    if data is not None:
+        lines = [
+            f"{data.samples:,} samples of {data.clips:,} clips, {data.seconds / 60:.1f} minutes, "
+            f"{in_gib(data.bytes)}"
+        ]
+        if data.skipped:
+            lines.append(f"{data.skipped:,} skipped: see skipped.jsonl")
+        sizes = [f"{size} ({count:,})" for size, count in list(data.sizes.items())[:_SIZES]]
+        more = len(data.sizes) - _SIZES
+        lines.append(", ".join(sizes) + (f" and {more} other sizes" if more > 0 else ""))
+        _part(out, "data", lines)
+    if model is not None:
+        source = f"{model.files} files of {in_gib(model.bytes)}, each by its sha256"
+        if model.hub is not None:
+            source = f"{model.hub.repository} at {model.hub.commit}"
+        _part(out, "base model", [f"{model.name} ({model.task}): {source}"])
 
 
-def _show_runs(out: Console, runs: Sequence[Result], total: int) -> None:
+def _show_runs(out: Console, found: Description) -> None:
+    runs = found.runs
+    length = "" if found.total_steps is None else f" of {found.total_steps:,} steps"
     out.print()
     if not runs:
-        out.print(heading(f"no run yet, of {total:,} steps"))
+        out.print(heading(f"no run yet{length and ','}{length}"))
         return
-    out.print(heading(f"runs of {total:,} steps"))
+    out.print(heading(f"runs{length}"))
     rows = table("", "status", ">steps", ">final loss", ">best loss", ">seconds", "result")
     for run in runs:
         digest = next(iter(run.digests.values()), None)
@@ -122,17 +129,19 @@ def _part(out: Console, title: str, lines: Iterable[str]) -> None:
 
 
 def _as_data(found: Description) -> dict[str, object]:
+    training = found.training
     return {
-        "bundle": str(found.bundle),
-        "hash": found.digest,
+        "bundle": str(found.bundle.folder),
+        "hash": found.bundle.digest,
         "name": found.name,
         "settings": [
             attrs.asdict(setting) | {"is_default": setting.is_default} for setting in found.settings
         ],
-        "data": attrs.asdict(found.data),
-        "model": dict(found.model),
-        "memory": attrs.asdict(found.memory),
-        "training": attrs.asdict(found.training) | {"hours": found.training.hours},
+        "data": found.data and attrs.asdict(found.data),
+        "model": found.model and attrs.asdict(found.model),
+        "memory": found.memory and attrs.asdict(found.memory),
+        "training": training and attrs.asdict(training) | {"hours": training.hours},
         "total_steps": found.total_steps,
         "runs": [attrs.asdict(run) for run in found.runs],
+        "unreadable": list(found.unreadable),
     }

@@ -34,8 +34,8 @@ def command(
         click.echo(
             json.dumps(
                 {
-                    "bundle": str(unpacked.bundle),
-                    "hash": unpacked.digest,
+                    "bundle": str(unpacked.bundle.folder),
+                    "hash": unpacked.bundle.digest,
                     "created": unpacked.created,
                     "with": unpacked.parts,
                 }
@@ -43,5 +43,5 @@ def command(
         )
         return
     outcome = "unpacked" if unpacked.created else "already exists"
-    click.echo(f"{outcome}: sha256 {unpacked.digest}", err=True)
-    click.echo(unpacked.bundle)
+    click.echo(f"{outcome}: sha256 {unpacked.bundle.digest}", err=True)
+    click.echo(unpacked.bundle.folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cvbundle.bundle.difference import FileDifference
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli.where import Text, with_signers
 from cvbundle.execution.verification import Verification, verify_bundle
@@ -35,14 +36,14 @@ def command(
 
 def _show(result: Verification) -> None:
     for difference in result.files:
-        click.echo(difference)
+        click.echo(str(difference))
     for kind, differences in (
         ("clip", result.clips),
         ("weights", result.weights),
         ("signature", result.signature),
     ):
-        for difference in differences or ():
-            click.echo(f"{kind}: {difference}")
+        for each in differences or ():
+            click.echo(f"{kind}: {each}")
     for reason in result.unknown:
         click.echo(reason, err=True)
     if result.signer is not None:
@@ -53,17 +54,23 @@ def _show(result: Verification) -> None:
         checked += ["the base model"] if result.weights is not None else []
         last = checked.pop()
         listed = f"{', '.join(checked)} and {last}" if checked else last
-        click.echo(f"{result.bundle}: {listed} {'are' if checked else 'is'} what was compiled")
+        click.echo(
+            f"{result.bundle.folder}: {listed} {'are' if checked else 'is'} what was compiled"
+        )
 
 
 def _as_data(result: Verification) -> dict[str, object]:
     return {
-        "bundle": str(result.bundle),
+        "bundle": str(result.bundle.folder),
         "verified": result.verified,
-        "differences": result.files,
-        "clips": result.clips,
-        "weights": result.weights,
+        "differences": _words(result.files),
+        "clips": _words(result.clips),
+        "weights": _words(result.weights),
         "signature": result.signature,
         "signer": result.signer,
         "unknown": result.unknown,
     }
+
+
+def _words(differences: tuple[FileDifference, ...] | None) -> list[str] | None:
+    return None if differences is None else [str(difference) for difference in differences]

@@ -1,39 +1,38 @@
-"""What a bundle is, in the figures that a person asks for first."""
+"""Describe a bundle by the figures that a person asks for first."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from attrs import NOTHING, frozen
 
-from cvbundle.bundle import layout
 from cvbundle.bundle.base_model import base_model
-from cvbundle.bundle.measured import measured_steps
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.results import Result, result_of
-from cvbundle.bundle.runs import list_runs
-from cvbundle.bundle.settings import read_spec
-from cvbundle.bundle.verify import bundle_digest
-from cvbundle.comparison.diff import settings
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.measured_steps import measured_steps
+from cvbundle.bundle.model_record import HubCommit, ModelRecord
+from cvbundle.bundle.result import Result, result_of
+from cvbundle.files.json_objects import DamagedFile
 from cvbundle.model.identify import BaseModel
 from cvbundle.model.memory import MemoryEstimate, estimate
 from cvbundle.model.time import TrainingEstimate, estimate_training
 from cvbundle.spec.fields import all_fields
 
+T = TypeVar("T")
+
 
 @frozen
 class Setting:
-    """A setting of a bundle beside what it would be if nobody had said anything."""
+    """A setting of a bundle, and its default."""
 
     name: str
     value: Any
     default: Any
+    """None if there is none, or if the bundle's model isn't one of this version."""
 
     @property
     def is_default(self) -> bool:
-        """Whether it is as if nobody had said anything; never where something must be said."""
+        """Whether it has its default; false for a field without one."""
         return bool(self.value == self.default)
 
 
@@ -43,80 +42,116 @@ class DataSummary:
 
     samples: int
     clips: int
-    """Files: a clip can be in several samples."""
+    """Files; several samples can be of one clip."""
     bytes: int
     """Of the files."""
     seconds: float
     """Of video in the files."""
     sizes: Mapping[str, int]
-    """How many clips there are of each height x width, the most first."""
+    """The number of clips by height x width, the most frequent first."""
     skipped: int
 
 
 @frozen(kw_only=True)
-class Description:
-    """A bundle for a person."""
+class ModelSummary:
+    """The base model of a bundle."""
 
-    bundle: Path
-    digest: str
+    name: str
+    task: str
+    hub: HubCommit | None
+    files: int
+    """Pinned by their digests."""
+    bytes: int
+
+
+@frozen(kw_only=True)
+class Description:
+    """A bundle for a person. None is what this version can't read; `unreadable` says why."""
+
+    bundle: Bundle
     name: str
     settings: tuple[Setting, ...]
-    data: DataSummary
-    model: Mapping[str, Any]
-    memory: MemoryEstimate
-    training: TrainingEstimate
-    total_steps: int
-    runs: tuple[Result, ...]
+    data: DataSummary | None = None
+    model: ModelSummary | None = None
+    memory: MemoryEstimate | None = None
+    training: TrainingEstimate | None = None
+    total_steps: int | None = None
+    runs: tuple[Result, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
-def describe(bundle: Path) -> Description:
-    """Read all of a bundle that a person may want to know."""
-    spec = read_spec(bundle)
-    record = json.loads((bundle / layout.MODEL).read_bytes())
-    model = base_model(bundle)
-    data = _summary(bundle)
-    files = record["files"]
-    gpu = spec.launch.device
-    earlier = () if gpu is None else measured_steps(bundle.parent, gpu)
+def describe(bundle: Bundle) -> Description:
+    """Describe a bundle as far as this version can read it.
+
+    Raises:
+        DamagedFile: `config.json` can't be read at all.
+    """
+    reasons: list[str] = []
+    record = _read(lambda: bundle.model, reasons)
+    model = None if record is None else base_model(record)
+    spec = _read(lambda: bundle.spec, reasons)
+    data = _read(lambda: _summary(bundle), reasons)
+    results = [_read(partial(result_of, run), reasons) for run in bundle.runs]
+    memory = training = total_steps = None
+    if spec is not None and data is not None:
+        total_steps = spec.total_steps(data.samples)
+        if model is not None:
+            gpu = spec.launch.device
+            earlier = () if gpu is None else measured_steps(bundle.folder.parent, gpu)
+            memory = estimate(spec, model)
+            training = estimate_training(spec, model.architecture, data.samples, earlier)
     return Description(
         bundle=bundle,
-        digest=bundle_digest(bundle),
-        name=spec.name,
-        settings=_settings(settings(bundle), model),
+        name=str(bundle.settings.get("name")),
+        settings=_settings(bundle.settings, model),
         data=data,
-        model={
-            "name": record["name"],
-            "task": record["task"],
-            "hub": record["hub"],
-            "files": len(files),
-            "bytes": sum(file["size"] for file in files),
-        },
-        memory=estimate(spec, model),
-        training=estimate_training(spec, model.architecture, data.samples, earlier),
-        total_steps=spec.total_steps(data.samples),
-        runs=tuple(result_of(run) for run in list_runs(bundle_runs(bundle))),
+        model=None if record is None else _model(record),
+        memory=memory,
+        training=training,
+        total_steps=total_steps,
+        runs=tuple(result for result in results if result is not None),
+        unreadable=tuple(dict.fromkeys(reasons)),
     )
 
 
-def _settings(values: Mapping[str, Any], model: BaseModel) -> tuple[Setting, ...]:
-    by_model: dict[str, Any] = {
-        "model.name": model.name,
-        "model.type": model.task,
-        "data.resolution": str(model.resolution),
-        "training.mixed_precision": model.precision,
-        "validation.fps": model.fps,
-    }
-    constant: dict[str, Any] = {
-        field.name: _as_data(field.default)
+def _read(read: Callable[[], T], reasons: list[str]) -> T | None:
+    """What `read` returns; None, with the reason added, if a file can't be read."""
+    try:
+        return read()
+    except DamagedFile as error:
+        reasons.append(str(error))
+        return None
+
+
+def _model(record: ModelRecord) -> ModelSummary:
+    return ModelSummary(
+        name=record.name,
+        task=record.task,
+        hub=record.hub,
+        files=len(record.files),
+        bytes=sum(file.size for file in record.files),
+    )
+
+
+def _settings(values: Mapping[str, Any], model: BaseModel | None) -> tuple[Setting, ...]:
+    defaults: dict[str, Any] = {
+        field.name: _as_json(field.default)
         for field in all_fields()
         if field.default is not NOTHING and not field.is_section
     }
-    listed = values["data.metadata"] is not None
-    by_layout = {
-        "data.caption_column": "caption" if listed else "prompts.txt",
-        "data.video_column": "video" if listed else "videos.txt",
+    if model is not None:
+        defaults |= {
+            "model.name": model.name,
+            "model.type": model.task,
+            "data.resolution": str(model.resolution),
+            "training.mixed_precision": model.precision,
+            "validation.fps": model.fps,
+        }
+    has_table = values.get("data.metadata") is not None
+    defaults |= {
+        "data.caption_column": "caption" if has_table else "prompts.txt",
+        "data.video_column": "video" if has_table else "videos.txt",
     }
-    defaults = constant | by_model | by_layout
     return tuple(
         Setting(name, value, defaults.get(name))
         for name, value in sorted(values.items())
@@ -124,38 +159,29 @@ def _settings(values: Mapping[str, Any], model: BaseModel) -> tuple[Setting, ...
     )
 
 
-def _as_data(value: Any) -> Any:
-    """A default as JSON holds it."""
-    return [_as_data(item) for item in value] if isinstance(value, tuple) else value
+def _as_json(value: Any) -> Any:
+    """A default as JSON has it."""
+    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _summary(bundle: Path) -> DataSummary:
+def _summary(bundle: Bundle) -> DataSummary:
     """The manifest in figures, a line at a time."""
     samples = size = 0
     seconds = 0.0
     sizes: Counter[str] = Counter()
     clips: set[str] = set()
-    with (bundle / layout.DATASET).open("rb") as file:
-        for line in file:
-            row = json.loads(line)
-            samples += 1
-            if row["clip"] not in clips:
-                clips.add(row["clip"])
-                size += row["size"]
-                seconds += row["duration"]
-                sizes[f"{row['height']}x{row['width']}"] += 1
-    skipped = bundle / layout.SKIPPED
+    for sample in bundle.samples():
+        samples += 1
+        if sample.clip not in clips:
+            clips.add(sample.clip)
+            size += sample.size
+            seconds += sample.duration
+            sizes[f"{sample.height}x{sample.width}"] += 1
     return DataSummary(
         samples=samples,
         clips=len(clips),
         bytes=size,
         seconds=round(seconds, 3),
         sizes=dict(sizes.most_common()),
-        skipped=count_lines(skipped) if skipped.is_file() else 0,
+        skipped=sum(1 for _ in bundle.skipped()),
     )
-
-
-def count_lines(path: Path) -> int:
-    """Lines of a text file."""
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))

@@ -1,17 +1,17 @@
 """Compare two bundles: settings, samples, weights, packages, code and results."""
 
 import difflib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.change import Change
-from cvbundle.bundle.requirements import read_requirements
-from cvbundle.bundle.results import Result, result_of
+from cvbundle.bundle.bundle import Bundle, flat
+from cvbundle.bundle.difference import Change, changes
+from cvbundle.bundle.result import Result, result_of
+from cvbundle.bundle.runs import newest_complete
 from cvbundle.bundle.verify import hashed_files
 from cvbundle.comparison.manifests import DataDifference, compare_manifests
 from cvbundle.comparison.operands import Side
@@ -42,8 +42,8 @@ class Comparison:
     """Digests of other files: validation images, skipped samples."""
     results: tuple[Result | None, Result | None]
     """Of the latest complete run on each side, else of the latest run."""
-    unpromised: tuple[str, ...] = ()
-    """The sides, A or B, whose runs are not reproducible bit for bit."""
+    not_deterministic: tuple[str, ...] = ()
+    """The sides, A or B, whose runs can differ from each other."""
 
     @property
     def same(self) -> bool:
@@ -54,56 +54,44 @@ class Comparison:
 
 
 def compare(before: Side, after: Side) -> Comparison:
-    """Compare two bundles."""
+    """Compare two bundles, whichever versions of cvbundle compiled them.
+
+    Raises:
+        UserError: a file of one of them is damaged.
+    """
     one, other = before.bundle, after.bundle
     return Comparison(
         before=before,
         after=after,
-        settings=_changes(settings(one), settings(other)),
-        data=compare_manifests(one / layout.DATASET, other / layout.DATASET),
-        weights=_changes(_weights(one), _weights(other)),
-        packages=_changes(_packages(one), _packages(other)),
-        code=tuple(_code(one, other)),
-        others=_changes(_others(one), _others(other)),
+        settings=_sorted(changes(one.settings, other.settings)),
+        data=compare_manifests(one.folder / layout.DATASET, other.folder / layout.DATASET),
+        weights=_sorted(changes(_weights(one), _weights(other))),
+        packages=_sorted(changes(one.requirements, other.requirements)),
+        code=tuple(_code(one.folder, other.folder)),
+        others=_sorted(changes(_others(one.folder), _others(other.folder))),
         results=(_result(before), _result(after)),
-        unpromised=tuple(
+        not_deterministic=tuple(
             name
             for name, bundle in (("A", one), ("B", other))
-            if settings(bundle).get("training.deterministic") is False
+            if bundle.settings.get("training.deterministic") is False
         ),
     )
 
 
-def settings(bundle: Path) -> dict[str, Any]:
-    """Every setting of a bundle by its dotted name."""
-    return dict(_flat(json.loads((bundle / layout.CONFIG).read_bytes())))
+def _sorted(found: Iterable[Change]) -> tuple[Change, ...]:
+    return tuple(sorted(found, key=lambda change: change.name))
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    return tuple(
-        Change(name, before.get(name), after.get(name))
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    )
-
-
-def _weights(bundle: Path) -> dict[str, Any]:
-    """The base model's record, with each file's digest."""
-    record = json.loads((bundle / layout.MODEL).read_bytes())
-    files = {file["path"]: file["sha256"] for file in record.pop("files")}
-    return dict(_flat(record)) | files
-
-
-def _packages(bundle: Path) -> Mapping[str, str]:
-    return read_requirements(bundle)
+def _weights(bundle: Bundle) -> dict[str, Any]:
+    """The record of the base model by dotted names, with each file's digest by its path."""
+    record = dict(bundle.model_data)
+    files = record.pop("files", [])
+    try:
+        digests = {file["path"]: file["sha256"] for file in files}
+    except (LookupError, TypeError):
+        # Of another version, or damaged: compared as a whole.
+        digests = {"files": files}
+    return flat(record) | digests
 
 
 def _is_code(name: str) -> bool:
@@ -115,7 +103,7 @@ def _code(before: Path, after: Path) -> Iterator[TextChange]:
     for name in sorted({*hashed_files(before), *hashed_files(after)}):
         if not _is_code(name):
             continue
-        old, new = (_content(bundle / name) for bundle in (before, after))
+        old, new = (_content(folder / name) for folder in (before, after))
         if old != new:
             lines = difflib.unified_diff(
                 old.decode("utf-8", "replace").splitlines(),
@@ -134,18 +122,17 @@ def _content(path: Path) -> bytes:
 _COMPARED = frozenset(
     (layout.CONFIG, layout.DATASET, layout.MODEL, layout.REQUIREMENTS, layout.README)
 )
-"""Files that are compared by their meaning; the README only repeats them."""
+"""Files that are compared by their contents; the README only repeats them."""
 
 
-def _others(bundle: Path) -> dict[str, str]:
+def _others(folder: Path) -> dict[str, str]:
     return {
-        name: sha256_file(bundle / name)
-        for name in hashed_files(bundle)
+        name: sha256_file(folder / name)
+        for name in hashed_files(folder)
         if name not in _COMPARED and not _is_code(name)
     }
 
 
 def _result(side: Side) -> Result | None:
-    complete = [run for run in side.runs if run.complete]
-    runs = complete or list(side.runs)
-    return result_of(runs[-1]) if runs else None
+    run = newest_complete(side.runs) or (side.runs[-1] if side.runs else None)
+    return None if run is None else result_of(run)

@@ -5,7 +5,6 @@ until the same line appears on the other side; the rest is paired by clip at the
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -13,6 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
+
+from cvbundle.files.json_objects import DamagedFile, parse_object, unreadable
+
+_ADVICE = "`cvbundle verify` shows whether the bundle is damaged"
 
 NAMED_AT_MOST = 1000
 """Samples of each kind to list; all are counted."""
@@ -67,11 +70,18 @@ class DataDifference:
 
 
 def compare_manifests(before: Path, after: Path) -> DataDifference:
-    """How the manifest `after` differs from the one `before`."""
+    """How the manifest `after` differs from the one `before`.
+
+    Raises:
+        DamagedFile: one is missing, or a line that differs isn't a sample.
+    """
     difference = DataDifference()
-    with before.open("rb") as old, after.open("rb") as new:
-        removed, added = _unmatched(old, new, difference)
-        _pair(old, new, removed, added, difference)
+    try:
+        with before.open("rb") as old, after.open("rb") as new:
+            removed, added = _unmatched(old, new, difference)
+            _pair(old, new, removed, added, difference)
+    except OSError as error:
+        raise unreadable(Path(error.filename or before), error, _ADVICE) from None
     return difference
 
 
@@ -180,7 +190,11 @@ def _pair(
 def _rows(file: BinaryIO, offsets: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     for offset in offsets:
         file.seek(offset)
-        yield offset, json.loads(file.readline())
+        place = f"{file.name}, byte {offset}"
+        row = parse_object(file.readline(), place, _ADVICE)
+        if not isinstance(row.get("clip"), str):
+            raise DamagedFile(f"{place}: clip is missing: {_ADVICE}")
+        yield offset, row
 
 
 def _name(names: list[Any], one: object) -> None:

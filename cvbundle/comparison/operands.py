@@ -5,9 +5,9 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.archive.unpack import unpack_archive
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import RUNS
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.runs import Run, list_runs
+from cvbundle.bundle.run import Run, list_runs
 from cvbundle.bundle.store import STORE, find_bundle
 from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
@@ -23,7 +23,7 @@ class Side:
 
     name: str
     """The bundle, archive or spec, as given by the user."""
-    bundle: Path
+    bundle: Bundle
     runs: tuple[Run, ...]
 
 
@@ -37,7 +37,7 @@ def open_side(text: str, temporary: Path, store: Path = STORE) -> Side:
     path = Path(text)
     if not path.is_file():
         bundle = find_bundle(text, store)
-        return Side(text, bundle, tuple(list_runs(bundle_runs(bundle))))
+        return Side(text, bundle, bundle.runs)
     if path.suffix in _SPECS:
         compiled = compile_file(path, temporary).bundles
         if len(compiled) > 1:
@@ -50,4 +50,4 @@ def open_side(text: str, temporary: Path, store: Path = STORE) -> Side:
             raise UserError(f"{text} is neither a bundle, nor an archive, nor a spec")
     bundle = unpack_archive(path, temporary).bundle
     # An archive contains its own runs, wherever the environment puts those of other bundles.
-    return Side(text, bundle, tuple(list_runs(bundle / RUNS)))
+    return Side(text, bundle, list_runs(bundle.folder / RUNS))

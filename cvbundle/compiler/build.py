@@ -11,8 +11,9 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.environment import lock, needed_distributions
-from cvbundle.bundle.measured import measured_steps
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.measured_steps import measured_steps
+from cvbundle.bundle.packages import lock, needed_distributions
 from cvbundle.bundle.sharing import SharedFiles, share_file
 from cvbundle.bundle.store import is_bundle, staging
 from cvbundle.bundle.verify import require_verified, sums_of, sums_text
@@ -42,7 +43,7 @@ from cvbundle.spec.tables.gpus import GPUS
 class Compiled:
     """A compiled bundle."""
 
-    bundle: Path
+    bundle: Bundle
     digest: str
     """sha256 of its `SHA256SUMS`, in hex."""
     created: bool
@@ -230,11 +231,11 @@ def _settled(staged: _Staged, out: Path, materials: _Materials) -> Compiled:
     paths = (folder / layout.PATHS).read_bytes()
     created = not is_bundle(final) and settle(folder, final)
     if not created:
-        require_verified(final)
+        require_verified(Bundle(final))
         _update_paths(final, paths)
     earlier = materials.earlier(spec.launch.gpu)
     return Compiled(
-        bundle=final,
+        bundle=Bundle(final),
         digest=staged.digest,
         created=created,
         point=experiment.point.name,

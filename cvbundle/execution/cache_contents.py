@@ -1,19 +1,19 @@
 """The contents of the cache: sizes, the bundles that use entries, and what can be removed."""
 
 import contextlib
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from cvbundle.bundle.requirements import read_requirements
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.store import is_bundle
 from cvbundle.execution.environments import made_venvs
 from cvbundle.files.durable import remove_tree
 from cvbundle.files.encodings import USES, entries_folder
+from cvbundle.files.json_objects import DamagedFile, read_object
 from cvbundle.problems import UserError
 
 _SUFFIX = ".safetensors"
@@ -101,12 +101,12 @@ def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
         yield Environment(venv.folder, size, venv.locked in locks)
 
 
-def _locks(bundles: list[Path]) -> Iterator[dict[str, str]]:
+def _locks(bundles: list[Path]) -> Iterator[Mapping[str, str]]:
     for bundle in bundles:
         if is_bundle(bundle):
             # No environment was made of a lock that can't be read.
             with contextlib.suppress(UserError):
-                yield read_requirements(bundle)
+                yield Bundle(bundle).requirements
 
 
 def _entries(cache: Path) -> list[Path]:
@@ -121,8 +121,6 @@ def _abandoned(cache: Path) -> list[Path]:
 
 def _records(cache: Path) -> Iterator[dict[str, Any]]:
     for path in sorted((cache / USES).glob("*.json")):
-        try:
-            record = json.loads(path.read_bytes())
-        except ValueError:
-            continue
-        yield record
+        # Of a bundle whose record is damaged, nothing is known to be used.
+        with contextlib.suppress(DamagedFile):
+            yield read_object(path, "")

@@ -8,7 +8,6 @@ A bundle may come from a stranger: to make an environment runs no code of the pa
 are installed, never a source distribution, which is built by its own code.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -19,24 +18,28 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cvbundle.bundle.environment import Drift, drift, packages_in
+from cvbundle.bundle.difference import changes
 from cvbundle.bundle.layout import REQUIREMENTS
+from cvbundle.bundle.packages import Drift, drift, packages_in
 from cvbundle.bundle.requirements import read_requirements, requirements_text
 from cvbundle.execution.index_settings import index_settings
 from cvbundle.files import locks
 from cvbundle.files.cache_folder import cache_folder
 from cvbundle.files.digest import canonical_json, json_file, sha256_bytes
 from cvbundle.files.durable import settle, temporary_folder
+from cvbundle.files.json_objects import read_object, unreadable
 from cvbundle.problems import UserError
 from cvbundle.processes.children import die_with_parent
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
+"""Shows a sentence to whoever waits."""
 
 _ENVIRONMENTS = "environments"
 _INSTALLED = "installed.json"
 """In an environment: every package and its version, those that the lock doesn't name too."""
 _FORMAT = 2
 """Of an environment; others are made again."""
+_ADVICE = "remove the folder of the environment, and run again"
 
 
 @frozen
@@ -60,18 +63,18 @@ class Venv:
         """Where its packages differ from the lock."""
         return drift(self.locked, _packages(self.folder))
 
-    def changes(self) -> tuple[str, ...]:
-        """What is not as it was when the environment was made."""
+    def changes(self) -> tuple[Drift, ...]:
+        """Where its packages differ from those that it was made with, beyond the lock's.
+
+        Raises:
+            DamagedFile: the list of those is missing or damaged.
+        """
         try:
-            before: dict[str, str] = json.loads((self.folder / _INSTALLED).read_bytes())
-        except (OSError, ValueError):
-            return (f"{_INSTALLED} can't be read",)
-        now = _packages(self.folder)
-        return tuple(
-            f"{name}: {now.get(name, 'not installed')} instead of {before.get(name, 'nothing')}"
-            for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)
-        )
+            before = read_object(self.folder / _INSTALLED, _ADVICE)
+        except FileNotFoundError as error:
+            raise unreadable(self.folder / _INSTALLED, error, _ADVICE) from None
+        installed = changes(before, _packages(self.folder))
+        return tuple(Drift(each.name, each.before, each.after) for each in installed)
 
 
 def venv_of(locked: Mapping[str, str]) -> Venv:
@@ -87,36 +90,35 @@ def made_venvs(cache: Path) -> list[Venv]:
     return [Venv(path.parent, read_requirements(path.parent)) for path in found]
 
 
-def require_venv(venv: Venv, say: Say) -> None:
+def require_venv(venv: Venv, notify: Notify) -> None:
     """Make an environment, unless it is there; either way its packages are those of the lock.
 
     Raises:
         UserError: a package can't be installed, or what is there was changed.
     """
     if not venv.exists:
-        with _alone(venv, say):
+        with _alone(venv, notify):
             if not venv.exists:
-                _make(venv, say)
+                _make(venv, notify)
     if not venv.python.exists():
-        raise UserError(f"the Python of {venv.folder} is gone: remove that folder, and run again")
-    found = (*map(str, venv.drift()), *venv.changes())
-    if found:
-        # Not removed from here: another run may be using it.
+        raise UserError(f"{venv.python} is missing: {_ADVICE}")
+    differing = dict.fromkeys(map(str, (*venv.drift(), *venv.changes())))
+    if differing:
+        # Not removed here: another run may be using it.
         raise UserError(
-            f"{venv.folder} was changed since it was made ({'; '.join(dict.fromkeys(found))}): "
-            "remove that folder, and run again"
+            f"{venv.folder} was changed since it was made ({'; '.join(differing)}): {_ADVICE}"
         )
 
 
 @contextmanager
-def _alone(venv: Venv, say: Say) -> Iterator[None]:
+def _alone(venv: Venv, notify: Notify) -> Iterator[None]:
     """No other process makes this environment while the block lasts."""
     venv.folder.parent.mkdir(parents=True, exist_ok=True)
     path = venv.folder.with_suffix(".lock")
     try:
         lock = locks.take(path)
         if lock is None:
-            say(f"waiting for another process that makes {venv.folder}")
+            notify(f"waiting for another process that makes {venv.folder}")
             lock = locks.take(path, wait=True)
     except OSError:
         # A disk without locks: both make one, and one of them is kept.
@@ -128,8 +130,8 @@ def _alone(venv: Venv, say: Say) -> Iterator[None]:
             lock.release()
 
 
-def _make(venv: Venv, say: Say) -> None:
-    say(f"installing the packages of requirements.txt into {venv.folder}")
+def _make(venv: Venv, notify: Notify) -> None:
+    notify(f"installing the packages of requirements.txt into {venv.folder}")
     with temporary_folder(venv.folder.parent, "making") as work:
         made = work / venv.folder.name
         # uv looks for settings in the working directory and above it, as far as the first file.
@@ -153,7 +155,7 @@ def _make(venv: Venv, say: Say) -> None:
         (made / _INSTALLED).write_bytes(json_file(installed))
         settle(made, venv.folder)
     more = len(installed) - len(venv.locked)
-    say(f"installed {len(installed)} packages, {more} of which the lock does not name")
+    notify(f"installed {len(installed)} packages, {more} of which the lock does not name")
 
 
 def _uv(folder: Path, *arguments: str, **environment: str) -> None:

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cvbundle.bundle.environment import needed_distributions
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import ACCELERATE, CODE, LAUNCH, NOT_HASHED, VALIDATION, is_beside
-from cvbundle.bundle.requirements import read_requirements
+from cvbundle.bundle.packages import needed_distributions
 from cvbundle.compiler.code import training_code
 from cvbundle.compiler.rendered import accelerate_config, launch_script
 from cvbundle.problems import UserError
@@ -23,19 +23,19 @@ class ForeignCode(UserError):
         self.excerpt = excerpt
 
 
-def foreign_code(bundle: Path, spec: Spec) -> list[str]:
+def foreign_code(bundle: Bundle) -> list[str]:
     """The files that decide what is executed, as far as this installation would write others."""
-    own, there = _own(spec), _there(bundle)
+    own, there = _own(bundle.spec), _there(bundle.folder)
     return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
 
 
-def require_own_code(bundle: Path, spec: Spec) -> None:
+def require_own_code(bundle: Bundle) -> None:
     """Raise unless this installation would write the same code.
 
     Raises:
         ForeignCode: it would not.
     """
-    foreign = foreign_code(bundle, spec)
+    foreign = foreign_code(bundle)
     if not foreign:
         return
     named = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
@@ -43,13 +43,13 @@ def require_own_code(bundle: Path, spec: Spec) -> None:
         f"{bundle.name} holds code that this installation would not write ({named}): "
         "read it, then run with --trust"
     )
-    lines = list(_unified(foreign, _own(spec), _there(bundle)))
+    lines = list(_unified(foreign, _own(bundle.spec), _there(bundle.folder)))
     more = len(lines) - _EXCERPT_LINES
     tail = [f"… and {more} more lines"] if more > 0 else []
     raise ForeignCode(message, tuple(lines[:_EXCERPT_LINES] + tail))
 
 
-def require_own_files(bundle: Path, spec: Spec) -> None:
+def require_own_files(bundle: Bundle) -> None:
     """Raise if a folder of a bundle holds what none does, beside what its digest covers or in it.
 
     Nothing there is executed; but whoever put it there may know a way.
@@ -58,10 +58,14 @@ def require_own_files(bundle: Path, spec: Spec) -> None:
         UserError: it does.
     """
     strays = [
-        name for folder in NOT_HASHED for name in _inside(bundle, folder) if not is_beside(name)
+        name
+        for folder in NOT_HASHED
+        for name in _inside(bundle.folder, folder)
+        if not is_beside(name)
     ]
-    images = {*(spec.validation.images or ())} if spec.validation else set()
-    strays += sorted({*_inside(bundle, VALIDATION)} - images)
+    validation = bundle.spec.validation
+    images = {*(validation.images or ())} if validation else set()
+    strays += sorted({*_inside(bundle.folder, VALIDATION)} - images)
     if strays:
         raise UserError(
             f"{bundle.name} holds what no bundle does ({', '.join(strays[:5])}"
@@ -69,14 +73,13 @@ def require_own_files(bundle: Path, spec: Spec) -> None:
         )
 
 
-def _inside(bundle: Path, folder: str) -> list[str]:
-    """The paths in a bundle of what lies in one of its folders."""
-    if not (bundle / folder).is_dir():
-        return []
-    return sorted(f"{folder}/{path.name}" for path in (bundle / folder).iterdir())
+def _inside(bundle: Path, name: str) -> list[str]:
+    """The paths in a bundle's folder of what is in one of its folders."""
+    folder = bundle / name
+    return sorted(f"{name}/{path.name}" for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def require_own_packages(bundle: Path, spec: Spec) -> None:
+def require_own_packages(bundle: Bundle) -> None:
     """Raise unless the lock names the packages that this installation would lock.
 
     To install another one is to run its code, and one that the lock lacks could be of any version.
@@ -84,8 +87,8 @@ def require_own_packages(bundle: Path, spec: Spec) -> None:
     Raises:
         UserError: it names others.
     """
-    locked = {*read_requirements(bundle)}
-    needed = {*needed_distributions(training_code().packages, spec)}
+    locked = {*bundle.requirements}
+    needed = {*needed_distributions(training_code().packages, bundle.spec)}
     hint = "look at requirements.txt, then run with --trust"
     if foreign := sorted(locked - needed):
         raise UserError(

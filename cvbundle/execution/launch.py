@@ -12,14 +12,12 @@ from types import FrameType
 from attrs import frozen
 
 from cvbundle.bundle import layout
-from cvbundle.bundle.environment import Drift, drift
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.requirements import read_requirements
-from cvbundle.bundle.runs import Choice, Run, list_runs, record_failure, require_run
-from cvbundle.bundle.settings import read_spec
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.packages import Drift, drift
+from cvbundle.bundle.run import Run
+from cvbundle.bundle.runs import Choice, newest_run, record_failure
 from cvbundle.bundle.verify import require_verified
-from cvbundle.execution.environments import Say, require_venv, venv_of
-from cvbundle.execution.foreign_code import foreign_code as foreign_code
+from cvbundle.execution.environments import Notify, require_venv, venv_of
 from cvbundle.execution.foreign_code import (
     require_own_code,
     require_own_files,
@@ -32,14 +30,34 @@ from cvbundle.processes.interpreters import safe_environment
 from cvbundle.processes.killed import OomKills, killed_by
 
 
+@frozen(kw_only=True)
+class RunOptions:
+    """How a bundle is run on this machine."""
+
+    num_processes: int | None = None
+    """Processes on all machines; None for the bundle's number."""
+    num_machines: int | None = None
+    """Machines that train together; None for the number in the environment or the spec."""
+    allow_drift: bool = False
+    """Run with other package versions than the bundle's, and record that."""
+    trust: bool = False
+    """Run code that this installation would not write."""
+    venv: bool = False
+    """Run in a virtual environment of the bundle's own packages, made if necessary."""
+
+
+AS_COMPILED = RunOptions()
+"""Run a bundle as its spec says, with exactly its packages."""
+
+
 @frozen
 class Launch:
-    """What a run is about to execute."""
+    """A run that is ready to execute."""
 
-    bundle: Path
+    bundle: Bundle
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    """What is set beyond the environment of this process."""
+    """Variables to set beyond those of this process."""
     drift: tuple[Drift, ...]
     finished: Run | None
     """The newest run, if it is complete and no other was asked for: nothing is to be done."""
@@ -47,53 +65,45 @@ class Launch:
 
 @frozen
 class Outcome:
-    """How a trainer ended, and the run that it left."""
+    """How a trainer ended, and the run that it trained."""
 
     code: int
     run: Run | None
-    """The run that it trained; None where it ended before it had one."""
+    """None if it ended before it had a run."""
     failure: str | None = None
-    """What it couldn't say itself, as a signal has killed it."""
+    """Why it failed, if it was killed and couldn't say so itself."""
 
 
 def plan_launch(
-    bundle: Path,
+    bundle: Bundle,
+    options: RunOptions = AS_COMPILED,
     *,
     choice: Choice = "auto",
-    num_processes: int | None = None,
-    num_machines: int | None = None,
-    allow_drift: bool = False,
-    trust: bool = False,
-    venv: bool = False,
     dry: bool = False,
-    say: Say = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> Launch:
-    """Check a bundle and say how it is run.
+    """Check that a bundle can be run here, and plan how.
 
     Args:
-        bundle: the bundle's folder.
-        choice: which run to go on with.
-        num_processes: how many processes train; as many as the bundle says if None.
-        num_machines: how many machines they are on; as many as the spec said if None.
-        allow_drift: run with other package versions than the bundle's.
-        trust: run code that this installation would not write.
-        venv: run in an environment of the bundle's own packages, which is made if need be.
-        dry: make nothing, and look at the weights and clips, which else the trainer does.
-        say: hears what takes long.
+        bundle: the bundle to run.
+        options: how it is run on this machine.
+        choice: which run to continue.
+        dry: make nothing, and check the weights and clips, which the trainer does otherwise.
+        notify: called with a sentence before something that takes long.
 
     Raises:
-        UserError: it isn't whole, comes from elsewhere, or the packages differ.
+        ForeignCode: its code is not what this installation would write.
+        UserError: it isn't what was compiled, its inputs are missing, or the packages differ.
     """
     require_verified(bundle)
     if choice == "resume":
-        require_run(bundle_runs(bundle))
-    spec = read_spec(bundle)
-    if not trust:
-        require_own_code(bundle, spec)
-        require_own_files(bundle, spec)
-        require_own_packages(bundle, spec)
+        newest_run(bundle.runs_folder)
+    if not options.trust:
+        require_own_code(bundle)
+        require_own_files(bundle)
+        require_own_packages(bundle)
     flags = () if choice == "auto" else (f"--{choice}",)
-    command = (str(bundle / layout.LAUNCH), *flags)
+    command = (str(bundle.folder / layout.LAUNCH), *flags)
     finished = _finished_run(bundle) if choice != "fresh" else None
     if finished is not None and not dry:
         return Launch(bundle, command, {}, (), finished)
@@ -101,48 +111,48 @@ def plan_launch(
     if dry:
         require_files(bundle)
     environment = {"CVBUNDLE_VERIFIED": "1"}
-    found: tuple[Drift, ...] = ()
-    if venv:
-        environment |= _own_packages(bundle, say, dry=dry)
+    differing: tuple[Drift, ...] = ()
+    if options.venv:
+        environment |= _venv_variables(bundle, notify, dry=dry)
     else:
         environment["PYTHON"] = sys.executable
-        found = _drift(bundle, allowed=allow_drift)
-    if num_processes is not None:
-        environment["CVBUNDLE_NUM_PROCESSES"] = str(num_processes)
-    if num_machines is not None:
-        environment["CVBUNDLE_NUM_MACHINES"] = str(num_machines)
-    return Launch(bundle, command, environment, found, finished)
+        differing = _drift(bundle, allowed=options.allow_drift)
+    if options.num_processes is not None:
+        environment["CVBUNDLE_NUM_PROCESSES"] = str(options.num_processes)
+    if options.num_machines is not None:
+        environment["CVBUNDLE_NUM_MACHINES"] = str(options.num_machines)
+    return Launch(bundle, command, environment, differing, finished)
 
 
-def _own_packages(bundle: Path, say: Say, *, dry: bool) -> dict[str, str]:
-    """What has `launch.sh` use the environment of a bundle's lock."""
-    venv = venv_of(read_requirements(bundle))
+def _venv_variables(bundle: Bundle, notify: Notify, *, dry: bool) -> dict[str, str]:
+    """The variables with which `launch.sh` uses the virtual environment of a bundle's lock."""
+    venv = venv_of(bundle.requirements)
     if venv.exists or not dry:
-        require_venv(venv, say)
+        require_venv(venv, notify)
     else:
-        say(f"{venv.folder} is not there yet: a run makes it")
+        notify(f"{venv.folder} doesn't exist yet: a run makes it")
     # Packages on our own path would come before the environment's.
     return {"PYTHON": str(venv.python), "PYTHONPATH": ""}
 
 
-def _drift(bundle: Path, *, allowed: bool) -> tuple[Drift, ...]:
-    """Where our own packages differ from a bundle's lock."""
-    found = drift(read_requirements(bundle))
-    if found and not allowed:
+def _drift(bundle: Bundle, *, allowed: bool) -> tuple[Drift, ...]:
+    """The installed packages that differ from a bundle's lock."""
+    differing = drift(bundle.requirements)
+    if differing and not allowed:
         raise UserError(
-            f"the installed packages differ from the bundle's: {'; '.join(map(str, found))}: "
+            f"the installed packages differ from the bundle's: {'; '.join(map(str, differing))}: "
             "--venv runs in an environment of the bundle's, --allow-drift as it is, and records it"
         )
-    return found
+    return differing
 
 
 def execute(launch: Launch) -> Outcome:
-    """Run `launch.sh` to its end; signals go on to it, and it dies with this process.
+    """Run `launch.sh` to its end; it gets this process's signals, and dies with it.
 
-    The code is 0, 3 where the training failed, or 130 where it was interrupted.
+    The code is 0, 3 if the training failed, or 130 if it was interrupted.
     """
-    folder = bundle_runs(launch.bundle)
-    before = {run.folder: _attempts(run) for run in list_runs(folder)}
+    bundle = launch.bundle
+    before = {run.folder: len(run.attempts) for run in bundle.runs}
     began, kills = datetime.now(UTC), OomKills()
     process = subprocess.Popen(
         ["bash", *launch.command],
@@ -153,43 +163,39 @@ def execute(launch: Launch) -> Outcome:
     def forward(number: int, _: FrameType | None) -> None:
         process.send_signal(number)
 
-    def leave(number: int, _: FrameType | None) -> None:
+    def ignore(number: int, _: FrameType | None) -> None:
         """The terminal sends Ctrl-C to the trainer itself."""
 
-    kept = {
+    handlers = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
-        signal.SIGINT: signal.signal(signal.SIGINT, leave if os.isatty(0) else forward),
+        signal.SIGINT: signal.signal(signal.SIGINT, ignore if os.isatty(0) else forward),
     }
     try:
         code = process.wait()
     finally:
-        for number, handler in kept.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
     failure = None
     killer = -code if code < 0 else code - 128
     if killer in (signal.SIGTERM, signal.SIGINT):
-        # Also before the trainer listens to it.
+        # The trainer had not set its handlers yet.
         code = 130
     elif killer > 0:
         failure = f"the trainer {killed_by(killer, kills)}"
-        record_failure(folder, failure, since=began)
-    runs = list_runs(folder)
-    trained = runs and (code == 0 or _attempts(runs[-1]) != before.get(runs[-1].folder))
+        record_failure(bundle.runs_folder, failure, since=began)
+    runs = bundle.runs
+    trained = runs and (code == 0 or len(runs[-1].attempts) != before.get(runs[-1].folder))
     return Outcome(code if code in (0, 130) else 3, runs[-1] if trained else None, failure)
 
 
-def _attempts(run: Run) -> int:
-    return len(run.record.get("attempts", ()))
-
-
-def _finished_run(bundle: Path) -> Run | None:
-    runs = list_runs(bundle_runs(bundle))
-    return runs[-1] if runs and runs[-1].complete else None
+def _finished_run(bundle: Bundle) -> Run | None:
+    runs = bundle.runs
+    return runs[-1] if runs and runs[-1].is_complete else None
 
 
 def result_files(run: Run) -> Iterator[Path]:
-    """What a finished run made: its weights, then the videos of its last validation."""
-    result = run.folder / str(run.record.get("result", ""))
+    """The files of a complete run's result: its weights, then the videos of its last validation."""
+    result = run.folder / (run.record.result or "")
     yield from sorted(result.glob("*.safetensors"))
     samples = sorted((run.folder / layout.RUN_SAMPLES).glob("*.mp4"))
     if samples:

@@ -1,18 +1,17 @@
-"""Whether what a bundle only names is here: told before a trainer is started, which takes seconds.
+"""Check that a bundle's inputs are here before its trainer is started, which takes seconds.
 
-The trainer looks at all of it again, and more closely, when it comes to use it.
+The trainer verifies the bytes of all of them when it uses them.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from cvbundle.bundle.external import clips_folder, named_clips, named_weights, wrong_files
-from cvbundle.bundle.layout import BLOBS, MODEL
-from cvbundle.bundle.places import bundle_runs, local_paths
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.difference import FileDifference, changes, listed
+from cvbundle.bundle.external_files import clip_files, differing_files, weight_files
 from cvbundle.files.digest import sha256_file
 from cvbundle.files.expand import expanded
 from cvbundle.files.known_digests import digest_of
@@ -21,105 +20,100 @@ from cvbundle.model.pin import blob_names
 from cvbundle.problems import UserError
 
 
-def require_places(bundle: Path) -> None:
-    """Raise unless the model and the clips are where they should be, and runs can be written.
+def require_places(bundle: Bundle) -> None:
+    """Check that the base model and the clips are present, and that runs can be written.
 
-    No file is read for it but small ones.
+    Reads only small files.
 
     Raises:
-        UserError: one is not.
+        UserError: something is missing; says which variable or command helps.
     """
-    hub = json.loads((bundle / MODEL).read_bytes())["hub"]
+    hub = bundle.model.hub
     if hub is None:
         _model_folder(bundle)
     else:
-        _require_commit(bundle, hub["repository"], hub["commit"])
+        _require_commit(bundle, hub.repository, hub.commit)
     _clips(bundle)
-    _require_room_for_runs(bundle_runs(bundle))
+    _require_writable(bundle.runs_folder)
 
 
-def require_files(bundle: Path) -> None:
-    """Raise unless each weight file and each clip holds what the bundle names.
+def require_files(bundle: Bundle) -> None:
+    """Check the bytes of each weight file and each clip.
 
-    Those that did not change since they were read last are not read again. Of a model of the hub,
-    `require_places` has looked at all that is known.
+    Files that have not changed since they were last hashed are not read. For a hub model,
+    `require_places` has compared the names of its blobs.
 
     Raises:
-        UserError: one doesn't; names the first three.
+        UserError: a file differs; names the first three.
     """
-    wrong: list[str] = []
-    files = named_weights(bundle)
+    differing: list[FileDifference] = []
+    files = weight_files(bundle)
     if files:
-        wrong += wrong_files(_model_folder(bundle), files, digest_of)
+        differing += differing_files(_model_folder(bundle), files, digest_of)
     root = Path(os.path.realpath(_clips(bundle)))
-    with _known_clips() as hashed:
-        wrong += wrong_files(root, named_clips(bundle), hashed)
-    if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise UserError(f"not what the bundle names: {'; '.join(wrong[:3])}{more}")
+    with _scanned_digests() as hashed:
+        differing += differing_files(root, clip_files(bundle), hashed)
+    if differing:
+        raise UserError(f"not what the bundle names: {listed(differing)}")
 
 
-def _model_folder(bundle: Path) -> Path:
-    told = local_paths(bundle)["model.path"]
-    if told is None:
-        raise UserError("where the base model is is not known: set CVBUNDLE_MODEL_PATH")
-    if not expanded(told).is_dir():
-        raise UserError(f"{told} is no folder: set CVBUNDLE_MODEL_PATH to the base model's")
-    return expanded(told)
+def _model_folder(bundle: Bundle) -> Path:
+    path = bundle.model_path
+    if path is None:
+        raise UserError("the folder of the base model is unknown: set CVBUNDLE_MODEL_PATH")
+    if not expanded(path).is_dir():
+        raise UserError(f"{path} is not a folder: set CVBUNDLE_MODEL_PATH to the base model's")
+    return expanded(path)
 
 
-def _clips(bundle: Path) -> Path:
-    folder = clips_folder(bundle)
+def _clips(bundle: Bundle) -> Path:
+    folder = bundle.data_root
     if folder is None:
-        raise UserError("where the clips are is not known: set CVBUNDLE_DATA_ROOT")
+        raise UserError("the folder of the clips is unknown: set CVBUNDLE_DATA_ROOT")
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: set CVBUNDLE_DATA_ROOT to where the clips are")
+        raise UserError(f"{folder} is not a folder: set CVBUNDLE_DATA_ROOT to that of the clips")
     return folder
 
 
-def _require_commit(bundle: Path, repository: str, commit: str) -> None:
-    """The hub's cache has the commit that is pinned, whole, or it can be downloaded."""
-    told = local_paths(bundle)["model.path"]
+def _require_commit(bundle: Bundle, repository: str, commit: str) -> None:
+    """Raise unless the hub's cache has the pinned commit, complete, or it can be downloaded."""
+    path = bundle.model_path
     pinned = f"{repository} at commit {commit}"
-    if told != repository:
-        raise UserError(f"the bundle pins {pinned}, not {told}: leave CVBUNDLE_MODEL_PATH out")
+    if path != repository:
+        raise UserError(f"the bundle pins {pinned}, not {path}: leave CVBUNDLE_MODEL_PATH out")
     download = f"run `hf download {repository} --revision {commit}`"
     folder = snapshot(repository, commit)
     if folder is None:
-        there = ", ".join(cached_commits(repository)) or "nothing"
         if is_offline():
+            cached = ", ".join(cached_commits(repository)) or "nothing of it"
             raise UserError(
-                f"the bundle pins {pinned}, of which the hub's cache here holds {there}: {download}"
+                f"the bundle pins {pinned}, but the hub's cache here has {cached}: {download}"
             )
         return
     try:
-        found = {file.path: file.sha256 for file in blob_names(folder)}
+        present = {file.path: file.sha256 for file in blob_names(folder)}
     except UserError as error:
-        raise UserError(f"{pinned} is not whole here ({error}): {download}") from None
-    try:
-        recorded = json.loads((bundle / BLOBS).read_bytes())
-    except FileNotFoundError:
-        return
-    for name in sorted({*recorded, *found}):
-        if recorded.get(name) != found.get(name):
-            raise UserError(
-                f"{folder / name} is {found.get(name) or 'not there'}, and was "
-                f"{recorded.get(name) or 'not there'} when the bundle was compiled: "
-                f"remove {folder}, then {download}"
-            )
-
-
-def _require_room_for_runs(folder: Path) -> None:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        raise UserError(f"{pinned} is incomplete here ({error}): {download}") from None
+    if bundle.hub_blobs and (differing := changes(bundle.hub_blobs, present)):
+        first = min(differing, key=lambda change: change.name)
         raise UserError(
-            f"runs can't be written to {folder}: set CVBUNDLE_OUTPUT_DIR to a folder for them"
+            f"{folder / first.name} is {first.after or 'missing'}, but was "
+            f"{first.before or 'missing'} when the bundle was compiled: "
+            f"remove {folder}, then {download}"
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        raise UserError(
+            f"runs can't be written to {folder}: set CVBUNDLE_OUTPUT_DIR to another folder"
         )
 
 
 @contextmanager
-def _known_clips() -> Iterator[Callable[[Path], str]]:
-    """Tells the sha256 of a clip: as the scan of its dataset saw it, or by hashing."""
+def _scanned_digests() -> Iterator[Callable[[Path], str]]:
+    """The sha256 of a clip, from the scan of its dataset if the clip has not changed since."""
     from cvbundle.dataset.bad_clip import BadClip
     from cvbundle.dataset.identity import identity_of
     from cvbundle.dataset.probe import PROBE_VERSION

@@ -3,10 +3,10 @@
 import json
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 from attrs import frozen
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
 from cvbundle.spec.tables.gpus import Gpu
@@ -42,13 +42,13 @@ class Rehearsal:
         return max(phase.bytes for phase in self.phases)
 
 
-def rehearse_bundle(bundle: Path, gpu: Gpu) -> Rehearsal:
+def rehearse_bundle(bundle: Bundle, gpu: Gpu) -> Rehearsal:
     """Rehearse a bundle in a process of its own, since only the trainer imports torch.
 
     Raises:
         UserError: the shapes or types of a phase don't fit, and which.
     """
-    options = f"--bundle={bundle}", f"--processors={gpu.processors}"
+    options = f"--bundle={bundle.folder}", f"--processors={gpu.processors}"
     command = module_command("cvbundle.training.rehearse", *options)
     result = subprocess.run(
         command, env=safe_environment(), capture_output=True, text=True, check=False

@@ -1,217 +1,83 @@
-"""Train a bundle again and say whether the same came of it, and if not, from which step on."""
-
-from collections.abc import Iterator, Mapping
-from itertools import zip_longest
-from pathlib import Path
-from typing import Any
+"""Train a bundle again and compare the result with a recorded run's."""
 
 from attrs import evolve, frozen
 
-from cvbundle.bundle.change import Change
-from cvbundle.bundle.places import bundle_runs
-from cvbundle.bundle.results import read_rows
-from cvbundle.bundle.runs import Run, list_runs
-from cvbundle.bundle.settings import read_spec
-from cvbundle.execution.environments import Say
-from cvbundle.execution.launch import Outcome, execute, plan_launch
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.difference import listed
+from cvbundle.bundle.run import Run
+from cvbundle.bundle.runs import newest_complete
+from cvbundle.execution.environments import Notify
+from cvbundle.execution.launch import AS_COMPILED, Outcome, RunOptions, execute, plan_launch
+from cvbundle.execution.run_comparison import RunComparison, compare_runs
 from cvbundle.execution.verification import verify_bundle
 from cvbundle.problems import UserError
-
-_CIRCUMSTANCES = (
-    "device",
-    "device_name",
-    "threads",
-    "attention",
-    "world_size",
-    "platform",
-    "torch",
-)
-"""What `run.json` says of an attempt that can decide the last bits of a result."""
-
-
-@frozen
-class StepDifference:
-    """The first step at which two runs are not the same."""
-
-    step: int
-    recorded: Mapping[str, Any]
-    """What the metrics say of that step, as far as it differs; empty where it wasn't reached."""
-    reproduced: Mapping[str, Any]
-
-
-@frozen(kw_only=True)
-class RunComparison:
-    """How a run differs from the one that it should repeat."""
-
-    recorded: Run
-    reproduced: Run
-    steps: int
-    """Steps that are the same, up to the first that isn't."""
-    first: StepDifference | None
-    files: tuple[Change, ...]
-    """Files of the result by their digests, as far as they differ."""
-    circumstances: tuple[Change, ...]
-    """Devices, packages and the like that were not the same."""
-    promised: bool = True
-    """Whether the bundle promises the same bits: not with `training.deterministic: false`."""
-    loss_apart: float = 0.0
-    """The largest difference of a step's loss, as a share of the recorded one."""
-
-    @property
-    def identical(self) -> bool:
-        """Whether every step and every file of the result is the same."""
-        return self.first is None and not self.files
 
 
 @frozen
 class Reproduction:
-    """What became of training again: a comparison only where it came to its end."""
+    """The outcome of training again, with a comparison if it was trained to the end."""
 
     outcome: Outcome
     comparison: RunComparison | None
 
 
 def reproduce(
-    bundle: Path,
+    bundle: Bundle,
     number: int | None = None,
+    options: RunOptions = AS_COMPILED,
     *,
-    num_processes: int | None = None,
-    allow_drift: bool = False,
-    trust: bool = False,
-    venv: bool = False,
-    say: Say = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> Reproduction:
-    """Verify a bundle and all that it names, train it in a new run, and compare the two.
+    """Verify a bundle and its inputs, train it in a new run, and compare that with a recorded run.
 
     Args:
-        bundle: the bundle's folder.
-        number: which run to repeat; the newest complete one if None.
-        num_processes: how many processes train; as many as in the recorded run if None.
-        allow_drift: train with other package versions than the bundle's.
-        trust: run code that this installation would not write.
-        venv: train in an environment of the bundle's own packages.
-        say: hears what takes long.
+        bundle: the bundle.
+        number: the run to reproduce; the newest complete one if None.
+        options: how it is run; `num_processes` is the recorded run's unless set.
+        notify: called with a sentence before something that takes long.
 
     Raises:
-        UserError: there is no such run, the bundle isn't whole, or it can't be run here.
+        ForeignCode: its code is not what this installation would write.
+        UserError: there is no such run, or the bundle differs, or it can't be run here.
     """
     recorded = recorded_run(bundle, number)
-    found = verify_bundle(bundle)
-    wrong = [*found.files, *(found.clips or ()), *(found.weights or ())]
-    if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise UserError(f"{bundle.name} can't be reproduced: {'; '.join(wrong[:3])}{more}")
-    if num_processes is None:
-        trained_by = _attempts(recorded)[-1].get("world_size")
-        planned = read_spec(bundle).launch.num_processes
-        num_processes = trained_by if trained_by != planned else None
-    launch = plan_launch(
-        bundle,
-        choice="fresh",
-        num_processes=num_processes,
-        allow_drift=allow_drift,
-        trust=trust,
-        venv=venv,
-        say=say,
-    )
-    before = {run.folder for run in list_runs(bundle_runs(bundle))}
-    promised = read_spec(bundle).training.deterministic
-    if not promised:
-        say("training.deterministic is false: the same bits are not promised")
+    checked = verify_bundle(bundle)
+    differing = [*checked.files, *(checked.clips or ()), *(checked.weights or ())]
+    if differing:
+        raise UserError(f"{bundle.name} can't be reproduced: {listed(differing)}")
+    spec = bundle.spec
+    if options.num_processes is None and recorded.attempts:
+        world_size = recorded.attempts[-1].world_size
+        if world_size != spec.launch.num_processes:
+            options = evolve(options, num_processes=world_size)
+    launch = plan_launch(bundle, options, choice="fresh", notify=notify)
+    before = {run.folder for run in bundle.runs}
+    if not spec.training.deterministic:
+        notify("training.deterministic is false: the same bits are not promised")
     outcome = execute(launch)
-    made = outcome.run
-    if outcome.code or made is None or made.folder in before or not made.complete:
+    run = outcome.run
+    if outcome.code or run is None or run.folder in before or not run.is_complete:
         return Reproduction(evolve(outcome, code=outcome.code or 3), None)
-    return Reproduction(outcome, compare_runs(recorded, made, promised=promised))
+    comparison = compare_runs(recorded, run, is_deterministic=spec.training.deterministic)
+    return Reproduction(outcome, comparison)
 
 
-def recorded_run(bundle: Path, number: int | None) -> Run:
-    """The run to repeat.
+def recorded_run(bundle: Bundle, number: int | None) -> Run:
+    """The run to reproduce.
 
     Raises:
-        UserError: there is none, or it didn't come to its end.
+        UserError: there is none, or it isn't complete.
     """
-    runs = list_runs(bundle_runs(bundle))
+    runs = bundle.runs
     if number is None:
-        complete = [run for run in runs if run.complete]
-        if not complete:
+        newest = newest_complete(runs)
+        if newest is None:
             raise UserError(f"{bundle.name} has no complete run to compare with: run it first")
-        return complete[-1]
+        return newest
     for run in runs:
-        if int(run.folder.name) == number:
-            if not run.complete:
-                raise UserError(f"run {run.folder.name} is {run.status}: name one that is complete")
+        if run.number == number:
+            if not run.is_complete:
+                raise UserError(f"run {run.name} is {run.status}: choose one that is complete")
             return run
-    there = ", ".join(run.folder.name for run in runs) or "none"
-    raise UserError(f"{bundle.name} has no run {number}; there are: {there}")
-
-
-def compare_runs(recorded: Run, reproduced: Run, *, promised: bool = True) -> RunComparison:
-    """Compare two runs of a bundle step by step, then by the files of their results."""
-    steps, first = _first_difference(recorded, reproduced)
-    return RunComparison(
-        recorded=recorded,
-        reproduced=reproduced,
-        steps=steps,
-        first=first,
-        files=_changes(recorded.record.get("digests", {}), reproduced.record.get("digests", {})),
-        circumstances=_changes(_circumstances(recorded), _circumstances(reproduced)),
-        promised=promised,
-        loss_apart=_loss_apart(recorded, reproduced),
-    )
-
-
-def _loss_apart(recorded: Run, reproduced: Run) -> float:
-    """By how much the losses of the same step differ at most, as a share of the recorded one."""
-    pairs = zip(read_rows(recorded.folder), read_rows(reproduced.folder), strict=False)
-    apart = (abs(new["loss"] - old["loss"]) / abs(old["loss"]) for old, new in pairs if old["loss"])
-    return max(apart, default=0.0)
-
-
-def _first_difference(recorded: Run, reproduced: Run) -> tuple[int, StepDifference | None]:
-    same = 0
-    for one, other in zip_longest(read_rows(recorded.folder), read_rows(reproduced.folder)):
-        if one != other:
-            old, new = one or {}, other or {}
-            names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            return same, StepDifference(
-                (one or other)["step"],
-                {name: old[name] for name in names if name in old},
-                {name: new[name] for name in names if name in new},
-            )
-        same += 1
-    return same, None
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    return tuple(
-        Change(name, before.get(name), after.get(name))
-        for name in {**before, **after}
-        if before.get(name) != after.get(name)
-    )
-
-
-def _attempts(run: Run) -> list[Mapping[str, Any]]:
-    return run.record.get("attempts") or [{}]
-
-
-def _circumstances(run: Run) -> dict[str, str]:
-    """With what a run was trained; several values where its attempts were not alike."""
-    found: dict[str, dict[str, None]] = {}
-    for attempt in _attempts(run):
-        for name in _CIRCUMSTANCES:
-            if name in attempt:
-                # The build of torch (+cpu, +cu130) is no part of its version in a lock.
-                said = "torch's build" if name == "torch" else name.replace("_", " ")
-                found.setdefault(said, {})[str(attempt[name])] = None
-        for name, version in dict(_packages(attempt)).items():
-            found.setdefault(name, {})[version] = None
-    return {name: ", ".join(values) for name, values in found.items()}
-
-
-def _packages(attempt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The versions that an attempt really had: the lock's, but for what it says of drift."""
-    yield from attempt.get("packages", {}).items()
-    for drift in attempt.get("drift", ()):
-        name, _, versions = drift.partition(": ")
-        yield name, versions.partition(" instead of ")[0]
+    existing = ", ".join(run.name for run in runs) or "none"
+    raise UserError(f"{bundle.name} has no run {number}; there are: {existing}")

@@ -5,15 +5,21 @@ validators in `__init__` stop at the first error. Here nothing is coerced, and e
 validators run while it is structured, so that every error is reported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
 from attrs import Attribute, frozen
 from cattrs import Converter
-from cattrs.errors import BaseValidationError, IterableValidationError, IterableValidationNote
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    IterableValidationError,
+    IterableValidationNote,
+)
 from cattrs.gen import make_dict_structure_fn, override
 
+from cvbundle.problems import Path
 from cvbundle.spec.about import is_section
 from cvbundle.spec.limits import Choice, Items, WrongChoice
 from cvbundle.spec.schema import Resolution, Spec
@@ -63,6 +69,25 @@ def structure_config(data: Mapping[str, object]) -> Spec:
         cattrs.BaseValidationError: the config is not valid.
     """
     return converter.structure(data, Spec)
+
+
+def failures(error: BaseException, path: Path = ()) -> Iterator[tuple[Path, BaseException]]:
+    """Each failure in an error of cattrs, with the path of its value; `path` is that of the top."""
+    if not isinstance(error, BaseValidationError):
+        yield path, error
+        return
+    for cause in error.exceptions:
+        step = _step(cause)
+        yield from failures(cause, path if step is None else (*path, step))
+
+
+def _step(error: BaseException) -> str | int | None:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return note.name
+        if isinstance(note, IterableValidationNote):
+            return note.index
+    return None
 
 
 def _strict(

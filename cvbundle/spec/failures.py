@@ -5,12 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from cattrs.errors import (
-    AttributeValidationNote,
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationNote,
-)
+from cattrs.errors import ForbiddenExtraKeysError
 
 from cvbundle.problems import Path, Place, Problem, dotted
 from cvbundle.spec.about import About, about_field, is_section, section_class
@@ -37,24 +32,6 @@ from cvbundle.spec.validity import is_outside
 
 _SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false"}
 _SWITCHES["false"] = "false"
-
-
-def failures(error: BaseException, path: Path) -> Iterator[tuple[Path, BaseException]]:
-    if not isinstance(error, BaseValidationError):
-        yield path, error
-        return
-    for cause in error.exceptions:
-        step = _step(cause)
-        yield from failures(cause, path if step is None else (*path, step))
-
-
-def _step(error: BaseException) -> str | int | None:
-    for note in getattr(error, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            return note.name
-        if isinstance(note, IterableValidationNote):
-            return note.index
-    return None
 
 
 def places_of(path: Path, cause: BaseException) -> list[Path]:

@@ -9,8 +9,8 @@ from cattrs.errors import BaseValidationError
 
 from cvbundle.problems import Path, Problem, dotted
 from cvbundle.spec.about import is_section, section_class
-from cvbundle.spec.converter import converter
-from cvbundle.spec.failures import failures, places_of, problems_of
+from cvbundle.spec.converter import converter, failures
+from cvbundle.spec.failures import places_of, problems_of
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.source import Document
 from cvbundle.spec.stand_in import copied, stand_in

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
-from cvbundle.bundle.layout import ADAPTER_WEIGHTS, CONFIG, DATASET, SUMS
+from cvbundle.bundle.layout import ADAPTER_WEIGHTS, DATASET
+from cvbundle.bundle.run import Row
 from cvbundle.files.digest import sha256_file
 from cvbundle.training.components import DTYPES
 from cvbundle.training.job import Job
@@ -24,21 +24,22 @@ transformer = CogVideoXTransformer3DModel.from_pretrained(".", torch_dtype={dtyp
 pipe = {pipeline}.from_pretrained({base}, transformer=transformer, torch_dtype={dtype})"""
 
 
-def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
+def model_card(job: Job, rows: Sequence[Row]) -> str:
     """The card as Markdown; the same for every run of a bundle."""
     spec = job.spec
     image = "ImageToVideo" if spec.model.type == "i2v" else ""
     load = _LOAD_TRANSFORMER if spec.lora is None else _LOAD_ADAPTER
-    # Without what is about the machine that it was trained on.
-    settings = json.loads((job.bundle / CONFIG).read_bytes())
     base = '"path/to/the/base/model"'
     if job.hub_commit is not None:
         base = f'"{spec.model.path}", revision="{job.hub_commit}"'
     losses = [row["loss"] for row in rows]
     kind = "LoRA adapter" if spec.lora is not None else "Fine-tuned transformer"
     facts = [
-        ("bundle", sha256_file(job.bundle / SUMS)),
-        ("dataset", f"{len(job.samples)} samples, sha256 {sha256_file(job.bundle / DATASET)}"),
+        ("bundle", job.bundle.digest),
+        (
+            "dataset",
+            f"{len(job.samples)} samples, sha256 {sha256_file(job.bundle.folder / DATASET)}",
+        ),
         ("base model", spec.model.name + (f" at {job.hub_commit}" if job.hub_commit else "")),
         ("steps", str(job.total_steps)),
     ]
@@ -61,7 +62,8 @@ def model_card(job: Job, rows: Sequence[dict[str, Any]]) -> str:
     )
     head = f"---\nlibrary_name: diffusers\ntags: [cogvideox, {spec.model.type}]\n---\n"
     what = f"{kind} for {spec.model.name}, trained by a cvbundle bundle."
-    shown = json.dumps(settings, indent=2, sort_keys=True)
+    # Without the settings of the machine that it was trained on.
+    shown = json.dumps(job.bundle.config, indent=2, sort_keys=True)
     return (
         f"{head}\n# {spec.name}\n\n{what}\n\n| | |\n|---|---|\n{table}\n\n"
         f"## Load\n\n```python\n{code}\n```\n\n## Settings\n\n```json\n{shown}\n```\n"

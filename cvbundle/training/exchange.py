@@ -11,14 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from importlib.metadata import version
-from pathlib import Path
 
 from attrs import asdict, frozen
 
-from cvbundle.bundle.environment import installed_version
-from cvbundle.bundle.layout import SUMS
-from cvbundle.bundle.requirements import read_requirements
-from cvbundle.files.digest import sha256_file
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.packages import installed_version
 from cvbundle.problems import UserError
 from cvbundle.training.device import device_name, process_device
 from cvbundle.training.group import Store
@@ -48,11 +45,9 @@ class Introduction:
     """Why this process can't train."""
 
 
-def introduction(bundle: Path, device: str, failure: str | None) -> Introduction:
+def introduction(bundle: Bundle, device: str, failure: str | None) -> Introduction:
     """How this process introduces itself."""
-    packages = {
-        name: installed_version(name) or "not installed" for name in read_requirements(bundle)
-    }
+    packages = {name: installed_version(name) or "not installed" for name in bundle.requirements}
     # Its build (+cpu, +cu130) is no part of its version in a lock.
     packages |= {"python": platform.python_version(), "torch": version("torch")}
     try:
@@ -61,7 +56,7 @@ def introduction(bundle: Path, device: str, failure: str | None) -> Introduction
         kind, failure = device, failure or str(error)
     return Introduction(
         host=host(),
-        bundle=sha256_file(bundle / SUMS),
+        bundle=bundle.digest,
         packages=packages,
         device=kind,
         failure=failure,

@@ -23,7 +23,7 @@ def fill_cache(session: Session) -> None:
     captions, clips = tuple(dict.fromkeys(_captions(job))), job.samples
     with session.together():
         if session.leads:
-            note_use(cache_folder(), job.bundle, _needed(session, captions))
+            note_use(cache_folder(), job.bundle.folder, _needed(session, captions))
         _verify(session)
     # Shared out before it is looked what is there: while one process looks, another one writes.
     _encode(session, session.share(captions), session.share(clips))

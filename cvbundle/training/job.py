@@ -1,20 +1,16 @@
 """What is to be trained, from a bundle and the places on this machine."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from cvbundle.bundle.layout import CONFIG, DATASET, MODEL
-from cvbundle.bundle.places import local_paths, with_local_settings
-from cvbundle.dataset.manifest import Sample, read_samples
-from cvbundle.model.config_files import architecture_data, read_architecture
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.model_record import ModelRecord
+from cvbundle.dataset.manifest import Sample
+from cvbundle.model.config_files import read_architecture
 from cvbundle.model.hub import first_line, hub_errors, snapshot
 from cvbundle.model.pin import ModelFile, blob_names
 from cvbundle.problems import UserError
-from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.architecture import Architecture
 
@@ -23,7 +19,7 @@ from cvbundle.spec.tables.architecture import Architecture
 class Job:
     """A bundle's training, with every path and process decided."""
 
-    bundle: Path
+    bundle: Bundle
     spec: Spec
     samples: tuple[Sample, ...]
     architecture: Architecture
@@ -49,26 +45,23 @@ class Job:
         return self.spec.total_steps(len(self.samples))
 
 
-def read_job(bundle: Path, run: Path, device: str, world_size: int) -> Job:
+def read_job(bundle: Bundle, run: Path, device: str, world_size: int) -> Job:
     """Read a bundle, and where its model and data are: `local/paths.json`, or the environment.
 
     Raises:
         UserError: a place is unknown or holds something else than the bundle names.
     """
-    paths = local_paths(bundle)
-    config = json.loads((bundle / CONFIG).read_bytes())
-    model_path, data_root = paths.get("model.path"), paths.get("data.root")
-    if not model_path or not data_root:
+    model_path, data_root = bundle.model_path, bundle.data_root
+    if model_path is None or data_root is None:
         raise UserError(
-            "where the model and the clips are is not known: "
+            "the folders of the base model and the clips are unknown: "
             "set CVBUNDLE_MODEL_PATH and CVBUNDLE_DATA_ROOT"
         )
-    spec = structure_config(with_local_settings(config, bundle))
-    record = json.loads((bundle / MODEL).read_bytes())
-    folder, files, commit = _model(record, model_path)
+    spec = bundle.spec
+    folder, files, commit = _model(bundle.model, model_path)
     architecture = read_architecture(folder)
-    _check_architecture(architecture, record["architecture"], folder)
-    samples = tuple(read_samples(bundle / DATASET))
+    _check_architecture(architecture, bundle.model.architecture, folder)
+    samples = tuple(bundle.samples())
     _check_world(spec, world_size)
     return Job(
         bundle=bundle,
@@ -78,23 +71,22 @@ def read_job(bundle: Path, run: Path, device: str, world_size: int) -> Job:
         model_folder=folder,
         model_files=files,
         hub_commit=commit,
-        data_root=Path(data_root).expanduser(),
+        data_root=data_root,
         run=run,
         device=device,
         world_size=world_size,
     )
 
 
-def _model(record: Mapping[str, Any], path: str) -> tuple[Path, tuple[ModelFile, ...], str | None]:
-    hub = record["hub"]
+def _model(record: ModelRecord, path: str) -> tuple[Path, tuple[ModelFile, ...], str | None]:
+    hub = record.hub
     folder = Path(path).expanduser()
     if hub is None:
         if not folder.is_dir():
-            raise UserError(f"{path} is no folder: set CVBUNDLE_MODEL_PATH to the model's")
-        return folder, tuple(ModelFile(**file) for file in record["files"]), None
-    repository, commit = hub["repository"], hub["commit"]
-    found = snapshot(repository, commit) or _downloaded(repository, commit)
-    return found, blob_names(found), commit
+            raise UserError(f"{path} is not a folder: set CVBUNDLE_MODEL_PATH to the base model's")
+        return folder, record.files, None
+    found = snapshot(hub.repository, hub.commit) or _downloaded(hub.repository, hub.commit)
+    return found, blob_names(found), hub.commit
 
 
 def _downloaded(repository: str, commit: str) -> Path:
@@ -109,16 +101,13 @@ def _downloaded(repository: str, commit: str) -> Path:
         ) from None
 
 
-def _check_architecture(found: Architecture, pinned: Mapping[str, Any], folder: Path) -> None:
+def _check_architecture(found: Architecture, pinned: Architecture, folder: Path) -> None:
     """The weights at hand are of the model that was checked; its sample sizes may be newer."""
-
-    def bare(data: Mapping[str, Any]) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(data))
-        for name in ("sample_height", "sample_width", "sample_frames"):
-            plain["transformer"].pop(name)
-        return plain
-
-    if bare(architecture_data(found)) != bare(pinned):
+    sizes = {
+        name: getattr(pinned.transformer, name)
+        for name in ("sample_height", "sample_width", "sample_frames")
+    }
+    if evolve(found, transformer=evolve(found.transformer, **sizes)) != pinned:
         raise UserError(f"{folder} holds another architecture than the bundle's model.json")
 
 

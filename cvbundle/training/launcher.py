@@ -20,15 +20,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 
 from attrs import frozen
 
-from cvbundle.bundle.layout import SUMS
-from cvbundle.bundle.places import bundle_runs, num_machines
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.runs import record_failure
-from cvbundle.files.digest import sha256_file
 from cvbundle.problems import UserError
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
@@ -57,7 +54,7 @@ _TO_SAVE_S = 60.0
 class _Plan:
     """What is to be started on this machine."""
 
-    bundle: Path
+    bundle: Bundle
     machine: Machine
     place: Place
     began: datetime
@@ -69,7 +66,7 @@ class _Plan:
 
 def main() -> int:
     """Launch what the arguments and the environment say; 0, 3 where it failed, 130 if stopped."""
-    bundle = parse_arguments(sys.argv[1:]).bundle
+    bundle = Bundle(parse_arguments(sys.argv[1:]).bundle)
     stop = threading.Event()
     _on_signal(lambda _: stop.set())
     try:
@@ -80,13 +77,13 @@ def main() -> int:
         return _say("stopped before all machines had come: run it again to begin", INTERRUPTED)
 
 
-def _plan(bundle: Path) -> _Plan:
+def _plan(bundle: Bundle) -> _Plan:
     """What the environment says of this machine and the others.
 
     Raises:
         UserError: it says too little, or what can't be.
     """
-    machines = num_machines(bundle)
+    machines = bundle.num_machines
     processes = _number("CVBUNDLE_NUM_PROCESSES", 1, at_least=1)
     if processes % machines:
         raise UserError(
@@ -104,7 +101,7 @@ def _plan(bundle: Path) -> _Plan:
     machine = Machine(
         host=platform.node(),
         job=_job(),
-        bundle=sha256_file(bundle / SUMS),
+        bundle=bundle.digest,
         rank=_number("MACHINE_RANK", 0) if machines > 1 else 0,
         machines=machines,
         processes=processes,
@@ -249,7 +246,7 @@ def _watch(plan: _Plan, workers: Workers, peers: Peers) -> int:
     peers.leave(code, reason)
     if code == FAILED and plan.machine.rank == 0:
         # Where its first process could, it has.
-        record_failure(bundle_runs(plan.bundle), reason, since=plan.began)
+        record_failure(plan.bundle.runs_folder, reason, since=plan.began)
     return code
 
 

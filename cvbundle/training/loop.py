@@ -9,10 +9,10 @@ import torch
 from attrs import define, frozen
 from torch import Tensor, nn
 
+from cvbundle.bundle.run import Row
 from cvbundle.problems import UserError
 from cvbundle.training.checkpoint import State, optimizer_state
 from cvbundle.training.job import Job
-from cvbundle.training.metrics import Row
 from cvbundle.training.objective import (
     Rotary,
     Velocity,

@@ -3,19 +3,17 @@
 `evaluation.jsonl` is a file of the same kind, with a line for each validation.
 """
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cvbundle.bundle.layout import RUN_TRACKERS
+from cvbundle.bundle.run import Row, read_metrics
 from cvbundle.files.digest import canonical_json
 from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
-
-Row = Mapping[str, Any]
 
 
 class Metrics:
@@ -42,15 +40,6 @@ class Metrics:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`; a line that a killed run left unfinished is not one."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def start_trackers(accelerator: Any, spec: Spec, run: Path, done: int) -> None:

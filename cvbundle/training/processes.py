@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import distributed
 
-from cvbundle.bundle.places import local_paths
-from cvbundle.bundle.runs import Choice, RunLock, choose_run, runs_folder
+from cvbundle.bundle.run_lock import RunLock
+from cvbundle.bundle.runs import Choice, choose_run
 from cvbundle.problems import UserError
 from cvbundle.training.device import process_device
 from cvbundle.training.group import Store, start_group
@@ -122,9 +122,8 @@ def take_run_folder(job: Job, choice: Choice, accelerator: Any) -> tuple[Path, R
     told: list[Any] = [None]
     lock = None
     if accelerator.is_main_process:
-        output = local_paths(job.bundle)["output.dir"]
         try:
-            folder = choose_run(runs_folder(job.bundle, output), choice).folder
+            folder = choose_run(job.bundle.runs_folder, choice).folder
             lock = RunLock(folder)
             told = [str(folder)]
         except UserError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cvbundle.bundle.layout import RUN_RECORD
-from cvbundle.bundle.runs import read_run
+from cvbundle.bundle.run import Run
 from cvbundle.files.digest import json_file
 from cvbundle.files.durable import write_bytes
 from cvbundle.training.measured import DeviceMemory
@@ -22,7 +22,7 @@ class Record:
     def __init__(self, run: Path, memory: DeviceMemory, **facts: Any) -> None:
         self._path = run / RUN_RECORD
         self._memory = memory
-        self.data: dict[str, Any] = {"attempts": [], "phases": {}, **read_run(run).record, **facts}
+        self.data: dict[str, Any] = {"attempts": [], "phases": {}, **Run(run).data, **facts}
 
     def start(self, **where: Any) -> None:
         """A process begins or goes on with the run."""

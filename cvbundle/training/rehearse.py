@@ -20,8 +20,7 @@ from attrs import asdict, evolve, frozen
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from cvbundle.bundle.base_model import base_model
-from cvbundle.bundle.settings import read_spec
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.architecture import Architecture
@@ -249,7 +248,7 @@ class _Stage:
         )
         nowhere = Path("-")
         return Job(
-            bundle=nowhere,
+            bundle=Bundle(nowhere),
             spec=one,
             samples=(),
             architecture=self._architecture,
@@ -362,9 +361,8 @@ def main() -> int:
     options = parser.parse_args()
     components.quiet()
     try:
-        found = rehearse(
-            read_spec(options.bundle), base_model(options.bundle).architecture, options.processors
-        )
+        bundle = Bundle(options.bundle)
+        found = rehearse(bundle.spec, bundle.model.architecture, options.processors)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

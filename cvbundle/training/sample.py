@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, RUN_ADAPTER, RUN_TRANSFORMER
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Validation
@@ -36,7 +37,7 @@ def main() -> int:
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device = os.environ.get("CVBUNDLE_DEVICE") or found
     try:
-        make(read_job(options.bundle, options.run, device, 1), options)
+        make(read_job(Bundle(options.bundle), options.run, device, 1), options)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _FAILED

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from attrs import define, evolve
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.runs import Choice
 from cvbundle.files.cache_folder import cache_folder
 from cvbundle.files.encodings import entries_folder
@@ -112,17 +113,17 @@ class Session:
         return kind(*arguments)
 
 
-def _agreed(bundle: Path, device: str, world_size: int) -> tuple[Job, Store | None]:
+def _agreed(bundle: Bundle, device: str, world_size: int) -> tuple[Job, Store | None]:
     """What is to be trained, once all processes have said that they can, and with the same.
 
     With it the store through which they find each other; None for a process that is alone.
     """
     if world_size == 1:
-        return read_job(bundle, bundle, device, world_size), None
+        return read_job(bundle, bundle.folder, device, world_size), None
     store = open_store(world_size)
     failure = None
     try:
-        job = read_job(bundle, bundle, device, world_size)
+        job = read_job(bundle, bundle.folder, device, world_size)
     except UserError as error:
         failure = str(error)
     exchange(store, world_size, introduction(bundle, device, failure))
@@ -139,7 +140,7 @@ def open_session(
         UserError: something on this machine is not as the bundle needs it.
     """
     components.quiet()
-    job, store = _agreed(bundle, device, world_size)
+    job, store = _agreed(Bundle(bundle), device, world_size)
     accelerator = start_processes(job, store)
     folder, lock = take_run_folder(job, choice, accelerator)
     job = evolve(job, run=folder)
@@ -152,7 +153,7 @@ def open_session(
                 job=job,
                 accelerator=accelerator,
                 reporter=reporter,
-                record=Record(folder, DeviceMemory(accelerator.device), bundle=bundle.name),
+                record=Record(folder, DeviceMemory(accelerator.device), bundle=job.bundle.name),
                 cache=cache,
                 encoder=Encoder(job, cache),
                 stop=stop,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from attrs import evolve
+from attrs import asdict, evolve
 
-from cvbundle.bundle.environment import drift
 from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
-from cvbundle.bundle.requirements import read_requirements
+from cvbundle.bundle.packages import drift
+from cvbundle.bundle.run import Row, read_metrics
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
 from cvbundle.training import loader
@@ -31,7 +31,7 @@ from cvbundle.training.kernels import attention_backend, attention_shape, fastes
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
 from cvbundle.training.measured import StepClock
-from cvbundle.training.metrics import Metrics, Row, read_metrics, start_trackers
+from cvbundle.training.metrics import Metrics, start_trackers
 from cvbundle.training.record import Record
 from cvbundle.training.samples import Batch, SampleSource, sample_source
 from cvbundle.training.saver import Saver
@@ -63,7 +63,7 @@ def _attempt(session: Session) -> None:
     """Start or go on, and put down how it ended."""
     job = session.job
     if session.leads:
-        locked = read_requirements(job.bundle)
+        locked = job.bundle.requirements
         session.record.start(
             device=str(session.device),
             device_name=device_name(session.device),
@@ -72,8 +72,8 @@ def _attempt(session: Session) -> None:
             deterministic=job.spec.training.deterministic,
             world_size=job.world_size,
             torch=version("torch"),
-            packages=locked,
-            drift=[str(found) for found in drift(locked)],
+            packages=dict(locked),
+            drift=[asdict(each) for each in drift(locked)],
         )
     session.reporter.say(
         f"{job.spec.name}: {len(job.samples)} samples, {job.total_steps} steps of "
@@ -231,7 +231,7 @@ def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
         weights = gathered(trainer.trained, keep=session.leads)
         if not session.leads:
             return {}
-        rows = read_metrics(job.run / RUN_METRICS)
+        rows = list(read_metrics(job.run / RUN_METRICS))
         card = model_card(job, rows)
         if job.spec.lora is not None:
             transformer = session.accelerator.unwrap_model(trainer.model.transformer)

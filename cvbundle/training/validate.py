@@ -148,7 +148,7 @@ def _sample(session: Session, trainer: Trainer) -> None:
                 seed = preview.sample_seed(validation.seed, number)
                 frames = sampler.frames(
                     session.cache.read(session.encoder.caption_key(prompt)),
-                    job.bundle / validation.images[number] if validation.images else None,
+                    job.bundle.folder / validation.images[number] if validation.images else None,
                     seed,
                 )
                 if session.leads or not sharded:

@@ -12,8 +12,9 @@ import pytest
 
 from cvbundle.archive.pack import archive_bundle
 from cvbundle.archive.unpack import unpack_archive
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import SUMS
-from cvbundle.bundle.runs import RunLock, held_still, list_runs
+from cvbundle.bundle.run_lock import RunLock, unchanging
 from cvbundle.bundle.verify import differences
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.execution.verification import verify_bundle
@@ -38,7 +39,7 @@ def test_two_archives_are_the_same_bytes(compiled: Compiled, tmp_path: Path) -> 
         path.chmod(0o700)
         os.utime(path, (1, 1))
     (elsewhere / "local/paths.json").write_text("{}")
-    second = Path(archive_bundle(elsewhere, tmp_path / "second.tar.zst").file)
+    second = Path(archive_bundle(Bundle(elsewhere), tmp_path / "second.tar.zst").file)
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -52,22 +53,22 @@ def test_what_is_unpacked_under_another_umask_is_the_same(
     )
     bundle = tmp_path / result.stdout.splitlines()[-1]
     assert bundle.name == compiled.bundle.name
-    assert not list(differences(bundle))
+    assert not list(differences(Bundle(bundle)))
     for path in bundle.rglob("*"):
         name = path.relative_to(bundle)
         if name.parts[0] not in ("local", "runs"):
             assert path.stat().st_mode == (compiled.bundle / name).stat().st_mode, name
-    again = Path(archive_bundle(bundle, tmp_path / "again.tar.zst").file)
+    again = Path(archive_bundle(Bundle(bundle), tmp_path / "again.tar.zst").file)
     assert again.read_bytes() == archive.read_bytes()
 
 
 def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -> None:
-    run = _with_run(compiled.bundle)
+    run = _with_run(compiled.bundle.folder)
     (run / "latest").symlink_to("/")
     archived = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs", "data", "model"])
     assert archived.left_out == ("runs/0001/latest",)
     unpacked = unpack_archive(archived.file, tmp_path / "there")
-    there = unpacked.bundle / "runs/0001"
+    there = unpacked.bundle.folder / "runs/0001"
     assert {path.name for path in there.iterdir()} == {"run.json", "adapter"}
     weights = "adapter/pytorch_lora_weights.safetensors"
     assert (there / weights).read_bytes() == (run / weights).read_bytes()
@@ -80,18 +81,18 @@ def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -
 def test_what_a_killed_run_left_half_written_stays_at_home(
     compiled: Compiled, tmp_path: Path
 ) -> None:
-    run = _with_run(compiled.bundle)
+    run = _with_run(compiled.bundle.folder)
     (run / "checkpoints/.step-00000005.x.tmp").mkdir(parents=True)
     (run / "checkpoints/.step-00000005.x.tmp/weights").write_text("half")
     archive = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"]).file
-    there = unpack_archive(archive, tmp_path / "there").bundle / "runs/0001"
+    there = unpack_archive(archive, tmp_path / "there").bundle.folder / "runs/0001"
     assert not (there / "checkpoints").exists()
 
 
 def test_a_run_that_is_being_trained_is_not_archived_half(
     compiled: Compiled, tmp_path: Path
 ) -> None:
-    lock = RunLock(_with_run(compiled.bundle))
+    lock = RunLock(_with_run(compiled.bundle.folder))
     with pytest.raises(UserError, match="run 0001 is being trained: wait for it, or stop it"):
         archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"])
     assert not (tmp_path / "a.tar.zst").exists()
@@ -102,9 +103,9 @@ def test_a_run_that_is_being_trained_is_not_archived_half(
 
 
 def test_no_run_begins_to_train_while_it_is_archived(compiled: Compiled) -> None:
-    run = _with_run(compiled.bundle)
-    runs = list_runs(compiled.bundle / "runs")
-    with held_still(runs), held_still(runs), pytest.raises(UserError, match="trained or archived"):
+    run = _with_run(compiled.bundle.folder)
+    runs = [run.folder for run in compiled.bundle.runs]
+    with unchanging(runs), unchanging(runs), pytest.raises(UserError, match="trained or archived"):
         RunLock(run)
     RunLock(run).release()
 
@@ -123,24 +124,24 @@ def test_tar_reads_an_archive(compiled: Compiled, tmp_path: Path) -> None:
 def test_names_of_any_length_and_script_go_through(
     compiled: Compiled, own_demo: Path, tmp_path: Path
 ) -> None:
-    run = _with_run(compiled.bundle)
+    run = _with_run(compiled.bundle.folder)
     name = "samples/" + "/".join(["ein Pferd läuft 走る馬"] * 8) + "/" + "x" * 200
     (run / name).parent.mkdir(parents=True)
     (run / name).write_text("here")
     archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"]).file)
     bundle = unpack_archive(archive, tmp_path / "there").bundle
-    assert (bundle / "runs/0001" / name).read_text() == "here"
+    assert (bundle.folder / "runs/0001" / name).read_text() == "here"
 
 
 def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: Path) -> None:
     archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
-    before = (compiled.bundle / "local/paths.json").read_bytes()
-    assert not unpack_archive(archive, compiled.bundle.parent).created
-    assert (compiled.bundle / "local/paths.json").read_bytes() == before
-    _with_run(compiled.bundle)
+    before = (compiled.bundle.folder / "local/paths.json").read_bytes()
+    assert not unpack_archive(archive, compiled.bundle.folder.parent).created
+    assert (compiled.bundle.folder / "local/paths.json").read_bytes() == before
+    _with_run(compiled.bundle.folder)
     more = Path(archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs"]).file)
     with pytest.raises(UserError, match="already exists, and runs can't be added to it"):
-        unpack_archive(more, compiled.bundle.parent)
+        unpack_archive(more, compiled.bundle.folder.parent)
 
 
 def test_where_clips_and_weights_are_can_be_told(
@@ -151,12 +152,12 @@ def test_where_clips_and_weights_are_can_be_told(
         archive, tmp_path / "there", data_root=demo / "data", model_path=str(demo / "model")
     )
     assert verify_bundle(unpacked.bundle).unknown == ()
-    paths = json.loads((unpacked.bundle / "local/paths.json").read_bytes())
+    paths = json.loads((unpacked.bundle.folder / "local/paths.json").read_bytes())
     assert paths["data.root"] == str(demo / "data")
 
 
 def test_a_bundle_that_was_changed_is_not_archived(compiled: Compiled, tmp_path: Path) -> None:
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{}")
     with pytest.raises(UserError, match=r"config\.json has other bytes"):
@@ -184,7 +185,7 @@ def test_an_archive_takes_the_place_of_another_whole(compiled: Compiled, tmp_pat
     target.write_text("an older one")
     archive_bundle(compiled.bundle, target)
     assert hashlib.sha256(target.read_bytes()).digest()
-    assert unpack_archive(target, tmp_path / "there").digest == compiled.digest
+    assert unpack_archive(target, tmp_path / "there").bundle.digest == compiled.digest
 
 
 @pytest.mark.train

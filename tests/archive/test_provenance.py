@@ -18,7 +18,7 @@ WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
 
 
 def _unpacked(compiled: Compiled, folder: Path) -> Path:
-    run = compiled.bundle / "runs/0001"
+    run = compiled.bundle.folder / "runs/0001"
     (run / "adapter").mkdir(parents=True)
     (run / WEIGHTS).write_bytes(b"weights")
     times = {"started": "2026-01-01T00:00:00+00:00", "stopped": "2026-01-01T01:00:00+00:00"}
@@ -29,7 +29,7 @@ def _unpacked(compiled: Compiled, folder: Path) -> Path:
     first = target.read_bytes()
     archive_bundle(compiled.bundle, target, ["runs"], provenance=True)
     assert target.read_bytes() == first
-    return unpack_archive(target, folder / "there").bundle
+    return unpack_archive(target, folder / "there").bundle.folder
 
 
 def test_the_statement_names_the_bundle_and_its_materials(

@@ -42,7 +42,7 @@ def test_an_archive_goes_to_s3_and_back(bucket: str, compiled: Compiled, tmp_pat
     local = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
     with fsspec.open(address) as file:
         assert file.read() == Path(local).read_bytes()
-    assert unpack_archive(address, tmp_path / "there").digest == compiled.digest
+    assert unpack_archive(address, tmp_path / "there").bundle.digest == compiled.digest
 
 
 def test_the_command_line_takes_addresses(bucket: str, compiled: Compiled, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_hostile_archive_is_refused_from_anywhere(bucket: str, tmp_path: Path)
 
 
 def test_an_archive_that_fails_is_not_put_anywhere(bucket: str, compiled: Compiled) -> None:
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{}")
     with pytest.raises(UserError, match="is not what was compiled"):

@@ -56,7 +56,7 @@ def test_a_signature_of_another_bundle_is_not_enough(
     archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key)
     settings = ["training.seed=1"]
     other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=settings).only.bundle
-    (other / SIGNATURE).write_bytes((compiled.bundle / SIGNATURE).read_bytes())
+    (other.folder / SIGNATURE).write_bytes((compiled.bundle.folder / SIGNATURE).read_bytes())
     found = verify_bundle(other, signers=_signers(tmp_path, key))
     assert found.signature is not None
     assert "but of another content" in found.signature[0]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cvbundle.bundle import measured
-from cvbundle.bundle.measured import measured_steps
-from cvbundle.bundle.runs import read_run
+from cvbundle.bundle import measured_steps as module
+from cvbundle.bundle.measured_steps import measured_steps
+from cvbundle.bundle.run import Run
 from cvbundle.comparison.description import describe
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.spec.tables.gpus import GPUS
@@ -28,39 +28,39 @@ def write_run(bundle: Path, *devices: str, number: int = 1, seconds: Any = 2.0) 
 
 
 def test_a_run_on_the_device_is_measured(compiled: Compiled) -> None:
-    write_run(compiled.bundle, H100, H100)
-    (found,) = measured_steps(compiled.bundle.parent, GPUS["h100"])
+    write_run(compiled.bundle.folder, H100, H100)
+    (found,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
     assert found.name == f"{compiled.bundle.name}/0001"
     assert found.seconds == 2
     assert found.flops == compiled.training.step_flops
-    assert measured_steps(compiled.bundle.parent, GPUS["4090"]) == ()
+    assert measured_steps(compiled.bundle.folder.parent, GPUS["4090"]) == ()
 
 
 def test_a_run_on_several_kinds_of_device_is_not(compiled: Compiled) -> None:
-    write_run(compiled.bundle, H100, "NVIDIA H200")
-    assert measured_steps(compiled.bundle.parent, GPUS["h100"]) == ()
+    write_run(compiled.bundle.folder, H100, "NVIDIA H200")
+    assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
 
 @pytest.mark.parametrize("seconds", [None, 0, "fast", float("nan"), float("inf")])
 def test_a_run_without_a_measure_is_not(compiled: Compiled, seconds: object) -> None:
-    write_run(compiled.bundle, H100, seconds=seconds)
-    assert measured_steps(compiled.bundle.parent, GPUS["h100"]) == ()
+    write_run(compiled.bundle.folder, H100, seconds=seconds)
+    assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"attempts": [1], "seconds_a_step": 1}'])
 def test_a_record_of_another_shape_is_none(compiled: Compiled, text: str) -> None:
-    (write_run(compiled.bundle, H100) / "run.json").write_text(text)
-    assert measured_steps(compiled.bundle.parent, GPUS["h100"]) == ()
+    (write_run(compiled.bundle.folder, H100) / "run.json").write_text(text)
+    assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
 
 def test_a_damaged_bundle_is_left_out(compiled: Compiled) -> None:
-    write_run(compiled.bundle, H100)
+    write_run(compiled.bundle.folder, H100)
     for name, text in (("config.json", "{}"), ("model.json", "{")):
-        copy = compiled.bundle.with_name(f"{len(name):016x}")
+        copy = compiled.bundle.folder.with_name(f"{len(name):016x}")
         shutil.copytree(compiled.bundle, copy)
         (copy / name).chmod(0o644)
         (copy / name).write_text(text)
-    (found,) = measured_steps(compiled.bundle.parent, GPUS["h100"])
+    (found,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
     assert found.bundle == compiled.bundle.name
 
 
@@ -68,24 +68,24 @@ def test_only_the_newest_records_of_a_large_store_are_opened(
     compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(1, 6):
-        run = write_run(compiled.bundle, H100, number=number, seconds=float(number))
+        run = write_run(compiled.bundle.folder, H100, number=number, seconds=float(number))
         os.utime(run / "run.json", (number, number))
     opened = []
 
     def counted(folder: Path) -> object:
         opened.append(folder.name)
-        return read_run(folder)
+        return Run(folder)
 
-    monkeypatch.setattr(measured, "_NEWEST", 3)
-    monkeypatch.setattr(measured, "read_run", counted)
-    found = measured_steps(compiled.bundle.parent, GPUS["h100"])
+    monkeypatch.setattr(module, "_NEWEST", 3)
+    monkeypatch.setattr(module, "Run", counted)
+    found = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
     assert [step.seconds for step in found] == [5, 4, 3]
     assert opened == ["0005", "0004", "0003"]
 
 
 def test_compile_and_show_say_what_was_measured(demo: Path, compiled: Compiled) -> None:
-    spec, store = demo / "spec.yaml", compiled.bundle.parent
-    write_run(compiled.bundle, H100)
+    spec, store = demo / "spec.yaml", compiled.bundle.folder.parent
+    write_run(compiled.bundle.folder, H100)
     assert not compiled.training.measured_in
     found = compile_file(spec, store, settings=["launch.gpu=h100"]).only
     assert found.training.seconds == pytest.approx((2, 2))

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.places import local_settings, num_machines
-from cvbundle.bundle.settings import read_spec
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.problems import UserError
 from cvbundle.spec.fields import local_fields
@@ -19,17 +17,17 @@ def test_the_number_of_machines_does_not_change_the_name(demo: Path, tmp_path: P
     settings = [*_TWO, "launch.num_machines=2", "launch.gpu_memory_gib=24"]
     two = compile_file(demo / "spec.yaml", tmp_path / "two", settings=settings).only
     assert one.digest == two.digest
-    assert (num_machines(one.bundle), num_machines(two.bundle)) == (1, 2)
-    assert read_spec(two.bundle).launch.num_machines == 2
-    assert read_spec(two.bundle).launch.gpu_memory_gib == 24
+    assert (one.bundle.num_machines, two.bundle.num_machines) == (1, 2)
+    assert two.bundle.spec.launch.num_machines == 2
+    assert two.bundle.spec.launch.gpu_memory_gib == 24
 
 
 def test_no_field_of_this_machine_is_in_the_config(compiled: Compiled) -> None:
-    config = json.loads((compiled.bundle / "config.json").read_bytes())
+    config = json.loads((compiled.bundle.folder / "config.json").read_bytes())
     for field in local_fields():
         section, name = field.path
         assert name not in config[section]
-    recorded = json.loads((compiled.bundle / "local/paths.json").read_bytes())
+    recorded = json.loads((compiled.bundle.folder / "local/paths.json").read_bytes())
     assert set(recorded) == {field.name for field in local_fields()}
 
 
@@ -38,7 +36,7 @@ def test_the_environment_goes_before_what_was_compiled(
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", "3")
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "/elsewhere")
-    found = local_settings(compiled.bundle)
+    found = compiled.bundle.local_settings
     assert (found["launch.num_machines"], found["data.root"]) == (3, "/elsewhere")
 
 
@@ -48,4 +46,4 @@ def test_a_number_of_machines_that_is_none_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", text)
     with pytest.raises(UserError, match=rf"^CVBUNDLE_NUM_MACHINES is {text}: .*whole number ≥ 1"):
-        num_machines(compiled.bundle)
+        _ = compiled.bundle.num_machines

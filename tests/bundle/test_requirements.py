@@ -20,8 +20,11 @@ _HEAD = (
 
 
 def test_the_lock_that_is_written_is_read_as_it_was(compiled: Compiled) -> None:
-    locked = read_requirements(compiled.bundle)
-    assert requirements_text(locked).encode() == (compiled.bundle / "requirements.txt").read_bytes()
+    locked = read_requirements(compiled.bundle.folder)
+    assert (
+        requirements_text(locked).encode()
+        == (compiled.bundle.folder / "requirements.txt").read_bytes()
+    )
     assert "huggingface_hub" in locked
 
 
@@ -114,12 +117,12 @@ def test_a_lock_that_breaks_off_is_refused() -> None:
 
 
 def test_a_huge_lock_is_not_read(compiled: Compiled) -> None:
-    path = compiled.bundle / "requirements.txt"
+    path = compiled.bundle.folder / "requirements.txt"
     path.chmod(0o644)
     with path.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(UserError, match="more than 64 KiB"):
-        read_requirements(compiled.bundle)
+        read_requirements(compiled.bundle.folder)
 
 
 _TOKENS = st.sampled_from(

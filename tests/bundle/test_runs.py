@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.runs import RunLock, read_run, record_failure
+from cvbundle.bundle.run import Run
+from cvbundle.bundle.run_lock import RunLock
+from cvbundle.bundle.runs import record_failure
 from cvbundle.processes import killed
 from cvbundle.processes.killed import OomKills, killed_by
 
@@ -26,28 +28,28 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_run_is_running_only_where_a_process_holds_it(run: Path) -> None:
     lock = RunLock(run)
-    assert (read_run(run).status, read_run(run).reason) == ("running", None)
+    assert (Run(run).status, Run(run).reason) == ("running", None)
     lock.release()
-    assert read_run(run).status == "failed"
-    assert read_run(run).reason == "its process was killed, or its machine went down"
+    assert Run(run).status == "failed"
+    assert Run(run).reason == "its process was killed, or its machine went down"
 
 
 def test_a_run_that_is_held_is_looked_at_without_disturbing_who_begins_it(run: Path) -> None:
     for _ in range(3):
-        assert read_run(run).status == "failed"
+        assert Run(run).status == "failed"
         RunLock(run).release()
 
 
 def test_the_failure_of_a_killed_run_is_recorded(run: Path) -> None:
     record_failure(run.parent, "the trainer was killed", since=_LONG_AGO)
-    assert (read_run(run).status, read_run(run).reason) == ("failed", "the trainer was killed")
-    assert read_run(run).record["attempts"][0]["started"] == "2026-01-01T00:00:00+00:00"
+    assert (Run(run).status, Run(run).reason) == ("failed", "the trainer was killed")
+    assert Run(run).attempts[0].started == "2026-01-01T00:00:00+00:00"
 
 
 def test_a_run_that_has_not_recorded_anything_yet_has_failed_too(run: Path) -> None:
     (run / "run.json").unlink()
     record_failure(run.parent, "the trainer was killed", since=_LONG_AGO)
-    assert (read_run(run).status, read_run(run).reason) == ("failed", "the trainer was killed")
+    assert (Run(run).status, Run(run).reason) == ("failed", "the trainer was killed")
 
 
 def test_of_a_run_that_ended_before_or_goes_on_nothing_is_recorded(run: Path) -> None:
@@ -60,7 +62,7 @@ def test_of_a_run_that_ended_before_or_goes_on_nothing_is_recorded(run: Path) ->
     stopped = {**_RUNNING, "status": "stopped"}
     (run / "run.json").write_text(json.dumps(stopped))
     record_failure(run.parent, "killed", since=_LONG_AGO)
-    assert read_run(run).record == stopped
+    assert Run(run).data == stopped
 
 
 def test_where_the_kernel_says_that_it_was_out_of_memory_it_is_said(

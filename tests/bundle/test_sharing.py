@@ -9,6 +9,7 @@ import pytest
 from cvbundle.archive.pack import archive_bundle
 from cvbundle.archive.unpack import unpack_archive
 from cvbundle.bundle import sharing
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.verify import differences
 from cvbundle.compiler.build import compile_file
 
@@ -22,20 +23,20 @@ def _everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _compile(demo: Path, store: Path, rank: int) -> Path:
     settings = [f"lora.rank={rank}"]
-    return compile_file(demo / "spec.yaml", store, settings=settings).only.bundle
+    return compile_file(demo / "spec.yaml", store, settings=settings).only.bundle.folder
 
 
 def _shared(one: Path, two: Path, name: str = SHARED) -> bool:
-    assert not list(differences(one))
-    assert not list(differences(two))
+    assert not list(differences(Bundle(one)))
+    assert not list(differences(Bundle(two)))
     return (one / name).samefile(two / name)
 
 
 def test_points_of_a_sweep_share_their_files(demo: Path, tmp_path: Path) -> None:
     settings = ["sweep={lora.rank: [4, 8]}"]
     one, two = compile_file(demo / "spec.yaml", tmp_path, settings=settings).bundles
-    assert _shared(one.bundle, two.bundle)
-    assert not _shared(one.bundle, two.bundle, "config.json")
+    assert _shared(one.bundle.folder, two.bundle.folder)
+    assert not _shared(one.bundle.folder, two.bundle.folder, "config.json")
 
 
 def test_bundles_of_separate_compilations_share_their_files(demo: Path, tmp_path: Path) -> None:
@@ -48,8 +49,10 @@ def test_bundles_of_separate_compilations_share_their_files(demo: Path, tmp_path
 
 def test_what_is_unpacked_shares_files_with_what_is_there(demo: Path, tmp_path: Path) -> None:
     one = _compile(demo, tmp_path / "there", 4)
-    archive = archive_bundle(_compile(demo, tmp_path / "here", 8), tmp_path / "a.tar.zst").file
-    assert _shared(unpack_archive(archive, tmp_path / "there").bundle, one)
+    archive = archive_bundle(
+        Bundle(_compile(demo, tmp_path / "here", 8)), tmp_path / "a.tar.zst"
+    ).file
+    assert _shared(unpack_archive(archive, tmp_path / "there").bundle.folder, one)
 
 
 def test_a_shared_file_is_read_only_again_after_a_bundle_was_made_writable_to_be_removed(
@@ -89,7 +92,7 @@ def test_a_file_that_may_be_or_become_another_is_not_shared(
     two = _compile(demo, tmp_path, 8)
     assert (two / SHARED).lstat().st_nlink == 1
     assert (two / SHARED).read_bytes() == content
-    assert not list(differences(two))
+    assert not list(differences(Bundle(two)))
 
 
 @pytest.mark.parametrize("step", ["compile", "unpack"])
@@ -107,6 +110,6 @@ def test_a_disk_without_links_holds_copies(
         archive = archive_bundle(one, tmp_path / "a.tar.zst").file
         shutil.copytree(two, tmp_path / "there" / two.name)
         one = unpack_archive(archive, tmp_path / "there").bundle
-        two = tmp_path / "there" / two.name
-    assert not _shared(one, two)
-    assert not [path for path in one.rglob("*") if path.name.endswith(".link")]
+        two = Bundle(tmp_path / "there" / two.name)
+    assert not _shared(one.folder, two.folder)
+    assert not [path for path in one.folder.rglob("*") if path.name.endswith(".link")]

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import REQUIRED, SUMS
 from cvbundle.bundle.verify import differences, hashed_files
 from cvbundle.compiler.build import Compiled
-from cvbundle.execution.launch import plan_launch
+from cvbundle.execution.launch import RunOptions, plan_launch
 from cvbundle.execution.verification import verify_bundle
 from cvbundle.problems import UserError
 from tests.bundle.reseal import plant, sealed
 
 FLIPS = 2000
+
+
+def _sentences(bundle: Bundle) -> list[str]:
+    return [str(difference) for difference in differences(bundle)]
 
 
 def _writable(bundle: Path) -> None:
@@ -43,35 +48,35 @@ def _flip(path: Path, bit: int) -> None:
 
 def test_any_flipped_bit_is_found(compiled: Compiled) -> None:
     bundle = compiled.bundle
-    _writable(bundle)
-    for path, bit in _flips(bundle, FLIPS):
+    _writable(bundle.folder)
+    for path, bit in _flips(bundle.folder, FLIPS):
         _flip(path, bit)
         name = path.relative_to(bundle).as_posix()
-        assert list(differences(bundle)) == [f"{name} has other bytes"], bit
+        assert _sentences(bundle) == [f"{name} has other bytes"], bit
         _flip(path, bit)
     assert not list(differences(bundle))
 
 
 def test_any_flipped_bit_of_the_sums_is_found(compiled: Compiled) -> None:
-    sums = compiled.bundle / SUMS
+    sums = compiled.bundle.folder / SUMS
     sums.chmod(0o644)
     chance = random.Random(1)
     for _ in range(100):
         bit = chance.randrange(sums.stat().st_size * 8)
         _flip(sums, bit)
-        assert next(differences(compiled.bundle)).startswith("the folder is named "), bit
+        assert _sentences(compiled.bundle)[0].startswith("the folder is named "), bit
         _flip(sums, bit)
 
 
 def test_a_whole_bundle_under_another_name_is_told_its_own(compiled: Compiled) -> None:
-    renamed = compiled.bundle.rename(compiled.bundle.with_name("copy"))
+    renamed = compiled.bundle.folder.rename(compiled.bundle.folder.with_name("copy"))
     name = compiled.bundle.name
-    assert list(differences(renamed)) == [
-        f"the folder is named copy, and holds bundle {name}, which is whole: "
+    assert _sentences(Bundle(renamed)) == [
+        f"the folder is named copy, and contains bundle {name}, which is whole: "
         f"if that is the one you mean, rename the folder to {name}"
     ]
     (renamed / "more").touch()
-    assert list(differences(renamed)) == [
+    assert _sentences(Bundle(renamed)) == [
         f"the folder is named copy, its digest is {name}",
         "more was added",
     ]
@@ -79,9 +84,9 @@ def test_a_whole_bundle_under_another_name_is_told_its_own(compiled: Compiled) -
 
 def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled) -> None:
     bundle = compiled.bundle
-    _writable(bundle)
+    _writable(bundle.folder)
     command = ["sha256sum", "--check", "--strict", "--quiet", SUMS]
-    for path, bit in _flips(bundle, 30):
+    for path, bit in _flips(bundle.folder, 30):
         _flip(path, bit)
         result = subprocess.run(command, cwd=bundle, capture_output=True, check=False)
         assert result.returncode == 1, (path, bit)
@@ -92,12 +97,12 @@ def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled)
 
 def test_what_was_added_is_named_even_where_it_holds_nothing(compiled: Compiled) -> None:
     bundle = compiled.bundle
-    _writable(bundle)
-    (bundle / "code/more").mkdir()
-    (bundle / "link").symlink_to("/")
-    (bundle / "model.json").unlink()
-    os.mkfifo(bundle / "model.json")
-    assert list(differences(bundle)) == [
+    _writable(bundle.folder)
+    (bundle.folder / "code/more").mkdir()
+    (bundle.folder / "link").symlink_to("/")
+    (bundle.folder / "model.json").unlink()
+    os.mkfifo(bundle.folder / "model.json")
+    assert _sentences(bundle) == [
         "code/more/ was added",
         "link was added",
         "model.json is not a file",
@@ -105,8 +110,8 @@ def test_what_was_added_is_named_even_where_it_holds_nothing(compiled: Compiled)
 
 
 def test_what_is_local_or_of_a_run_may_change(compiled: Compiled) -> None:
-    (compiled.bundle / "runs/notes").write_text("mine")
-    shutil.rmtree(compiled.bundle / "local")
+    (compiled.bundle.folder / "runs/notes").write_text("mine")
+    shutil.rmtree(compiled.bundle.folder / "local")
     assert not list(differences(compiled.bundle))
 
 
@@ -129,12 +134,14 @@ def test_clips_and_weights_are_looked_at_too(
     assert not found.verified
     assert found.files == ()
     assert found.clips is not None
-    assert [sentence.partition(" instead")[0] for sentence in sorted(found.clips)] == [
-        "videos/blue_down.mp4 is missing",
-        "videos/red_right.mp4 has other bytes",
-        "videos/white_up.mp4 has 0 bytes",
+    assert {(each.path, each.kind) for each in found.clips} == {
+        ("videos/blue_down.mp4", "missing"),
+        ("videos/red_right.mp4", "bytes"),
+        ("videos/white_up.mp4", "size"),
+    }
+    assert [str(each) for each in found.weights or ()] == [
+        "vae/diffusion_pytorch_model.safetensors has other bytes"
     ]
-    assert found.weights == ("vae/diffusion_pytorch_model.safetensors has other bytes",)
     left_out = verify_bundle(compiled.bundle, clips=False, weights=False)
     assert left_out.verified
     assert left_out.clips is None
@@ -142,7 +149,7 @@ def test_clips_and_weights_are_looked_at_too(
 
 
 def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -> None:
-    shutil.rmtree(compiled.bundle / "local")
+    shutil.rmtree(compiled.bundle.folder / "local")
     found = verify_bundle(compiled.bundle)
     assert found.verified
     assert found.clips is None
@@ -176,18 +183,18 @@ def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -
 def test_a_file_that_bundles_do_not_have_is_named_though_the_sums_list_it(
     name: str, compiled: Compiled
 ) -> None:
-    plant(compiled.bundle, name)
-    bundle = sealed(compiled.bundle)
-    assert list(differences(bundle)) == [f"{name} is no file of a bundle"]
-    with pytest.raises(UserError, match="is no file of a bundle"):
-        plan_launch(bundle, trust=True)
+    plant(compiled.bundle.folder, name)
+    bundle = sealed(compiled.bundle.folder)
+    assert _sentences(Bundle(bundle)) == [f"{name} is not a file of a bundle"]
+    with pytest.raises(UserError, match="is not a file of a bundle"):
+        plan_launch(Bundle(bundle), RunOptions(trust=True))
 
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_file_that_every_bundle_has_is_missed_though_the_sums_leave_it_out(
     name: str, compiled: Compiled
 ) -> None:
-    compiled.bundle.chmod(0o755)
-    (compiled.bundle / name).unlink()
-    bundle = sealed(compiled.bundle)
-    assert list(differences(bundle)) == [f"SHA256SUMS does not list {name}"]
+    compiled.bundle.folder.chmod(0o755)
+    (compiled.bundle.folder / name).unlink()
+    bundle = sealed(compiled.bundle.folder)
+    assert _sentences(Bundle(bundle)) == [f"SHA256SUMS does not list {name}"]

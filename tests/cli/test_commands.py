@@ -80,7 +80,7 @@ def test_wrong_use_ends_in_a_sentence(arguments: list[str], code: int, tmp_path:
 
 def test_verify_says_which_file_differs(compiled: Compiled) -> None:
     assert _cvbundle("verify", compiled.bundle).returncode == 0
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_bytes(config.read_bytes().replace(b"42", b"43"))
     result = _cvbundle("verify", compiled.bundle, "--json")
@@ -89,17 +89,19 @@ def test_verify_says_which_file_differs(compiled: Compiled) -> None:
 
 
 def test_a_changed_bundle_is_not_run(compiled: Compiled) -> None:
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_bytes(config.read_bytes().replace(b"42", b"43"))
     result = _cvbundle("run", compiled.bundle)
     assert result.returncode == 1
     assert "config.json has other bytes" in result.stderr
-    assert not list((compiled.bundle / "runs").iterdir())
+    assert not list((compiled.bundle.folder / "runs").iterdir())
 
 
 def test_code_from_elsewhere_needs_trust(compiled: Compiled) -> None:
-    bundle = resealed(compiled.bundle, "launch.sh", b"set -euo pipefail", b"set -euo pipefail #")
+    bundle = resealed(
+        compiled.bundle.folder, "launch.sh", b"set -euo pipefail", b"set -euo pipefail #"
+    )
     assert _cvbundle("verify", bundle).returncode == 0
     refused = _cvbundle("run", bundle)
     assert refused.returncode == 1
@@ -109,7 +111,7 @@ def test_code_from_elsewhere_needs_trust(compiled: Compiled) -> None:
 
 
 def test_other_package_versions_need_a_word(compiled: Compiled) -> None:
-    bundle = resealed(compiled.bundle, "requirements.txt", b"torch==", b"torch==1.")
+    bundle = resealed(compiled.bundle.folder, "requirements.txt", b"torch==", b"torch==1.")
     refused = _cvbundle("run", bundle)
     assert refused.returncode == 1
     assert "torch: " in refused.stderr
@@ -122,7 +124,7 @@ def test_a_dry_run_shows_the_command_and_trains_nothing(compiled: Compiled) -> N
     assert result.returncode == 0
     assert "launch.sh" in result.stdout
     assert "CVBUNDLE_NUM_PROCESSES=2" in result.stdout
-    assert not list((compiled.bundle / "runs").iterdir())
+    assert not list((compiled.bundle.folder / "runs").iterdir())
 
 
 def test_resume_without_a_run_is_an_error(compiled: Compiled) -> None:
@@ -134,7 +136,7 @@ def test_resume_without_a_run_is_an_error(compiled: Compiled) -> None:
 @pytest.mark.train
 def test_run_prints_the_adapter_and_the_samples(compiled: Compiled) -> None:
     prefix = compiled.bundle.name[:8]
-    result = _cvbundle("run", prefix, cwd=compiled.bundle.parent.parent)
+    result = _cvbundle("run", prefix, cwd=compiled.bundle.folder.parent.parent)
     assert result.returncode == 0, result.stderr
     adapter, sample = result.stdout.splitlines()
     assert adapter.endswith("runs/0001/adapter/pytorch_lora_weights.safetensors")
@@ -153,7 +155,7 @@ def test_a_signal_saves_the_state_and_exits_130(
 ) -> None:
     command = [sys.executable, "-m", "cvbundle.cli", "run", str(compiled.bundle)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    run = compiled.bundle / "runs/0001"
+    run = compiled.bundle.folder / "runs/0001"
     while not (run / "run.json").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal_number)
@@ -167,7 +169,7 @@ def test_a_signal_saves_the_state_and_exits_130(
 def test_the_trainer_dies_with_the_command_that_started_it(compiled: Compiled) -> None:
     command = [sys.executable, "-m", "cvbundle.cli", "run", str(compiled.bundle)]
     process = subprocess.Popen(command)
-    record = compiled.bundle / "runs/0001/run.json"
+    record = compiled.bundle.folder / "runs/0001/run.json"
     while not record.exists() and process.poll() is None:
         time.sleep(0.01)
     trainer = json.loads(record.read_bytes())["attempts"][-1]["pid"]
@@ -205,10 +207,10 @@ def test_launch_needs_no_cvbundle_installed(compiled: Compiled, tmp_path: Path) 
     missing = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert b"No module named 'cvbundle" in missing.stderr
     subprocess.run(
-        ["bash", compiled.bundle / "launch.sh"], cwd=tmp_path, env=environment, check=True
+        ["bash", compiled.bundle.folder / "launch.sh"], cwd=tmp_path, env=environment, check=True
     )
-    assert list(compiled.bundle.glob("runs/0001/adapter/*.safetensors"))
+    assert list(compiled.bundle.folder.glob("runs/0001/adapter/*.safetensors"))
     subprocess.run(
         ["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=compiled.bundle, check=True
     )
-    assert not list((compiled.bundle / "code").rglob("__pycache__"))
+    assert not list((compiled.bundle.folder / "code").rglob("__pycache__"))

@@ -36,7 +36,7 @@ def test_a_finished_run_makes_the_same_video_twice_and_its_encodings_are_known(
     settings = ["training.steps=1", "checkpointing.steps=1", "validation.steps=1"]
     settings += ["tracking.report_to=[]", "lr_scheduler.warmup_steps=0"]
     compiled = compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=settings).only
-    run = train(compiled.bundle, "auto", "cpu", 1, threading.Event())
+    run = train(compiled.bundle.folder, "auto", "cpu", 1, threading.Event())
     videos = []
     for name, what in (("a", run), ("b", compiled.bundle)):
         output = tmp_path / f"{name}.mp4"
@@ -63,7 +63,7 @@ def test_an_image_for_a_text_to_video_model_is_refused(
     code, _, said = _say(capsys, "sample", str(compiled.bundle), "--prompt", "x")
     assert code == 1
     assert f"no run of {compiled.bundle.name} is complete" in said
-    folder = compiled.bundle / "runs/0001"
+    folder = compiled.bundle.folder / "runs/0001"
     folder.mkdir()
     (folder / "run.json").write_text('{"status": "complete", "bundle": "x"}')
     picture = demo / "spec.yaml"
@@ -73,13 +73,13 @@ def test_an_image_for_a_text_to_video_model_is_refused(
 
 
 def test_a_run_that_is_not_complete_is_named(compiled: Compiled) -> None:
-    folder = compiled.bundle / "runs/0001"
+    folder = compiled.bundle.folder / "runs/0001"
     folder.mkdir()
     (folder / "run.json").write_text('{"status": "stopped", "bundle": "x"}')
     with pytest.raises(UserError, match="0001 is not complete"):
         find_result(str(folder))
     with pytest.raises(UserError, match="is neither a run nor a bundle"):
-        find_result(str(compiled.bundle / "code"))
+        find_result(str(compiled.bundle.folder / "code"))
 
 
 def test_what_only_a_bundle_that_is_gone_used_is_pruned(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cvbundle.archive.pack import archive_bundle
-from cvbundle.bundle.change import Change
+from cvbundle.bundle.difference import Change
 from cvbundle.comparison.diff import Comparison, compare
 from cvbundle.comparison.operands import open_side
 from cvbundle.compiler.build import Compiled, compile_file
@@ -110,7 +110,7 @@ def test_packages_code_and_other_files_are_compared(compiled: Compiled, tmp_path
 def test_results_stand_side_by_side_and_decide_nothing(compiled: Compiled, tmp_path: Path) -> None:
     other = tmp_path / "other" / compiled.bundle.name
     shutil.copytree(compiled.bundle, other)
-    _with_run(compiled.bundle, 0.25)
+    _with_run(compiled.bundle.folder, 0.25)
     _with_run(other, 0.5)
     shown = _diff(compiled.bundle, other)
     assert shown.returncode == 0, shown.stderr
@@ -156,6 +156,6 @@ def test_a_bundle_that_promises_no_bits_is_named(demo: Path, tmp_path: Path) -> 
         demo / "spec.yaml", tmp_path / "bundles", settings=["training.deterministic=false"]
     ).only.bundle
     found = _compare(demo / "spec.yaml", fast, tmp_path / "sides")
-    assert found.unpromised == ("B",)
+    assert found.not_deterministic == ("B",)
     assert Change("training.deterministic", True, False) in found.settings
     assert "training.deterministic is false in B" in _diff(demo / "spec.yaml", fast).stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cvbundle.bundle.runs import RunLock
+from cvbundle.bundle.run_lock import RunLock
 from cvbundle.comparison.description import describe
 from cvbundle.comparison.listing import list_store
 from cvbundle.compiler.build import Compiled, compile_file
@@ -23,14 +23,14 @@ def _cvbundle(*arguments: object) -> str:
 @pytest.fixture
 def store(compiled: Compiled, demo: Path) -> Iterator[Path]:
     """Two bundles; one is being trained, and its metrics are being written."""
-    run = compiled.bundle / "runs/0001"
+    run = compiled.bundle.folder / "runs/0001"
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"status": "running", "phases": {"train": 1.5}}))
     (run / "metrics.jsonl").write_text('{"loss":0.75,"step":1}\n{"loss":0.5,"step":2}\n{"lo')
     settings = ["name=other", "training.learning_rate=1e-4"]
-    compile_file(demo / "spec.yaml", compiled.bundle.parent, settings=settings)
+    compile_file(demo / "spec.yaml", compiled.bundle.folder.parent, settings=settings)
     lock = RunLock(run)
-    yield compiled.bundle.parent
+    yield compiled.bundle.folder.parent
     lock.release()
 
 
@@ -67,7 +67,7 @@ def test_bundles_are_sorted_and_what_is_not_known_comes_last(store: Path) -> Non
 
 
 def test_a_damaged_bundle_is_listed_as_one(store: Path, compiled: Compiled) -> None:
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{")
     assert list_store(store)[-1].status == "damaged"
@@ -82,6 +82,8 @@ def test_what_is_not_the_default_is_told_from_what_is(compiled: Compiled) -> Non
     assert settings["model.type"].is_default
     assert settings["data.caption_column"].is_default
     assert settings["optimizer.betas"].is_default
+    assert found.data is not None
+    assert found.memory is not None
     assert (found.data.samples, found.data.clips, found.data.skipped) == (4, 4, 0)
     assert found.memory.peak == compiled.memory.peak
     assert found.total_steps == 20

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.store import find_bundle
 from cvbundle.bundle.verify import differences
 from cvbundle.compiler.build import Compiled, compile_file
@@ -16,7 +17,7 @@ from cvbundle.problems import ProblemsFound, UserError
 
 
 def test_every_file_of_the_design_is_there(compiled: Compiled) -> None:
-    names = {path.name for path in compiled.bundle.iterdir()}
+    names = {path.name for path in compiled.bundle.folder.iterdir()}
     assert names == {
         "SHA256SUMS",
         "config.json",
@@ -33,7 +34,7 @@ def test_every_file_of_the_design_is_there(compiled: Compiled) -> None:
 
 
 def test_every_setting_is_explicit_but_those_of_this_machine(compiled: Compiled) -> None:
-    config = json.loads((compiled.bundle / "config.json").read_bytes())
+    config = json.loads((compiled.bundle.folder / "config.json").read_bytes())
     assert config["training"]["seed"] == 42
     assert config["model"]["name"] == "cogvideox-2b"
     assert config["data"]["resolution"] == "9x64x96"
@@ -43,7 +44,7 @@ def test_every_setting_is_explicit_but_those_of_this_machine(compiled: Compiled)
 
 
 def test_no_hashed_file_names_a_folder_of_this_machine(compiled: Compiled, demo: Path) -> None:
-    for path in compiled.bundle.rglob("*"):
+    for path in compiled.bundle.folder.rglob("*"):
         if path.is_file() and "local" not in path.relative_to(compiled.bundle).parts:
             content = path.read_bytes()
             assert str(demo).encode() not in content, path
@@ -51,7 +52,7 @@ def test_no_hashed_file_names_a_folder_of_this_machine(compiled: Compiled, demo:
 
 
 def test_a_sample_states_frames_crop_and_digest(compiled: Compiled) -> None:
-    lines = (compiled.bundle / "dataset.jsonl").read_text().splitlines()
+    lines = (compiled.bundle.folder / "dataset.jsonl").read_text().splitlines()
     assert len(lines) == 4
     sample = json.loads(lines[0])
     assert sample["clip"] == "videos/red_right.mp4"
@@ -62,7 +63,7 @@ def test_a_sample_states_frames_crop_and_digest(compiled: Compiled) -> None:
 
 
 def test_each_weight_file_is_pinned_by_its_digest(compiled: Compiled) -> None:
-    model = json.loads((compiled.bundle / "model.json").read_bytes())
+    model = json.loads((compiled.bundle.folder / "model.json").read_bytes())
     pinned = {file["path"] for file in model["files"]}
     assert "transformer/diffusion_pytorch_model.safetensors" in pinned
     assert "tokenizer/spiece.model" in pinned
@@ -70,43 +71,43 @@ def test_each_weight_file_is_pinned_by_its_digest(compiled: Compiled) -> None:
 
 
 def test_the_lock_has_exact_public_versions(compiled: Compiled) -> None:
-    lines = (compiled.bundle / "requirements.txt").read_text().splitlines()[1:]
+    lines = (compiled.bundle.folder / "requirements.txt").read_text().splitlines()[1:]
     assert any(line.startswith("torch==") for line in lines)
     assert all("==" in line and "+" not in line for line in lines)
 
 
 def test_only_packages_that_are_chosen_are_locked(compiled: Compiled) -> None:
-    text = (compiled.bundle / "requirements.txt").read_text()
+    text = (compiled.bundle.folder / "requirements.txt").read_text()
     assert "bitsandbytes" not in text
     assert "prodigyopt" not in text
 
 
 def test_what_is_hashed_is_read_only(compiled: Compiled) -> None:
-    for path in compiled.bundle.rglob("*"):
+    for path in compiled.bundle.folder.rglob("*"):
         if path.relative_to(compiled.bundle).parts[0] not in ("local", "runs"):
             assert not path.stat().st_mode & 0o222, path
-    assert (compiled.bundle / "launch.sh").stat().st_mode & stat.S_IXUSR
+    assert (compiled.bundle.folder / "launch.sh").stat().st_mode & stat.S_IXUSR
 
 
 def test_compiling_again_changes_nothing(compiled: Compiled, demo: Path) -> None:
-    before = (compiled.bundle / "SHA256SUMS").stat()
-    again = compile_file(demo / "spec.yaml", compiled.bundle.parent).only
+    before = (compiled.bundle.folder / "SHA256SUMS").stat()
+    again = compile_file(demo / "spec.yaml", compiled.bundle.folder.parent).only
     assert not again.created
-    assert (compiled.bundle / "SHA256SUMS").stat() == before
-    assert list(compiled.bundle.parent.iterdir()) == [compiled.bundle]
+    assert (compiled.bundle.folder / "SHA256SUMS").stat() == before
+    assert list(compiled.bundle.folder.parent.iterdir()) == [compiled.bundle.folder]
 
 
 def test_what_killed_processes_left_is_gone_after_the_next_compilation(
     compiled: Compiled, demo: Path
 ) -> None:
-    store = compiled.bundle.parent
+    store = compiled.bundle.folder.parent
     for label in ("compiling", "unpacking"):
         left = store / f".{label}.x.tmp"
         (left / label / "0").mkdir(parents=True)
         (left / label / "0/dataset.jsonl").write_text("half")
         (left / ".lock").touch()
     compile_file(demo / "spec.yaml", store)
-    assert list(store.iterdir()) == [compiled.bundle]
+    assert list(store.iterdir()) == [compiled.bundle.folder]
 
 
 def test_compilations_at_the_same_time_all_succeed(demo: Path, tmp_path: Path) -> None:
@@ -124,14 +125,14 @@ def test_compilations_at_the_same_time_all_succeed(demo: Path, tmp_path: Path) -
     assert [first["created"], second["created"]].count(True) == 1
     assert {str(path) for path in tmp_path.iterdir()} == {first["bundle"], other["bundle"]}
     for each in (first, other):
-        assert not list(differences(Path(each["bundle"])))
+        assert not list(differences(Bundle(Path(each["bundle"]))))
 
 
 def test_compiling_from_another_folder_says_where_things_are_now(
     compiled: Compiled, own_demo: Path
 ) -> None:
-    compile_file(own_demo / "spec.yaml", compiled.bundle.parent)
-    paths = json.loads((compiled.bundle / "local/paths.json").read_bytes())
+    compile_file(own_demo / "spec.yaml", compiled.bundle.folder.parent)
+    paths = json.loads((compiled.bundle.folder / "local/paths.json").read_bytes())
     assert paths["data.root"] == str(own_demo / "data")
 
 
@@ -159,7 +160,7 @@ def test_bad_clips_can_be_left_out_on_purpose(own_demo: Path, tmp_path: Path) ->
     settings = ["data.bad_samples=skip"]
     done = compile_file(own_demo / "spec.yaml", tmp_path / "bundles", settings=settings).only
     assert done.samples == 3
-    skipped = json.loads((done.bundle / "skipped.jsonl").read_text())
+    skipped = json.loads((done.bundle.folder / "skipped.jsonl").read_text())
     assert (skipped["clip"], skipped["rule"]) == ("videos/blue_down.mp4", "clip-unreadable")
 
 
@@ -180,12 +181,12 @@ def test_a_model_without_a_part_is_refused_in_a_sentence(own_demo: Path, tmp_pat
 def test_a_fresh_bundle_verifies_and_any_change_is_named(compiled: Compiled) -> None:
     bundle = compiled.bundle
     assert not list(differences(bundle))
-    (bundle / "config.json").chmod(0o644)
-    (bundle / "config.json").write_text("{}")
-    (bundle / "extra").write_text("")
-    (bundle / "code").chmod(0o755)
-    (bundle / "model.json").unlink()
-    assert list(differences(bundle)) == [
+    (bundle.folder / "config.json").chmod(0o644)
+    (bundle.folder / "config.json").write_text("{}")
+    (bundle.folder / "extra").write_text("")
+    (bundle.folder / "code").chmod(0o755)
+    (bundle.folder / "model.json").unlink()
+    assert [str(each) for each in differences(bundle)] == [
         "config.json has other bytes",
         "extra was added",
         "model.json is missing",
@@ -193,29 +194,29 @@ def test_a_fresh_bundle_verifies_and_any_change_is_named(compiled: Compiled) -> 
 
 
 def test_a_damaged_bundle_is_not_said_to_exist(compiled: Compiled, demo: Path) -> None:
-    config = compiled.bundle / "config.json"
+    config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_bytes(config.read_bytes() + b" ")
     with pytest.raises(UserError, match=r"config\.json has other bytes"):
-        compile_file(demo / "spec.yaml", compiled.bundle.parent)
+        compile_file(demo / "spec.yaml", compiled.bundle.folder.parent)
 
 
 def test_a_lost_local_folder_is_made_again(compiled: Compiled, demo: Path) -> None:
-    for path in (compiled.bundle / "local").iterdir():
+    for path in (compiled.bundle.folder / "local").iterdir():
         path.unlink()
-    (compiled.bundle / "local").rmdir()
-    assert not compile_file(demo / "spec.yaml", compiled.bundle.parent).only.created
-    assert (compiled.bundle / "local/paths.json").is_file()
+    (compiled.bundle.folder / "local").rmdir()
+    assert not compile_file(demo / "spec.yaml", compiled.bundle.folder.parent).only.created
+    assert (compiled.bundle.folder / "local/paths.json").is_file()
 
 
 def test_a_bundle_that_can_not_take_down_where_things_are_says_how_to_run_it(
     compiled: Compiled, own_demo: Path
 ) -> None:
-    shutil.rmtree(compiled.bundle / "local")
-    (compiled.bundle / "local").touch()
+    shutil.rmtree(compiled.bundle.folder / "local")
+    (compiled.bundle.folder / "local").touch()
     sentence = "already exists, and its paths of clips and model can't be updated"
     with pytest.raises(UserError, match=sentence):
-        compile_file(own_demo / "spec.yaml", compiled.bundle.parent)
+        compile_file(own_demo / "spec.yaml", compiled.bundle.folder.parent)
 
 
 def test_two_points_of_a_sweep_that_are_one_bundle_are_refused(demo: Path, tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_a_revision_of_a_folder_is_refused(demo: Path, tmp_path: Path) -> None:
 
 
 def test_a_hash_is_compared_to_its_last_digit(compiled: Compiled) -> None:
-    store = compiled.bundle.parent
+    store = compiled.bundle.folder.parent
     assert find_bundle(compiled.digest, store) == compiled.bundle
     other = compiled.digest[:-1] + ("0" if compiled.digest[-1] != "0" else "1")
     with pytest.raises(UserError, match="no bundle"):
@@ -240,6 +241,6 @@ def test_a_hash_is_compared_to_its_last_digit(compiled: Compiled) -> None:
 
 
 def test_a_copy_in_the_store_does_not_hide_the_bundle(compiled: Compiled) -> None:
-    store = compiled.bundle.parent
+    store = compiled.bundle.folder.parent
     shutil.copytree(compiled.bundle, store / f"{compiled.bundle.name} copy")
     assert find_bundle(compiled.bundle.name, store) == compiled.bundle

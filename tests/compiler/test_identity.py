@@ -41,7 +41,7 @@ def test_folder_umask_locale_time_zone_and_hash_seed_do_not_matter(
 
 
 def test_the_name_is_the_digest_of_the_sums(compiled: Compiled) -> None:
-    sums = (compiled.bundle / "SHA256SUMS").read_bytes()
+    sums = (compiled.bundle.folder / "SHA256SUMS").read_bytes()
     assert hashlib.sha256(sums).hexdigest() == compiled.digest
     assert compiled.bundle.name == compiled.digest[:16]
 
@@ -55,10 +55,12 @@ def test_sha256sum_verifies_a_bundle(compiled: Compiled) -> None:
 
 
 def test_the_sums_list_every_file_that_is_not_local_or_of_a_run(compiled: Compiled) -> None:
-    listed = {line[66:] for line in (compiled.bundle / "SHA256SUMS").read_text().splitlines()}
+    listed = {
+        line[66:] for line in (compiled.bundle.folder / "SHA256SUMS").read_text().splitlines()
+    }
     present = {
         path.relative_to(compiled.bundle).as_posix()
-        for path in compiled.bundle.rglob("*")
+        for path in compiled.bundle.folder.rglob("*")
         if path.is_file()
     }
     assert listed == {
@@ -70,8 +72,8 @@ def test_the_sums_list_every_file_that_is_not_local_or_of_a_run(compiled: Compil
 
 def test_config_compiled_again_is_the_same_bundle(compiled: Compiled, demo: Path) -> None:
     again = compile_file(
-        compiled.bundle / "config.json",
-        compiled.bundle.parent,
+        compiled.bundle.folder / "config.json",
+        compiled.bundle.folder.parent,
         data_root=demo / "data",
         model_path=str(demo / "model"),
     ).only
@@ -134,9 +136,11 @@ def test_where_runs_go_does_not_change_the_name(
 def test_a_config_with_validation_images_compiles_to_the_same_bundle(tmp_path: Path) -> None:
     demo = write_demo(tmp_path / "demo", "cogvideox-5b-i2v", "lora").spec.parent
     first = compile_file(demo / "spec.yaml", tmp_path / "bundles").only
-    assert (first.bundle / "validation/00.png").read_bytes() == (demo / "first.png").read_bytes()
+    assert (first.bundle.folder / "validation/00.png").read_bytes() == (
+        demo / "first.png"
+    ).read_bytes()
     again = compile_file(
-        first.bundle / "config.json",
+        first.bundle.folder / "config.json",
         tmp_path / "bundles",
         data_root=demo / "data",
         model_path=str(demo / "model"),
@@ -156,7 +160,7 @@ def test_a_sweep_is_a_bundle_a_point_with_one_manifest(own_demo: Path, tmp_path:
         "training.learning_rate=0.002, lora.rank=8",
     ]
     assert len({bundle.digest for bundle in swept.bundles}) == 4
-    manifests = {(bundle.bundle / "dataset.jsonl").read_bytes() for bundle in swept.bundles}
+    manifests = {(bundle.bundle.folder / "dataset.jsonl").read_bytes() for bundle in swept.bundles}
     assert len(manifests) == 1
     # A point is what the spec with its settings alone would be.
     spec.write_text(text)
@@ -175,13 +179,13 @@ def test_one_bad_point_of_a_sweep_writes_none(own_demo: Path, tmp_path: Path) ->
 
 def test_a_branch_is_pinned_to_its_commit_without_a_network(hub_demo: Path, tmp_path: Path) -> None:
     bundle = compile_file(hub_demo / "spec.yaml", tmp_path / "bundles").only.bundle
-    model = json.loads((bundle / "model.json").read_bytes())
+    model = json.loads((bundle.folder / "model.json").read_bytes())
     assert model["hub"] == {"commit": COMMIT, "repository": "THUDM/CogVideoX-2b"}
     assert model["files"] == []
-    config = json.loads((bundle / "config.json").read_bytes())
+    config = json.loads((bundle.folder / "config.json").read_bytes())
     assert config["model"]["revision"] == COMMIT
     again = compile_file(
-        bundle / "config.json",
+        bundle.folder / "config.json",
         tmp_path / "bundles",
         data_root=hub_demo / "data",
         model_path="THUDM/CogVideoX-2b",
@@ -200,7 +204,7 @@ def test_a_full_commit_needs_neither_network_nor_weights(
     ]
     out = tmp_path / "bundles"
     bundle = compile_file(hub_demo / "spec.yaml", out, settings=settings).only.bundle
-    model = json.loads((bundle / "model.json").read_bytes())
+    model = json.loads((bundle.folder / "model.json").read_bytes())
     assert model["hub"]["commit"] == COMMIT
     assert model["architecture"]["transformer"]["num_layers"] == 30
 

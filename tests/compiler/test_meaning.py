@@ -29,7 +29,7 @@ def test_two_ways_to_write_one_setting_are_one_bundle(
     second = compile_file(demo / "spec.yaml", out, settings=[other]).only
     assert second.bundle == first.bundle
     again = compile_file(
-        first.bundle / "config.json",
+        first.bundle.folder / "config.json",
         out,
         data_root=demo / "data",
         model_path=str(demo / "model"),

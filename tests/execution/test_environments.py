@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.requirements import (
     parse_requirements,
     read_requirements,
@@ -23,7 +24,7 @@ from cvbundle.bundle.requirements import (
 )
 from cvbundle.compiler.build import Compiled
 from cvbundle.execution.environments import Venv, require_venv, venv_of
-from cvbundle.execution.launch import plan_launch
+from cvbundle.execution.launch import RunOptions, plan_launch
 from cvbundle.problems import UserError
 from tests.bundle.reseal import resealed
 
@@ -197,16 +198,16 @@ def _relocked(bundle: Path, lock: bytes) -> Path:
 def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
     compiled: Compiled, wheel: Wheels, tmp_path: Path
 ) -> None:
-    locked = read_requirements(compiled.bundle)
+    locked = read_requirements(compiled.bundle.folder)
     for name in locked:
         wheel(name, "0.1")
     lock = requirements_text(dict.fromkeys(locked, "0.1")).encode()
-    bundle = _relocked(compiled.bundle, lock)
+    bundle = _relocked(compiled.bundle.folder, lock)
     with pytest.raises(UserError, match=r"attrs: .* instead of 0\.1.*: --venv runs in"):
-        plan_launch(bundle)
-    planned = plan_launch(bundle, venv=True, dry=True)
+        plan_launch(Bundle(bundle))
+    planned = plan_launch(Bundle(bundle), RunOptions(venv=True), dry=True)
     assert not Path(planned.environment["PYTHON"]).exists()
-    launch = plan_launch(bundle, venv=True)
+    launch = plan_launch(Bundle(bundle), RunOptions(venv=True))
     assert launch.drift == ()
     assert launch.environment["PYTHON"] == planned.environment["PYTHON"]
     assert launch.environment["PYTHONPATH"] == ""
@@ -217,17 +218,17 @@ def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
 def test_a_lock_of_other_packages_than_the_training_needs_is_not_used_without_trust(
     venv: bool, compiled: Compiled, wheel: Wheels
 ) -> None:
-    lock = (compiled.bundle / "requirements.txt").read_bytes()
+    lock = (compiled.bundle.folder / "requirements.txt").read_bytes()
     short = b"".join(line for line in lock.splitlines(True) if not line.startswith(b"peft=="))
-    bundle = _relocked(compiled.bundle, short)
+    bundle = _relocked(compiled.bundle.folder, short)
     with pytest.raises(UserError, match=r"doesn't lock all packages .* \(peft\): .*--trust"):
-        plan_launch(bundle, venv=venv)
+        plan_launch(Bundle(bundle), RunOptions(venv=venv))
     bundle = _relocked(bundle, b"attrs==0.1\nevil==0.1\n")
     wheel("attrs", "0.1")
     wheel("evil", "0.1")
     with pytest.raises(UserError, match=r"locks packages .* \(evil\): .*--trust"):
-        plan_launch(bundle, venv=venv)
-    assert plan_launch(bundle, venv=True, trust=True).drift == ()
+        plan_launch(Bundle(bundle), RunOptions(venv=venv))
+    assert plan_launch(Bundle(bundle), RunOptions(venv=True, trust=True)).drift == ()
 
 
 def _source_distribution(folder: Path, name: str, proof: Path) -> Path:
@@ -253,14 +254,14 @@ def test_a_coding_line_in_a_lock_hides_no_address_from_us(
     """Under UTF-7 `+AAo-` is a line feed: what is a comment in ASCII is a URL that pip builds."""
     proof = tmp_path / "executed"
     evil = _source_distribution(tmp_path, "evil", proof)
-    lock = (compiled.bundle / "requirements.txt").read_bytes()
+    lock = (compiled.bundle.folder / "requirements.txt").read_bytes()
     hidden = f"# -*- coding: utf-7 -*-\n# harmless +AAo-{evil.as_uri()} +AAo-\n".encode()
-    bundle = _relocked(compiled.bundle, hidden + lock)
+    bundle = _relocked(compiled.bundle.folder, hidden + lock)
     with pytest.raises(UserError, match="a line that pins no package: '# -"):
-        plan_launch(bundle, venv=True)
+        plan_launch(Bundle(bundle), RunOptions(venv=True))
     # What the user trusts is the code; no lock of another form is installed either way.
     with pytest.raises(UserError, match="a line that pins no package: '# -"):
-        plan_launch(bundle, venv=True, trust=True)
+        plan_launch(Bundle(bundle), RunOptions(venv=True, trust=True))
     assert not proof.exists()
 
 

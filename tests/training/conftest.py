@@ -71,7 +71,9 @@ def compile_demo(demo: Path, tmp_path: Path) -> CompileDemo:
 
     def compile_with(*settings: str) -> Path:
         quick = ["tracking.report_to=[]", *settings]
-        return compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=quick).only.bundle
+        return compile_file(
+            demo / "spec.yaml", tmp_path / "bundles", settings=quick
+        ).only.bundle.folder
 
     return compile_with
 
@@ -101,7 +103,7 @@ def compile_model(demo_of: DemoOf, tmp_path: Path) -> CompileModel:
     def compile_with(model: str, kind: TrainingType, *settings: str) -> Path:
         quick = ["tracking.report_to=[]", *settings]
         spec = demo_of(model, kind) / "spec.yaml"
-        return compile_file(spec, tmp_path / "bundles", settings=quick).only.bundle
+        return compile_file(spec, tmp_path / "bundles", settings=quick).only.bundle.folder
 
     return compile_with
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.files.encodings import entries_folder
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, _scaled
@@ -44,7 +45,7 @@ def test_an_encoding_of_one_cpu_does_not_serve_another_kind(
     compile_demo: CompileDemo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = compile_demo()
-    job = read_job(bundle, bundle, "cpu", 1)
+    job = read_job(Bundle(bundle), bundle, "cpu", 1)
     here = _keys(job)
     assert _keys(job) == here
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX1024")
@@ -58,7 +59,7 @@ def test_an_encoding_of_one_gpu_does_not_serve_another_model_but_any_of_its_kind
     current = 0
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: names[current])
     bundle = compile_demo()
-    job = read_job(bundle, bundle, "cuda", 1)
+    job = read_job(Bundle(bundle), bundle, "cuda", 1)
     first = _keys(job)
     current = 1
     assert _keys(job) == first

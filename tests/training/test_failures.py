@@ -37,7 +37,7 @@ def test_a_damaged_entry_that_a_worker_reads_is_one_sentence(
         entry.write_bytes(content)
     with pytest.raises(UserError, match=r"^\S+ was damaged and is removed: run again [^\n]+$"):
         train_here(bundle)
-    assert _status(bundle / "runs/0001")[0] == "failed"
+    assert _status(bundle.folder / "runs/0001")[0] == "failed"
 
 
 @pytest.mark.train
@@ -141,10 +141,10 @@ def test_what_goes_wrong_in_one_of_two_processes_is_said_once_and_put_down(
     ).only.bundle
     # The second clip is the second process's.
     (own_demo / "data/videos/blue_down.mp4").unlink()
-    process = _launched(bundle)
+    process = _launched(bundle.folder)
     _, said = process.communicate()
     assert process.returncode == 3
     assert "Traceback" not in said
     (sentence,) = (line for line in said.splitlines() if line.startswith("error:"))
     assert "blue_down.mp4 can't be read" in sentence
-    assert _status(bundle / "runs/0001") == ("failed", sentence.removeprefix("error: "))
+    assert _status(bundle.folder / "runs/0001") == ("failed", sentence.removeprefix("error: "))

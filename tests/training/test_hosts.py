@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cvbundle.bundle.runs import read_run
+from cvbundle.bundle.run import Run
 from tests.training.conftest import CompileDemo, result
 from tests.training.hosts import FIRST, Host, two_hosts, wait_until, why_not
 
@@ -182,7 +182,7 @@ def test_a_link_that_goes_down_ends_the_run_on_both_within_a_minute(
     lost = r"{} has not been heard of for \d+ s: the machine or the network is down$"
     assert re.match(lost.format("cvh2"), _error(said))
     assert re.match(lost.format("cvh1"), _error(other_said))
-    assert (read_run(run).status, read_run(run).reason) == ("failed", _error(said))
+    assert (Run(run).status, Run(run).reason) == ("failed", _error(said))
     assert (run / "checkpoints/step-00000020").is_dir()
 
 
@@ -209,4 +209,4 @@ def test_a_host_on_which_something_is_killed_is_named_on_the_other(
         killed = "process 1 was killed by signal 9 (out of memory?)"
         assert _error(other_said).startswith(f"{killed}, on cvh2: run it again")
         assert _error(said) == f"cvh2: {killed}"
-    assert (read_run(run).status, read_run(run).reason) == ("failed", _error(said))
+    assert (Run(run).status, Run(run).reason) == ("failed", _error(said))

@@ -253,6 +253,6 @@ def test_the_allocators_blocks_can_grow_unless_someone_says_otherwise(
     environment.pop("PYTORCH_CUDA_ALLOC_CONF", None)
     if given is not None:
         environment["PYTORCH_CUDA_ALLOC_CONF"] = given
-    command = ["bash", str(compiled.bundle / "launch.sh")]
+    command = ["bash", str(compiled.bundle.folder / "launch.sh")]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == (given or "expandable_segments:True")

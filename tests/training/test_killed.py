@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cvbundle.bundle.runs import read_run
+from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.run import Run
 from cvbundle.comparison.description import describe
 from cvbundle.comparison.listing import list_store
 from tests.training.conftest import CompileDemo
@@ -66,7 +67,7 @@ def test_while_it_starts_it_is_said_and_no_result_of_an_older_run_is_shown(
     (older / "run.json").write_text(json.dumps(record))
     said = _killed(bundle, _trains, after=None)
     assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to go on"
-    assert read_run(older).record == record
+    assert Run(older).data == record
 
 
 @pytest.mark.slow
@@ -76,10 +77,10 @@ def test_while_it_trains_it_is_said_and_recorded_and_shown(compile_demo: Compile
     run = bundle / "runs/0001"
     said = _killed(bundle, _trains, after=run / "checkpoints/step-00000005")
     assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to go on"
-    assert (read_run(run).status, read_run(run).reason) == ("failed", f"the trainer {_KILLED}")
+    assert (Run(run).status, Run(run).reason) == ("failed", f"the trainer {_KILLED}")
     (listed,) = list_store(bundle.parent)
     assert listed.status == "failed"
-    assert [result.reason for result in describe(bundle).runs] == [f"the trainer {_KILLED}"]
+    assert [result.reason for result in describe(Bundle(bundle)).runs] == [f"the trainer {_KILLED}"]
     assert "step 5: loss " in (run / "log.txt").read_text()
 
 
@@ -95,4 +96,4 @@ def test_one_process_of_several_is_said_and_recorded_and_the_others_end(
     sentence = said.splitlines()[-1]
     assert sentence.startswith(f"error: process 1 {_KILLED}, on ")
     assert "Traceback" not in said
-    assert (read_run(run).status, read_run(run).reason) == ("failed", sentence[len("error: ") :])
+    assert (Run(run).status, Run(run).reason) == ("failed", sentence[len("error: ") :])

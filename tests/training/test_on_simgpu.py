@@ -15,6 +15,7 @@ import pytest
 import torch
 from attrs import Factory, define, frozen
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.files.encodings import entries_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import TrainingType
@@ -292,7 +293,7 @@ def test_workers_pin_memory_for_the_device_of_their_process(
     trained: Callable[[Demo], Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(Demo("cogvideox-2b", "lora"))
-    job = read_job(run.bundle, run.run, "simgpu", 1)
+    job = read_job(Bundle(run.bundle), run.run, "simgpu", 1)
     cache = EncodingCache(entries_folder(run.cache))
     source = sample_source(job, cache, Encoder(job, cache))
     MEMORY.pinned_for.clear()

@@ -16,6 +16,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel, Diffu
 from PIL import Image
 from torch import Tensor
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.dataset.decode import decode
 from cvbundle.dataset.manifest import Sample
 from cvbundle.spec.schema import Resolution
@@ -159,7 +160,7 @@ def test_a_step_hands_over_what_the_pipeline_does(
         train_here(bundle)
     # Before the step comes the evaluation of the weights as they are.
     trained = calls[-1]
-    job = read_job(bundle, bundle, "cpu", 1)
+    job = read_job(Bundle(bundle), bundle, "cpu", 1)
     wanted = _given_by_the_pipeline(job, demo_of(model, "lora") / "model", monkeypatch)
     channels = job.architecture.transformer.out_channels
     given = trained["hidden_states"]

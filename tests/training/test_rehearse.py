@@ -11,8 +11,7 @@ import attrs
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
-from cvbundle.bundle.base_model import base_model
-from cvbundle.bundle.settings import read_spec
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.execution.rehearsal import rehearse_bundle
 from cvbundle.model.identify import BaseModel, named
 from cvbundle.model.memory import GIB, estimate
@@ -90,7 +89,8 @@ def test_fake_tensors_hold_what_real_ones_hold(
 ) -> None:
     """The tiny model's real step on the CPU, followed in the same way, has the same peaks."""
     bundle = compile_model(model, kind, "training.gradient_checkpointing=true")
-    spec, architecture = read_spec(bundle), base_model(bundle).architecture
+    opened = Bundle(bundle)
+    spec, architecture = opened.spec, opened.model.architecture
     fake = training_of(spec, architecture)
     monkeypatch.setattr(rehearsing, "FakeTensorMode", lambda **_: nullcontext())
     assert training_of(spec, architecture) == fake
@@ -170,8 +170,8 @@ def test_what_a_checkpoint_is_said_to_take_is_what_is_written(
     compile_model: CompileModel, tmp_path: Path
 ) -> None:
     bundle = compile_model("cogvideox-2b", "lora")
-    architecture = base_model(bundle).architecture
-    stage = rehearsing._Stage(read_spec(bundle), architecture, LiveBytes(1))
+    opened = Bundle(bundle)
+    stage = rehearsing._Stage(opened.spec, opened.model.architecture, LiveBytes(1))
     stage._fake = nullcontext()  # type: ignore[assignment]
     with cuda_autocast():
         trainer = stage._train()
@@ -218,7 +218,7 @@ def test_all_phases_need_no_weights(
 @pytest.mark.slow
 def test_the_command_rehearses_in_a_process_of_its_own(compile_model: CompileModel) -> None:
     bundle = without_weights(compile_model("cogvideox1.5-5b-i2v", "lora"))
-    found = rehearse_bundle(bundle, GPUS["4090"])
+    found = rehearse_bundle(Bundle(bundle), GPUS["4090"])
     assert len(found.phases) == 6
     assert all(sum(phase.of.values()) == phase.bytes for phase in found.phases)
     assert found.step_flops > 0

@@ -112,7 +112,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bundle, cache = compiled.bundle, tmp_path / "cache"
-    run = bundle / "runs/0001"
+    run = bundle.folder / "runs/0001"
     awaited = {
         "encoding": cache / "encodings",
         "first checkpoint": run / "checkpoints",
@@ -121,7 +121,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(
     }[moment]
     monkeypatch.setenv("CVBUNDLE_CACHE", str(cache))
     environment = {**os.environ, "PYTHON": sys.executable}
-    process = subprocess.Popen(["bash", bundle / "launch.sh"], env=environment)
+    process = subprocess.Popen(["bash", bundle.folder / "launch.sh"], env=environment)
     while not awaited.exists() and process.poll() is None:
         time.sleep(0.002)
     # Somewhere after it began: in the middle of a file, a step, a rename.

@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import spawn
 
+from cvbundle.bundle.bundle import Bundle
 from cvbundle.spec.schema import Spec, TrainingType
 from cvbundle.spec.tables.strategies import STRATEGIES
 from cvbundle.training import components
@@ -46,7 +47,7 @@ def _join(rank: int, world_size: int, meeting: Path) -> None:
 
 def _read(rank: int, world_size: int, bundle: Path, meeting: Path) -> None:
     _join(rank, world_size, meeting)
-    job = read_job(bundle, bundle / "runs/none", "cpu", 1)
+    job = read_job(Bundle(bundle), bundle / "runs/none", "cpu", 1)
     transformer, stored, dtype = _sharded(job.model_folder, job.spec)
     read = []
     original = Reader._read
@@ -98,7 +99,7 @@ _CONSTANT = 48 << 20
 
 def _hold(rank: int, world_size: int, bundle: Path, folder: Path, meeting: Path) -> None:
     _join(rank, world_size, meeting)
-    job = read_job(bundle, bundle / "runs/none", "cpu", 1)
+    job = read_job(Bundle(bundle), bundle / "runs/none", "cpu", 1)
     # What is imported is there before anything is measured.
     _sharded(job.model_folder, job.spec)
     before = resident("VmRSS")

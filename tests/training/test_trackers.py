@@ -28,7 +28,9 @@ _SETTINGS = (
 @pytest.fixture
 def bundle(demo: Path, tmp_path: Path) -> Path:
     """The demo's, tracked as it is by default."""
-    return compile_file(demo / "spec.yaml", tmp_path / "bundles", settings=_SETTINGS).only.bundle
+    return compile_file(
+        demo / "spec.yaml", tmp_path / "bundles", settings=_SETTINGS
+    ).only.bundle.folder
 
 
 def _events(run: Path) -> EventAccumulator:

@@ -52,7 +52,9 @@ def compile_own(tmp_path: Path) -> Callable[..., Path]:
 
     def compiled(folder: Path, *settings: str) -> Path:
         quick = ["tracking.report_to=[]", *_QUICK, *settings]
-        return compile_file(folder / "spec.yaml", tmp_path / "bundles", settings=quick).only.bundle
+        return compile_file(
+            folder / "spec.yaml", tmp_path / "bundles", settings=quick
+        ).only.bundle.folder
 
     return compiled
 
@@ -409,7 +411,9 @@ def test_a_blank_line_among_the_captions_leaves_every_other_caption_with_its_cli
 ) -> None:
     (own_demo / "data/prompts.txt").write_text("Red.\n\nGreen.\nWhite.\n")
     bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles").only.bundle
-    samples = [json.loads(line) for line in (bundle / "dataset.jsonl").read_text().splitlines()]
+    samples = [
+        json.loads(line) for line in (bundle.folder / "dataset.jsonl").read_text().splitlines()
+    ]
     assert [(Path(sample["clip"]).stem, sample["caption"]) for sample in samples] == [
         ("red_right", "Red."),
         ("blue_down", ""),

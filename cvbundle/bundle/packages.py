@@ -21,14 +21,16 @@ _BEHIND = ("huggingface_hub", "safetensors", "sentencepiece", "tokenizers")
 
 @frozen
 class Drift:
-    """A package that is not what the lock says."""
+    """A package whose version isn't the locked one."""
 
     package: str
-    locked: str
+    locked: str | None
+    """None for a package that should not be there."""
     installed: str | None
 
     def __str__(self) -> str:
-        return f"{self.package}: {self.installed or 'not installed'} instead of {self.locked}"
+        installed = self.installed or "not installed"
+        return f"{self.package}: {installed} instead of {self.locked or 'nothing'}"
 
 
 def needed_distributions(packages: Iterable[str], spec: Spec) -> tuple[str, ...]:
