@@ -1,5 +1,6 @@
 """The captions of a dataset, and the problems of each caption on its own."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -7,9 +8,10 @@ from typing import Protocol
 
 from attrs import frozen
 
+from cvbundle.dataset.cells import MAX_CHARACTERS
 from cvbundle.dataset.rules import CAPTION_COUNT, CAPTION_DUPLICATE, CAPTION_EMPTY, CAPTION_TOO_LONG
 from cvbundle.dataset.texts import Texts
-from cvbundle.problems import Place, Problem
+from cvbundle.problems import Place, Problem, UserError
 
 TokenCounter = Callable[[Sequence[str]], Sequence[int]]
 """The number of tokens of each text, including the end-of-sequence token."""
@@ -54,8 +56,8 @@ class CaptionsBeside:
 
     def place(self, row: int) -> Place:
         """The file of a row's caption."""
-        text = self.texts[row]
-        path = self.root / caption_path(self.clips[row], self.suffix)
+        text, clip = self.texts[row], self.clips[row]
+        path = self.root / caption_path(clip, self.suffix) if has_name(clip) else self.root
         return Place(str(path), 1, 1, max(1, len(text)), text)
 
     def problems(self) -> Iterator[tuple[int, Problem]]:
@@ -67,6 +69,11 @@ class CaptionsBeside:
             yield row, CAPTION_COUNT.problem(self.place(row), message, hint)
 
 
+def has_name(clip: str) -> bool:
+    """Whether a path has a last part: a blank line and `..` don't."""
+    return bool(PurePosixPath(clip).name)
+
+
 def caption_path(clip: str, suffix: str) -> str:
     """The path of the caption beside a clip."""
     return str(PurePosixPath(clip).with_suffix(suffix))
@@ -76,14 +83,21 @@ def read_beside(root: Path, clips: Texts, column: str) -> CaptionsBeside:
     """Read the file beside each clip; newlines in it become spaces.
 
     `column` is `*` followed by the suffix of the files, such as `*.txt`.
+
+    Raises:
+        UserError: it isn't.
     """
     suffix = column[1:]
+    if not re.fullmatch(r"\.[^/\0]*[^/.\0]", suffix):
+        raise UserError(f"{column} is no suffix of text files: write one such as *.txt")
     texts, unreadable = Texts(), dict[int, str]()
     for row, clip in enumerate(clips):
         text = ""
         try:
-            if PurePosixPath(clip).name:
+            if has_name(clip):
                 text = _read(root / caption_path(clip, suffix))
+        except _TooLong:
+            unreadable[row] = f"more than {MAX_CHARACTERS:,} characters"
         except OSError as error:
             unreadable[row] = error.strerror or "no such file"
         except ValueError:
@@ -92,11 +106,19 @@ def read_beside(root: Path, clips: Texts, column: str) -> CaptionsBeside:
     return CaptionsBeside(column, texts, clips, root, suffix, unreadable)
 
 
+class _TooLong(Exception):
+    """A caption is longer than what is read."""
+
+
 def _read(path: Path) -> str:
     if not path.is_file() and path.exists():
         # Reading a pipe would block.
         raise OSError(None, "not a file")
-    return path.read_text("utf-8-sig")
+    with path.open(encoding="utf-8-sig") as file:
+        text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise _TooLong
+    return text
 
 
 def caption_problems(
@@ -107,6 +129,9 @@ def caption_problems(
     times = Counter(hash(text) for text in captions.texts)
     first: dict[int, int] = {}
     for row, (text, clip) in enumerate(zip(captions.texts, clips, strict=False)):
+        if isinstance(captions, CaptionsBeside) and not has_name(clip):
+            # There is nothing that a caption could be beside; that there is no clip is a problem.
+            continue
         if not text:
             problems[row] = [_empty(captions.place(row), clip)]
         elif times[key := hash(text)] > 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.dataset.captions import Captions, read_beside
+from cvbundle.dataset.cells import checked_cell
 from cvbundle.dataset.paths import not_a_file
 from cvbundle.dataset.tables import Column, NoColumn, NotAFile, read_lines, read_table
 from cvbundle.dataset.texts import Texts
@@ -55,7 +56,10 @@ def read_lists(data: Data, root: Path, without: Collection[str] = ()) -> Lists:
     if data.caption_column.startswith("*") and clips is not None:
         captions = None
         if "caption_column" not in without:
-            captions = read_beside(root, clips.texts, data.caption_column)
+            try:
+                captions = read_beside(root, clips.texts, data.caption_column)
+            except UserError as error:
+                refused["caption_column"] = error
     return Lists(clips, captions, columns.get("image_column"), refused)
 
 
@@ -112,4 +116,7 @@ def _matching(root: Path, pattern: str) -> Column:
         raise UserError(f"{pattern} is not a pattern for paths below data.root") from None
     if not paths:
         raise UserError(f"{root / pattern}: no file matches")
+    for path in paths:
+        # A name of other bytes than UTF-8 has no spelling in a manifest.
+        checked_cell(root / pattern, 1, "a file's name", path)
     return Column(root / pattern, pattern, Texts(paths), range(1, len(paths) + 1), shows_line=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
+from cvbundle.dataset.cells import checked_cell, require_rows, require_size
+from cvbundle.dataset.parquet import Parquet
 from cvbundle.dataset.texts import Texts
 from cvbundle.problems import Place, UserError
 
@@ -48,7 +50,8 @@ def read_lines(path: Path, name: str) -> Column:
     lines = text.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()
-    texts = Texts(line.strip() for line in lines)
+    require_rows(path, len(lines))
+    texts = Texts(checked_cell(path, at, name, line) for at, line in enumerate(lines, 1))
     return Column(path, name, texts, range(1, len(texts) + 1), shows_line=True)
 
 
@@ -66,8 +69,10 @@ def read_table(path: Path, names: Sequence[str]) -> list[Column]:
         raise UserError(f"{path} is not a supported table: write a {KINDS} file")
     for line, values in read(path, names):
         lines.append(line)
+        require_rows(path, len(lines))
         for column, value in zip(columns, values, strict=True):
             column.append(value)
+            require_size(path, column.size)
     return [
         Column(path, name, texts, lines, shows_line=False)
         for name, texts in zip(names, columns, strict=True)
@@ -77,6 +82,7 @@ def read_table(path: Path, names: Sequence[str]) -> list[Column]:
 def _text(path: Path) -> str:
     _require_file(path)
     try:
+        require_size(path, path.stat().st_size)
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
@@ -100,7 +106,7 @@ def _separated(path: Path, names: Sequence[str]) -> _Rows:
     end = 0
     try:
         head = next(reader, [])
-        places = [_place(path, head, name) for name in names]
+        named = [(name, _place(path, head, name)) for name in names]
         end = reader.line_num
         for row in reader:
             line, end = end + 1, reader.line_num
@@ -110,9 +116,13 @@ def _separated(path: Path, names: Sequence[str]) -> _Rows:
                     "quote texts that contain the separator"
                 )
             # A blank line is an empty entry, as in a text file.
-            yield line, [row[place].strip() if row else "" for place in places]
+            yield line, [_cell(path, line, name, row, place) for name, place in named]
     except csv.Error as error:
         raise UserError(f"{path}:{end + 1}: can't be read ({error})") from None
+
+
+def _cell(path: Path, line: int, name: str, row: Sequence[str], place: int) -> str:
+    return checked_cell(path, line, name, row[place]) if row else ""
 
 
 def _place(path: Path, head: list[str], name: str) -> int:
@@ -163,32 +173,13 @@ def _as_text(path: Path, number: int, name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise UserError(f"{path}:{number}: {name} is not text")
-    return value.strip()
+    return checked_cell(path, number, name, value)
 
 
 def _parquet(path: Path, names: Sequence[str]) -> _Rows:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise UserError(
-            f"{path}: reading Parquet needs pyarrow: pip install 'cvbundle[parquet]'"
-        ) from None
     _require_file(path)
-    try:
-        with ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            for name in names:
-                if there.count(name) != 1:
-                    raise NoColumn(path, name, there)
-            number = 0
-            for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
-                columns = [batch.column(name).to_pylist() for name in names]
-                for values in zip(*columns, strict=True):
-                    number += 1
-                    pairs = zip(names, values, strict=True)
-                    yield number, [_as_text(path, number, *pair) for pair in pairs]
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror or error})") from None
-    except ArrowException as error:
-        raise UserError(f"{path} can't be read as Parquet ({error})") from None
+    file = Parquet(path)
+    for name in names:
+        if file.names.count(name) != 1:
+            raise NoColumn(path, name, file.names)
+    return file.rows(names)

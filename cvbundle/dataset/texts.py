@@ -22,6 +22,11 @@ class Texts(Sequence[str]):
         self._bytes += text.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._bytes))
 
+    @property
+    def size(self) -> int:
+        """Bytes of all texts."""
+        return len(self._bytes)
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
