@@ -9,7 +9,6 @@ with the median of their ratios.
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,14 +17,11 @@ from statistics import median
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-from benchmarks.step import seconds_each
+from benchmarks.step import seconds_each, trained_steps
 from cvbundle.authoring.demo import write_demo
 from cvbundle.compiler.build import compile_file
 from cvbundle.training import components
-from cvbundle.training.fill import fill_cache
-from cvbundle.training.load import load_trainer
-from cvbundle.training.session import open_session
-from cvbundle.training.train import run_steps
+from cvbundle.training.start import start
 
 _SETTINGS = (
     "training.steps=1000000",
@@ -41,7 +37,7 @@ _MIB = 1 << 20
 def main(rounds: int) -> None:
     """Print memory and step time with noise and without."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, ExitStack() as sessions:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as runs:
         folder = Path(name)
         os.environ["CVBUNDLE_CACHE"] = str(folder / "cache")
         spec = write_demo(folder / "demo", "cogvideox-5b-i2v", "lora").spec
@@ -51,8 +47,8 @@ def main(rounds: int) -> None:
         print(
             f"VAE in fp32: whole {whole:.0f} MiB, encoder half {half:.0f} MiB, without noise none"
         )
-        noisy = _steps(sessions, spec, "training.image_noise={mean: -3.0, std: 0.5}")
-        clean = _steps(sessions, spec, "training.image_noise=null")
+        noisy = _steps(runs, spec, "training.image_noise={mean: -3.0, std: 0.5}")
+        clean = _steps(runs, spec, "training.image_noise=null")
         pairs = [(seconds_each(noisy, _STEPS), seconds_each(clean, _STEPS)) for _ in range(rounds)]
     with_noise, without = (1000 * median(column) for column in zip(*pairs, strict=True))
     ratio = median(one / other for one, other in pairs)
@@ -75,15 +71,11 @@ def _vae_bytes(model: Path, *, decoder: bool) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in vae.parameters())
 
 
-def _steps(sessions: ExitStack, spec: Path, setting: str) -> Iterator[None]:
+def _steps(runs: ExitStack, spec: Path, setting: str) -> Iterator[None]:
     """The steps of the demo with one more setting, after the first."""
     bundles = spec.parent.parent / "bundles"
     bundle = compile_file(spec, bundles, settings=(*_SETTINGS, setting)).only.bundle
-    opened = open_session(bundle.folder, "fresh", "cpu", 1, threading.Event())
-    session = sessions.enter_context(opened)
-    session.record.start()
-    fill_cache(session)
-    steps = run_steps(session, load_trainer(session), None)
+    _, _, steps = trained_steps(runs.enter_context(start(bundle.folder, "fresh", "cpu", 1)))
     next(steps)
     return steps
 

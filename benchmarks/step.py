@@ -28,9 +28,9 @@ from cvbundle.training import components
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.samples import sample_source
-from cvbundle.training.session import Session, open_session
-from cvbundle.training.train import run_steps
+from cvbundle.training.samples import SampleSource, sample_source
+from cvbundle.training.start import Start, start
+from cvbundle.training.steps import run_steps
 from cvbundle.training.weights import make_trainable
 
 _SETTINGS = (
@@ -84,17 +84,26 @@ def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]
     _put_transformer(folder / "demo/model/transformer", case)
     settings = (*_SETTINGS, f"data.resolution={case.resolution}")
     bundle = compile_file(spec, folder / "bundles", settings=settings).only.bundle
-    with open_session(bundle.folder, "fresh", "cpu", 1, threading.Event()) as session:
-        session.record.start()
-        fill_cache(session)
-        trainer = load_trainer(session)
-        ours, bare = run_steps(session, trainer, None), _bare_steps(session, trainer)
+    with start(bundle.folder, "fresh", "cpu", 1) as begun:
+        trainer, source, ours = trained_steps(begun)
+        bare = _bare_steps(trainer, source)
 
         def pair() -> tuple[float, float]:
             return seconds_each(ours, case.steps), seconds_each(bare, case.steps)
 
         pair()
         return [pair() for _ in range(rounds)]
+
+
+def trained_steps(begun: Start) -> tuple[Trainer, SampleSource, Iterator[None]]:
+    """The steps of a run that never stops, with what they train and on which samples."""
+    job, processes, outputs = begun.job, begun.processes, begun.outputs
+    never = threading.Event()
+    outputs.record.start()
+    fill_cache(job, begun.encoder, processes, outputs, never)
+    trainer = load_trainer(job, processes, begun.accelerator, outputs.reporter)
+    source = sample_source(job, begun.encoder)
+    return trainer, source, run_steps(trainer, source, begun.encoder, outputs, never)
 
 
 def _put_transformer(folder: Path, case: Case) -> None:
@@ -113,14 +122,13 @@ def seconds_each(steps: Iterator[None], number: int) -> float:
     return (time.process_time() - began) / number
 
 
-def _bare_steps(session: Session, trainer: Trainer) -> Iterator[None]:
+def _bare_steps(trainer: Trainer, source: SampleSource) -> Iterator[None]:
     """What anyone would write by hand, over batches that are there already."""
-    job = session.job
+    job = trainer.job
     transformer = components.load_transformer(job.model_folder, torch.float32, torch.device("cpu"))
     trained = list(make_trainable(transformer, job.spec).values())
     transformer.train()
     optimizer = torch.optim.AdamW(trained, lr=job.spec.training.learning_rate, fused=True)
-    source = sample_source(job, session.cache, session.encoder)
     size = job.spec.training.batch_size
     ready = [source.batch(range(n * size, n * size + size)) for n in range(8)]
     alphas = components.load_scheduler(job.model_folder).alphas_cumprod.float()

@@ -93,7 +93,7 @@ def validation_interval(subject: Subject) -> Iterator[Finding]:
     "checkpoint-never",
     Severity.WARNING,
     why="The first checkpoint would come after the end: a run that is killed starts over.",
-    source="cvbundle training/train.py: saves after steps that checkpointing.steps divides",
+    source="cvbundle training/steps.py: saves after steps that checkpointing.steps divides",
     reads=("training.steps", "training.epochs", "checkpointing.steps"),
     by_length=True,
     good={"training.steps": 1000, "checkpointing.steps": 500},

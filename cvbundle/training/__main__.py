@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from cvbundle.training.group import is_of_the_group
-    from cvbundle.training.session import FailedAlone, Stopped
+    from cvbundle.training.processes import FailedAlone, Stopped
     from cvbundle.training.train import train
 
     try:

@@ -1,14 +1,26 @@
 """The parts of the base model, each loaded when its phase begins and in the training dtype."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from cvbundle.spec.tables.models import Precision
+from cvbundle.training.models import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXTransformer3DModel,
+    NoiseScheduler,
+)
 from cvbundle.training.pretrained import empty_model, load_weights, stored_weights
 from cvbundle.training.stored import Stored
+
+if TYPE_CHECKING:
+    # A run whose captions are all in the cache doesn't load transformers' models.
+    from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 DTYPES: dict[Precision, torch.dtype] = {
     "no": torch.float32,
@@ -29,14 +41,17 @@ def quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """The prompt tokenizer."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder / "tokenizer", local_files_only=True
+    )
+    return tokenizer
 
 
-def load_text_encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+def load_text_encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> "T5EncoderModel":
     """The frozen T5 encoder.
 
     In fp16 some of its weights stay in fp32, as in the pipeline: the sum that they feed exceeds
@@ -50,7 +65,7 @@ def load_text_encoder(folder: Path, dtype: torch.dtype, device: torch.device) ->
 
     path = folder / "text_encoder"
     with torch.device("meta"):
-        encoder: Any = T5EncoderModel(T5Config.from_pretrained(path, local_files_only=True))
+        encoder = T5EncoderModel(T5Config.from_pretrained(path, local_files_only=True))
     # The embedding of tokens has two names.
     encoder.tie_weights()
     stored = stored_weights(
@@ -58,7 +73,8 @@ def load_text_encoder(folder: Path, dtype: torch.dtype, device: torch.device) ->
     )
     fp32 = T5EncoderModel._keep_in_fp32_modules or () if dtype == torch.float16 else ()
     load_weights(encoder, stored, dtype, device, fp32=fp32)
-    return encoder.eval()
+    encoder.eval()
+    return encoder
 
 
 def load_vae(
@@ -69,16 +85,14 @@ def load_vae(
     tiling: bool,
     slicing: bool,
     decoder: bool,
-) -> Any:
+) -> AutoencoderKLCogVideoX:
     """The frozen VAE; without its decoder where only encoding is wanted.
 
     Raises:
         UserError: its files are not those of such a VAE.
     """
-    from diffusers import AutoencoderKLCogVideoX
-
     path = folder / "vae"
-    vae = empty_model(AutoencoderKLCogVideoX, path)
+    vae: AutoencoderKLCogVideoX = empty_model(AutoencoderKLCogVideoX, path)
     if not decoder:
         del vae.decoder
     stored = stored_weights(vae, path, unused=() if decoder else (r"^decoder\.",))
@@ -87,10 +101,13 @@ def load_vae(
         vae.enable_tiling()
     if slicing:
         vae.enable_slicing()
-    return vae.eval()
+    vae.eval()
+    return vae
 
 
-def load_transformer(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+def load_transformer(
+    folder: Path, dtype: torch.dtype, device: torch.device
+) -> CogVideoXTransformer3DModel:
     """The frozen transformer, for samples of the size in its config.
 
     Raises:
@@ -107,15 +124,15 @@ def load_transformer(folder: Path, dtype: torch.dtype, device: torch.device) -> 
     return transformer
 
 
-def empty_transformer(folder: Path) -> Any:
+def empty_transformer(folder: Path) -> CogVideoXTransformer3DModel:
     """The transformer on the meta device, also the table of positions that it may compute."""
-    from diffusers import CogVideoXTransformer3DModel
-
-    return empty_model(CogVideoXTransformer3DModel, folder / "transformer")
+    transformer: CogVideoXTransformer3DModel
+    transformer = empty_model(CogVideoXTransformer3DModel, folder / "transformer")
+    return transformer
 
 
 def fill_transformer(
-    transformer: Any, folder: Path, dtype: torch.dtype, device: torch.device
+    transformer: CogVideoXTransformer3DModel, folder: Path, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Load the weights of an empty transformer, and freeze them.
 
@@ -127,7 +144,9 @@ def fill_transformer(
     transformer.eval()
 
 
-def stored_transformer(transformer: Any, folder: Path, dtype: torch.dtype) -> dict[str, Stored]:
+def stored_transformer(
+    transformer: CogVideoXTransformer3DModel, folder: Path, dtype: torch.dtype
+) -> dict[str, Stored]:
     """Where the weights of an empty transformer are stored, for processes that share them out.
 
     They stay empty, of `dtype` and frozen; its buffers, which every process has, are loaded.
@@ -138,18 +157,18 @@ def stored_transformer(transformer: Any, folder: Path, dtype: torch.dtype) -> di
     stored = stored_weights(transformer, folder / "transformer")
     buffers = {name: stored.pop(name) for name, _ in transformer.named_buffers() if name in stored}
     load_weights(transformer, buffers, dtype, torch.device("cpu"), strict=False)
-    transformer.to(dtype).eval()
+    # A decorator hides from mypy that `to` is a method.
+    transformer.to(dtype).eval()  # type: ignore[arg-type]
     return stored
 
 
-def load_scheduler(folder: Path) -> Any:
+def load_scheduler(folder: Path) -> NoiseScheduler:
     """The noise schedule that the model's own folder names, for sampling and for its alphas."""
-    import diffusers
-
-    config = diffusers.CogVideoXDDIMScheduler.load_config(folder / "scheduler")
-    schedulers = {
-        "CogVideoXDDIMScheduler": diffusers.CogVideoXDDIMScheduler,
-        "CogVideoXDPMScheduler": diffusers.CogVideoXDPMScheduler,
+    config = CogVideoXDDIMScheduler.load_config(folder / "scheduler")
+    kinds: Mapping[str, type[NoiseScheduler]] = {
+        "CogVideoXDDIMScheduler": CogVideoXDDIMScheduler,
+        "CogVideoXDPMScheduler": CogVideoXDPMScheduler,
     }
-    named = schedulers.get(str(config.get("_class_name")), diffusers.CogVideoXDDIMScheduler)
-    return named.from_config(config)
+    kind = kinds.get(str(config.get("_class_name")), CogVideoXDDIMScheduler)
+    scheduler: NoiseScheduler = kind.from_config(config)
+    return scheduler

@@ -63,8 +63,8 @@ class Encoder:
     """Knows the key of every encoding of a job, and makes those that the cache lacks."""
 
     def __init__(self, job: Job, cache: EncodingCache) -> None:
+        self.cache = cache
         self._job = job
-        self._cache = cache
         self._dtype = components.DTYPES[job.spec.training.mixed_precision]
         common = {
             "device": arithmetic(job.device),
@@ -92,6 +92,10 @@ class Encoder:
         """The key of a caption's embedding."""
         return encoding_key({**self._text, "caption": caption})
 
+    def embedding(self, caption: str) -> torch.Tensor:
+        """A caption's embedding [length, dim], which is in the cache."""
+        return self.cache.read(self.caption_key(caption))
+
     def keys(self, sample: Sample) -> SampleKeys:
         """The keys of a sample's encodings."""
         return SampleKeys(
@@ -118,7 +122,7 @@ class Encoder:
 
     def missing_captions(self, captions: Sequence[str]) -> list[str]:
         """The captions that the cache lacks, each once, in order."""
-        return [c for c in dict.fromkeys(captions) if not self._cache.has(self.caption_key(c))]
+        return [c for c in dict.fromkeys(captions) if not self.cache.has(self.caption_key(c))]
 
     def missing_clips(self, samples: Sequence[Sample]) -> list[Sample]:
         """One sample for each clip that the cache lacks, in order."""
@@ -126,7 +130,7 @@ class Encoder:
         for sample in samples:
             keys = self.keys(sample)
             wanted = [key for key in (keys.clip, keys.image) if key is not None]
-            if not all(self._cache.has(key) for key in wanted):
+            if not all(self.cache.has(key) for key in wanted):
                 missing.setdefault(keys.clip + (keys.image or ""), sample)
         return list(missing.values())
 
@@ -137,7 +141,7 @@ class Encoder:
         length = self._job.architecture.transformer.max_text_seq_length
         for caption in captions:
             embedding = encode_caption(caption, tokenizer, encoder, length)
-            self._cache.write(self.caption_key(caption), embedding)
+            self.cache.write(self.caption_key(caption), embedding)
             yield caption
 
     def encode_clips(self, samples: Sequence[Sample], device: torch.device) -> Generator[Sample]:
@@ -153,13 +157,13 @@ class Encoder:
         )
         for sample, pixels in made_ahead(samples, self._decode, threads=_AHEAD, ahead=_AHEAD):
             keys = self.keys(sample)
-            self._cache.write(keys.clip, encode_pixels(pixels, vae))
+            self.cache.write(keys.clip, encode_pixels(pixels, vae))
             if keys.image is not None:
                 image = pixels[:1] if sample.image is None else self._image(sample)
                 if self._image_is_noisy:
-                    self._cache.write(keys.image, torch.from_numpy(image[0]).permute(2, 0, 1))
+                    self.cache.write(keys.image, torch.from_numpy(image[0]).permute(2, 0, 1))
                 else:
-                    self._cache.write(keys.image, encode_pixels(image, vae))
+                    self.cache.write(keys.image, encode_pixels(image, vae))
             yield sample
 
     def _decode(self, sample: Sample) -> Pixels:

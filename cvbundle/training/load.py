@@ -1,14 +1,18 @@
 """What a run trains with, as far as an earlier start of it got."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from accelerate import Accelerator
+from torch import nn
 
 from cvbundle.bundle.layout import RUN_CHECKPOINTS
 from cvbundle.problems import UserError
 from cvbundle.training import checkpoint, components
+from cvbundle.training.job import Job
 from cvbundle.training.loop import Model, Trainer
+from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from cvbundle.training.objective import (
     Velocity,
     keep_positions,
@@ -16,49 +20,27 @@ from cvbundle.training.objective import (
     rotary_embedding,
 )
 from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
+from cvbundle.training.processes import Processes
+from cvbundle.training.progress import Reporter
 from cvbundle.training.recompute import checkpoint_blocks
-from cvbundle.training.session import Session
 from cvbundle.training.sharding import held, part, shard
 from cvbundle.training.shares import fill_shares, stand_ins
 from cvbundle.training.weights import Average, make_trainable
 
 
-def load_trainer(session: Session) -> Trainer:
-    """Load the transformer, put on what is trained, and go to where the run is.
+def load_trainer(
+    job: Job, processes: Processes, accelerator: Accelerator, reporter: Reporter
+) -> Trainer:
+    """Load the transformer, add what is trained, and restore the last checkpoint.
 
     Raises:
         UserError: the processes don't see the same checkpoints.
     """
-    job = session.job
-    spec = job.spec
-    device = session.device
+    spec, device = job.spec, processes.device
     dtype = components.DTYPES[spec.training.mixed_precision]
-    frozen_dtype = dtype if spec.lora is not None else torch.float32
-    transformer = components.empty_transformer(job.model_folder)
-    where = torch.device("cpu") if spec.launch.kind.shards else device
-    keep_positions(transformer, job.architecture, spec.data.resolution, dtype, where)
-    stored = None
-    if spec.launch.kind.shards:
-        # Each process reads its own rows, once it is known which.
-        stored = components.stored_transformer(transformer, job.model_folder, frozen_dtype)
-    else:
-        components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
-    with stand_ins(transformer):
-        trained = make_trainable(transformer, spec)
-    checkpoint_blocks(
-        transformer, spec.training.gradient_checkpointing, compiled=spec.training.compile
-    )
-    if spec.training.compile:
-        # One by one: equal blocks share what is compiled, so it takes the time of one.
-        for block in transformer.transformer_blocks:
-            block.compile()
-    if stored is not None:
-        shard(transformer, spec.launch.kind, dtype=dtype, device=device)
-        offloads = spec.launch.kind.offloads
-        held_on = torch.device("cpu") if offloads else device
-        fill_shares(transformer, stored, held_on, pinned=offloads and device.type != "cpu")
-        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    state = _last_state(session)
+    transformer = _transformer(job, dtype, device)
+    trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+    state = last_state(job.run, processes, reporter)
     if state is not None:
         _put_weights(trained, state)
     optimizer = make_optimizer(trained.values(), spec, device)
@@ -73,77 +55,102 @@ def load_trainer(session: Session) -> Trainer:
         checkpoint.restore_optimizer(optimizer, state)
         if average is not None and state.average is not None:
             average.restore(state.average)
-        session.reporter.say(f"goes on after step {step}")
+        reporter.print(f"continues after step {step}")
     transformer.train()
-    if spec.launch.kind.shards:
-        if session.accelerator.scaler is not None:
-            # accelerate 1.15.0 takes FSDP1's, which can't add to DTensors (executed).
-            session.accelerator.scaler = torch.amp.GradScaler(device.type)
-    else:
-        transformer = session.accelerator.prepare(transformer)
-    scaler = session.accelerator.scaler
+    wrapped: nn.Module = transformer
+    if not spec.launch.kind.shards:
+        wrapped = accelerator.prepare(transformer)
+    scaler = _scaler(accelerator, sharded=spec.launch.kind.shards)
     if scaler is not None and state is not None and state.scaler:
         scaler.load_state_dict(dict(state.scaler))
     scheduler = components.load_scheduler(job.model_folder)
     model = Model(
         transformer=transformer,
+        wrapped=wrapped,
         velocity=Velocity(
             scheduler.alphas_cumprod, snr_gamma=spec.training.snr_gamma, device=device
         ),
         rotary=rotary_embedding(job.architecture, spec.data.resolution, device),
         ofs=ofs_embedding(job.architecture, device, dtype),
         dtype=dtype,
-        vae=_image_encoder(session, dtype),
+        vae=_image_encoder(job, dtype, device),
     )
     return Trainer(
         job=job,
-        accelerator=session.accelerator,
+        processes=processes,
         model=model,
         trained=trained,
         optimizer=optimizer,
         schedule=schedule,
         average=average,
+        scaler=scaler,
         step=step,
-        stop_asked=lambda: session.any(session.stop.is_set()),
     )
 
 
-def _last_state(session: Session) -> checkpoint.State | None:
-    """The newest checkpoint that holds: the first process looks for it, and tells the others."""
-    folder = session.job.run / RUN_CHECKPOINTS
-    found = None
-    if session.leads:
-        checkpoint.remove_leftovers(folder)
-        found = checkpoint.newest(folder, session.reporter.say)
-    if session.job.world_size > 1:
-        found = _told(folder, found)
-    return None if found is None else checkpoint.read(found)
+def _transformer(job: Job, dtype: torch.dtype, device: torch.device) -> CogVideoXTransformer3DModel:
+    """The base model's transformer with what is trained of it, or on it; a share of it in FSDP."""
+    spec, strategy = job.spec, job.spec.launch.kind
+    frozen_dtype = dtype if spec.lora is not None else torch.float32
+    transformer = components.empty_transformer(job.model_folder)
+    where = torch.device("cpu") if strategy.shards else device
+    keep_positions(transformer, job.architecture, spec.data.resolution, dtype, where)
+    stored = None
+    if strategy.shards:
+        # Each process reads its own rows, once it is decided which.
+        stored = components.stored_transformer(transformer, job.model_folder, frozen_dtype)
+    else:
+        components.fill_transformer(transformer, job.model_folder, frozen_dtype, where)
+    with stand_ins(transformer):
+        make_trainable(transformer, spec)
+    checkpoint_blocks(
+        transformer, spec.training.gradient_checkpointing, compiled=spec.training.compile
+    )
+    if spec.training.compile:
+        # One by one: equal blocks share what is compiled, so it takes the time of one.
+        for block in transformer.transformer_blocks:
+            block.compile()
+    if stored is not None:
+        shard(transformer, strategy, dtype=dtype, device=device)
+        held_on = torch.device("cpu") if strategy.offloads else device
+        fill_shares(transformer, stored, held_on, pinned=strategy.offloads and device.type != "cpu")
+    return transformer
 
 
-def _told(folder: Path, found: Path | None) -> Path | None:
-    """What the first process has found, if all processes see the same there.
+def _scaler(accelerator: Accelerator, *, sharded: bool) -> torch.amp.GradScaler | None:
+    """What scales the loss in fp16."""
+    if accelerator.scaler is not None and sharded:
+        # accelerate 1.15.0 makes FSDP1's, which can't add DTensors (executed).
+        return torch.amp.GradScaler(accelerator.device.type)
+    scaler: torch.amp.GradScaler | None = accelerator.scaler
+    return scaler
+
+
+def last_state(run: Path, processes: Processes, reporter: Reporter) -> checkpoint.State | None:
+    """The newest intact checkpoint; the first process looks for it.
 
     Raises:
-        UserError: one doesn't.
+        UserError: another process doesn't see the same one.
     """
-    from accelerate.utils import broadcast_object_list, gather_object
-
-    told: list[Any] = [None if found is None else (found.name, checkpoint.identity(found))]
-    broadcast_object_list(told)
-    if told[0] is None:
+    folder = run / RUN_CHECKPOINTS
+    newest = None
+    if processes.leads:
+        checkpoint.remove_leftovers(folder)
+        newest = checkpoint.newest(folder, reporter.print)
+    name = processes.broadcast(None if newest is None else newest.name)
+    if name is None:
         return None
-    name, content = told[0]
-    seen = gather_object([checkpoint.identity(folder / name)])
-    if others := [number for number, each in enumerate(seen) if each != content]:
+    first, *others = processes.gather(checkpoint.identity(folder / name))
+    if different := [rank for rank, each in enumerate(others, 1) if each != first]:
         raise UserError(
             f"the processes see different checkpoints (process 0 has {name}, and process "
-            f"{others[0]} another or none): put the run on a disk that all machines share, "
+            f"{different[0]} another or none): put the run on a disk that all machines share, "
             "or use --fresh"
         )
-    return folder / str(name)
+    return checkpoint.read(folder / name)
 
 
-def _put_weights(trained: Any, state: checkpoint.State) -> None:
+def _put_weights(trained: Mapping[str, nn.Parameter], state: checkpoint.State) -> None:
     if set(trained) != set(state.weights):
         raise UserError("the checkpoint is of another adapter: begin anew with --fresh")
     with torch.no_grad():
@@ -151,16 +158,18 @@ def _put_weights(trained: Any, state: checkpoint.State) -> None:
             held(parameter).copy_(held(part(state.weights[name], parameter)))
 
 
-def _image_encoder(session: Session, dtype: torch.dtype) -> Any:
+def _image_encoder(
+    job: Job, dtype: torch.dtype, device: torch.device
+) -> AutoencoderKLCogVideoX | None:
     """The encoder half of the VAE, where images get new noise at each visit."""
-    spec = session.job.spec
-    if spec.model.type != "i2v" or spec.training.image_noise is None:
+    data, training = job.spec.data, job.spec.training
+    if job.spec.model.type != "i2v" or training.image_noise is None:
         return None
     return components.load_vae(
-        session.job.model_folder,
+        job.model_folder,
         dtype,
-        session.device,
-        tiling=spec.data.vae_tiling,
-        slicing=spec.data.vae_slicing,
+        device,
+        tiling=data.vae_tiling,
+        slicing=data.vae_slicing,
         decoder=False,
     )

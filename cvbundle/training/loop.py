@@ -3,16 +3,17 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import Any
 
 import torch
 from attrs import define, frozen
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cvbundle.bundle.run import Row
 from cvbundle.problems import UserError
 from cvbundle.training.checkpoint import State, optimizer_state
 from cvbundle.training.job import Job
+from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from cvbundle.training.objective import (
     Rotary,
     Velocity,
@@ -21,6 +22,7 @@ from cvbundle.training.objective import (
     predict,
     scale_image_latents,
 )
+from cvbundle.training.processes import Processes
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.samples import Batch
 from cvbundle.training.sharding import whole
@@ -35,13 +37,15 @@ _HELD = 10
 class Model:
     """The transformer in training, and the constants that it is called with."""
 
-    transformer: Any
+    transformer: CogVideoXTransformer3DModel
+    wrapped: nn.Module
+    """The transformer, in DDP where several processes have a whole one each."""
     velocity: Velocity
     rotary: Rotary | None
     ofs: Tensor | None
     dtype: torch.dtype
     """Of the transformer's inputs."""
-    vae: Any = None
+    vae: AutoencoderKLCogVideoX | None = None
     """The encoder half, where noise goes on the conditioning image."""
 
 
@@ -50,35 +54,39 @@ class Trainer:
     """Trained weights with everything that changes with them."""
 
     job: Job
-    accelerator: Any
+    processes: Processes
     model: Model
     trained: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     average: Average | None
+    scaler: torch.amp.GradScaler | None
+    """Of the loss, in fp16."""
     step: int
     """Optimizer steps done."""
-    stop_asked: Callable[[], bool]
-    """Whether any process was asked to stop: all must end with the same step."""
     stopping: bool = False
     """Whether the step that was done is the last one of this attempt."""
 
-    def steps(self, batches: Iterator[Batch]) -> Iterator[list[Row]]:
+    def steps(
+        self, batches: Iterator[Batch], stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[Row]]:
         """Train to the end or until asked to stop; yields after every step.
+
+        All processes must end with the same step, so `stop` has one answer for all of them.
 
         What it yields are the metrics that have become known: mostly none, some steps' at once
         every few steps and at the steps after which a checkpoint is due.
         """
         spec = self.job.spec
         held: list[tuple[int, float, Tensor, Tensor]] = []
-        upcoming = Upcoming(batches, self.accelerator.device, self.image)
+        upcoming = Upcoming(batches, self.processes.device, self.image)
         with closing(upcoming):
             while self.step < self.job.total_steps:
                 rate = float(self.schedule.get_last_lr()[0])
                 loss, norm = self._step(upcoming)
                 self.step += 1
                 held.append((self.step, rate, loss, norm))
-                self.stopping = self.stop_asked()
+                self.stopping = stop()
                 due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
                 if due or self.stopping or len(held) >= _HELD:
                     rows = self._known(held)
@@ -91,7 +99,6 @@ class Trainer:
 
     def state(self) -> State:
         """What a checkpoint saves: the tensors themselves, which the next step changes."""
-        scaler = self.accelerator.scaler
         moments, settings = optimizer_state(self.optimizer)
         return State(
             step=self.step,
@@ -99,7 +106,7 @@ class Trainer:
             moments=moments,
             settings=settings,
             average=None if self.average is None else self.average.tensors,
-            scaler={} if scaler is None else scaler.state_dict(),
+            scaler={} if self.scaler is None else self.scaler.state_dict(),
         )
 
     def _step(self, upcoming: Upcoming) -> tuple[Tensor, Tensor]:
@@ -128,44 +135,42 @@ class Trainer:
         Whole models do it once a step. Of a sharded one each process keeps only its share of the
         sums, and without them the whole gradients would wait for the step's end, in fp32.
         """
-        if last or self.job.spec.launch.kind.shards:
+        model = self.model.wrapped
+        if last or not isinstance(model, DistributedDataParallel):
             return nullcontext()
-        context: AbstractContextManager[None] = self.accelerator.no_sync(self.model.transformer)
-        return context
+        return model.no_sync()
 
     def _backward(self, loss: Tensor) -> None:
         """Add to the gradients, which fp16 wants scaled up so that small ones are not lost."""
-        scaler = self.accelerator.scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _clip(self) -> Tensor:
         """The norm of all gradients, as it was before they were cut to the limit."""
         limit = self.job.spec.training.max_grad_norm
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.unscale_(self.optimizer)
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
         largest = float("inf") if limit is None else limit
         return whole(nn.utils.clip_grad_norm_(list(self.trained.values()), largest))
 
     def _update(self) -> None:
         """Change the weights; in fp16 only if no gradient has overflowed."""
-        scaler = self.accelerator.scaler
-        if scaler is None:
+        if self.scaler is None:
             self.optimizer.step()
         else:
-            scaler.step(self.optimizer)
-            scaler.update()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
 
     def _loss(self, ready: Ready, micro: int) -> Tensor:
         batch, model, spec = ready.batch, self.model, self.job.spec
         if spec.lora is not None and spec.lora.dropout > 0:
-            number = (self.step * self.job.accumulation + micro) * self.job.world_size
-            rank = self.accelerator.process_index
-            torch.manual_seed(torch_seed(spec.training.seed, Purpose.MODULE_DROPOUT, number + rank))
-        velocity = self.predict(batch, model.transformer, ready.image)
+            batches = (self.step * self.job.accumulation + micro) * self.processes.count
+            number = batches + self.processes.rank
+            torch.manual_seed(torch_seed(spec.training.seed, Purpose.MODULE_DROPOUT, number))
+        velocity = self.predict(batch, model.wrapped, ready.image)
         return model.velocity.loss(velocity, batch.latents, batch.noise, batch.timesteps)
 
-    def predict(self, batch: Batch, transformer: Any, image: Tensor | None) -> Tensor:
-        """The velocity [B, F, C, H, W] that a transformer says for a batch and its image."""
+    def predict(self, batch: Batch, transformer: nn.Module, image: Tensor | None) -> Tensor:
+        """A transformer's velocity [B, F, C, H, W] for a batch and its image."""
         model = self.model
         noisy = model.velocity.noisy(batch.latents, batch.noise, batch.timesteps)
         return predict(
@@ -191,6 +196,7 @@ class Trainer:
     def _encoded(self, pixels: Tensor, draw: Tensor, frames: int) -> Tensor:
         """Latents of images that have noise on them, which can't come from the cache."""
         vae = self.model.vae
+        assert vae is not None
         images = pixels[:, :, None].to(vae.dtype).split(1)
         moments = torch.cat([vae.encode(image).latent_dist.parameters for image in images])
         scaled = scale_image_latents(drawn_latents(moments, draw), self.job.architecture)
@@ -198,9 +204,7 @@ class Trainer:
 
     def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[Row]:
         """Read the numbers of some steps from the device, averaged over processes."""
-        losses = torch.stack([loss for _, _, loss, _ in held])
-        if self.job.world_size > 1:
-            losses = self.accelerator.reduce(losses, reduction="mean")
+        losses = self.processes.mean(torch.stack([loss for _, _, loss, _ in held]))
         norms = torch.stack([norm for *_, norm in held])
         # One read: each waits for the device.
         numbers = zip(held, *torch.stack([losses, norms]).tolist(), strict=True)
@@ -213,7 +217,7 @@ class Trainer:
             UserError: the weights are broken; what was saved before is not.
         """
         # In fp16 a step whose gradients overflow is left out, and the next one is scaled less.
-        skipped = self.accelerator.scaler is not None and not math.isfinite(norm)
+        skipped = self.scaler is not None and not math.isfinite(norm)
         if not math.isfinite(loss) or (not math.isfinite(norm) and not skipped):
             raise UserError(
                 f"the loss at step {step} is {loss} and the norm of its gradients {norm}: "

@@ -8,13 +8,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
+from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor, nn
 
 from cvbundle.problems import UserError
 from cvbundle.training.stored import Reader, Stored, file_order, stored_tensors
+
+M = TypeVar("M", bound=ConfigMixin)
 
 _NAMES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 """Weights as diffusers and as transformers name them."""
@@ -22,14 +25,16 @@ _SHOWN = 3
 """Tensors that an error names."""
 
 
-def empty_model(kind: Any, folder: Path) -> Any:
+def empty_model(kind: type[M], folder: Path) -> M:
     """A model of diffusers as its config says, on the meta device.
 
     Not by accelerate's `init_empty_weights`, as diffusers does it: every weight is allocated there
     for a moment, and what remains of them in the heap is as large as the model (executed).
     """
     with torch.device("meta"):
-        return kind.from_config(kind.load_config(folder, local_files_only=True))
+        # Pairs are returned only to those who ask for what is left over.
+        config = cast(Mapping[str, object], kind.load_config(folder, local_files_only=True))
+        return cast(M, kind.from_config(dict(config)))
 
 
 def stored_weights(

@@ -14,9 +14,6 @@ from cvbundle.files.durable import write_bytes
 from cvbundle.spec.schema import Resolution
 from cvbundle.training.randomness import Purpose, torch_seed
 
-_SHOWN = 8
-"""Frames of a video that a tracker is given."""
-
 
 def sample_path(folder: Path, step: int, index: int) -> Path:
     """Where the video of a prompt at a step goes; its sidecar has the same name with .json."""
@@ -113,16 +110,3 @@ def write_video(path: Path, frames: NDArray[np.float32], fps: int) -> None:
     temporary = path.with_name(f".{path.stem}.tmp.mp4")
     write_clip(temporary, (frames * 255).round().clip(0, 255).astype(np.uint8), fps)
     temporary.replace(path)
-
-
-def show(tracker: Any, path: Path, prompt: str, step: int) -> None:
-    """Give a tracker some frames of a video, evenly over its length, if it takes images."""
-    import av
-
-    if not hasattr(tracker, "log_images"):
-        return
-    with av.open(str(path)) as container:
-        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    chosen = np.linspace(0, len(frames) - 1, min(_SHOWN, len(frames))).round().astype(int)
-    options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-    tracker.log_images({f"sample/{prompt[:80]}": frames[chosen]}, step=step, **options)

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one live line in a terminal, plain lines elsewhere, and a log."""
+"""The progress of a run: one live line in a terminal, plain lines elsewhere, and a log file."""
 
 import sys
 import time
@@ -19,25 +19,25 @@ class Reporter:
     """Writes to stderr and to the run's log; silent on all processes but the first."""
 
     def __init__(self, run: Path, *, speaks: bool) -> None:
-        self._log = (run / RUN_LOG).open("a", encoding="utf-8") if speaks else None
+        self._file = (run / RUN_LOG).open("a", encoding="utf-8") if speaks else None
         self._live = speaks and sys.stderr.isatty()
 
-    def say(self, text: str) -> None:
-        """A line for the person and the log."""
-        self.note(text)
-        if self._log is not None:
+    def print(self, text: str) -> None:
+        """Write a line to stderr and to the log."""
+        self.log(text)
+        if self._file is not None:
             tqdm.write(text, file=sys.stderr)
 
-    def note(self, text: str) -> None:
-        """A line for the log."""
-        if self._log is not None:
-            self._log.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}\n")
-            self._log.flush()
+    def log(self, text: str) -> None:
+        """Write a line to the log."""
+        if self._file is not None:
+            self._file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}\n")
+            self._file.flush()
 
     @contextmanager
     def phase(self, name: str, total: int, done: int = 0, unit: str = "step") -> Iterator["Phase"]:
-        """Show how far a phase is, from `done` to `total` units."""
-        phase = Phase(self, name, total, done, unit, live=self._live, shown=self._log is not None)
+        """Show the progress of a phase, from `done` to `total` units."""
+        phase = Phase(self, name, total, done, unit, live=self._live, shown=self._file is not None)
         try:
             yield phase
         finally:
@@ -45,8 +45,8 @@ class Reporter:
 
     def close(self) -> None:
         """Close the log."""
-        if self._log is not None:
-            self._log.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Phase:
@@ -66,7 +66,7 @@ class Phase:
         self._reporter = reporter
         self._name, self._total, self._unit = name, total, unit
         self._first = self._done = done
-        self._began = self._said = time.monotonic()
+        self._began = self._printed = time.monotonic()
         self._note = ""
         self._shown = shown and not live
         self._bar = tqdm(
@@ -81,16 +81,16 @@ class Phase:
         )
 
     def advance(self, note: str = "") -> None:
-        """One unit is done; `note` is what to show beside it."""
+        """Count one unit; `note` is shown beside the count."""
         self._done += 1
         self._note = note or self._note
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
         now = time.monotonic()
-        if self._shown and (now - self._said >= _PLAIN_SECONDS or self._done == self._total):
-            self._said = now
-            self._reporter.say(self._line(now))
+        if self._shown and (now - self._printed >= _PLAIN_SECONDS or self._done == self._total):
+            self._printed = now
+            self._reporter.print(self._line(now))
 
     def _line(self, now: float) -> str:
         made = self._done - self._first
@@ -106,5 +106,5 @@ class Phase:
         return ", ".join(part for part in parts if part)
 
     def close(self) -> None:
-        """The phase is over."""
+        """End the phase."""
         self._bar.close()

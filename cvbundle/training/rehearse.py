@@ -25,6 +25,7 @@ from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.training import blank, components
+from cvbundle.training.accelerator import default_device
 from cvbundle.training.checkpoint import size_on_disk
 from cvbundle.training.cuda_autocast import cuda_autocast
 from cvbundle.training.encode import encode_caption, encode_pixels
@@ -38,7 +39,7 @@ from cvbundle.training.objective import (
     rotary_embedding,
 )
 from cvbundle.training.optimizers import make_optimizer, make_schedule
-from cvbundle.training.processes import default_device
+from cvbundle.training.processes import Processes
 from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.samples import Batch
 from cvbundle.training.saver import copied_bytes
@@ -215,10 +216,11 @@ class _Stage:
             average = Average(trained, spec.training.ema_decay)
             self._live.name(average.tensors.values(), "optimizer")
         # Fake parameters are where they should be, and can't be moved.
-        transformer = accelerator.prepare(transformer, device_placement=[False])
+        wrapped = accelerator.prepare(transformer, device_placement=[False])
         alphas = torch.ones(architecture.scheduler.num_train_timesteps, dtype=torch.float64)
         model = Model(
             transformer=transformer,
+            wrapped=wrapped,
             velocity=Velocity(alphas, snr_gamma=spec.training.snr_gamma, device=_DEVICE),
             rotary=rotary_embedding(architecture, spec.data.resolution, _DEVICE),
             ofs=ofs_embedding(architecture, _DEVICE, self._dtype),
@@ -227,14 +229,14 @@ class _Stage:
         )
         return Trainer(
             job=self._job(),
-            accelerator=accelerator,
+            processes=Processes.alone(_DEVICE),
             model=model,
             trained=trained,
             optimizer=optimizer,
             schedule=schedule,
             average=average,
+            scaler=None,
             step=0,
-            stop_asked=lambda: False,
         )
 
     def _job(self) -> Job:
@@ -343,7 +345,7 @@ class _Stage:
                 transformer.max_text_seq_length, transformer.text_embed_dim, dtype=self._dtype
             )
             FakeSampler(
-                transformer=trainer.accelerator.unwrap_model(trainer.model.transformer),
+                transformer=trainer.model.transformer,
                 vae=vae,
                 scheduler=scheduler,
                 no_prompt=embedding,

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from cvbundle.spec.schema import ImageNoise, Spec
 from cvbundle.spec.tables.architecture import Architecture
-from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder, SampleKeys
 from cvbundle.training.held import Encodings, HeldEncodings, room_for_encodings
 from cvbundle.training.job import Job
@@ -214,13 +213,13 @@ class SampleSource:
         return level.mean + level.std * float(random.standard_normal())
 
 
-def sample_source(job: Job, cache: EncodingCache, encoder: Encoder) -> SampleSource:
-    """The samples of a job, whose encodings are in the cache."""
+def sample_source(job: Job, encoder: Encoder) -> SampleSource:
+    """The samples of a job, whose encodings are in the encoder's cache."""
     processes = max(1, job.world_size // job.spec.launch.num_machines)
     return SampleSource(
         spec=job.spec,
         architecture=job.architecture,
-        cache=HeldEncodings(cache, room_for_encodings(processes)),
+        cache=HeldEncodings(encoder.cache, room_for_encodings(processes)),
         keys=tuple(encoder.keys(sample) for sample in job.samples),
         empty_caption=encoder.caption_key(""),
         order=SampleOrder(job.spec.training.seed, len(job.samples)),

@@ -1,244 +1,119 @@
 """A run from its first phase to its result.
 
-Nothing is held longer than its phase needs: captions are encoded and the text encoder is let go,
-clips are encoded and the VAE is let go, then the transformer is loaded.
+Nothing is held longer than its phase needs: captions are encoded and the text encoder is released,
+clips are encoded and the VAE is released, then the transformer is loaded.
 """
 
 import threading
-import time
 import traceback
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from attrs import asdict, evolve
 
-from cvbundle.bundle.layout import RUN_CHECKPOINTS, RUN_EVALUATION, RUN_METRICS
+from cvbundle.bundle.layout import RUN_EVALUATION, RUN_METRICS
 from cvbundle.bundle.packages import drift
-from cvbundle.bundle.run import Row, read_metrics
+from cvbundle.bundle.run import read_metrics
 from cvbundle.bundle.runs import Choice
 from cvbundle.problems import UserError
-from cvbundle.training import loader
 from cvbundle.training.card import model_card
 from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.group import is_of_the_group
+from cvbundle.training.job import Job
 from cvbundle.training.kernels import attention_backend, attention_shape, fastest
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
-from cvbundle.training.measured import StepClock
-from cvbundle.training.metrics import Metrics, start_trackers
-from cvbundle.training.record import Record
-from cvbundle.training.samples import Batch, SampleSource, sample_source
-from cvbundle.training.saver import Saver
-from cvbundle.training.session import FailedAlone, Session, Stopped, open_session
+from cvbundle.training.metrics import Metrics
+from cvbundle.training.outputs import Outputs
+from cvbundle.training.processes import Processes, Stopped
+from cvbundle.training.samples import sample_source
 from cvbundle.training.sharding import gathered
-from cvbundle.training.validate import averaged, validate
-
-T = TypeVar("T")
+from cvbundle.training.start import Start, start
+from cvbundle.training.steps import run_steps
+from cvbundle.training.trackers import start_trackers
+from cvbundle.training.validate import averaged
 
 
 def train(
     bundle: Path, choice: Choice, device: str, world_size: int, stop: threading.Event
 ) -> Path:
-    """Train a bundle, or go on with it; the run's folder.
+    """Train a bundle, or continue a run of it; the run's folder.
 
     Raises:
         UserError: something on this machine is not as the bundle needs it.
         Stopped: `stop` was set; the state is saved.
     """
-    with open_session(bundle, choice, device, world_size, stop) as session:
-        if session.record.data.get("status") == "complete":
-            session.reporter.say(f"run {session.job.run.name} is complete")
+    with start(bundle, choice, device, world_size) as begun:
+        if begun.outputs.record.data.get("status") == "complete":
+            begun.outputs.reporter.print(f"run {begun.job.run.name} is complete")
         else:
-            _attempt(session)
-        return session.job.run
+            _attempt(begun, stop)
+        return begun.job.run
 
 
-def _attempt(session: Session) -> None:
-    """Start or go on, and put down how it ended."""
-    job = session.job
-    if session.leads:
-        locked = job.bundle.requirements
-        session.record.start(
-            device=str(session.device),
-            device_name=device_name(session.device),
-            driver=driver_version(session.device),
-            threads=torch.get_num_threads(),
-            deterministic=job.spec.training.deterministic,
-            world_size=job.world_size,
-            torch=version("torch"),
-            packages=dict(locked),
-            drift=[asdict(each) for each in drift(locked)],
-        )
-    session.reporter.say(
+def _attempt(begun: Start, stop: threading.Event) -> None:
+    """Train from where the run is, and record the outcome."""
+    job, processes, outputs = begun.job, begun.processes, begun.outputs
+    if processes.leads:
+        _record_start(job, processes.device, outputs)
+    outputs.reporter.print(
         f"{job.spec.name}: {len(job.samples)} samples, {job.total_steps} steps of "
         f"{job.spec.global_batch}, run {job.run}"
     )
     try:
-        fill_cache(session)
-        with _kernels(session):
-            result = _train(session)
-    except Stopped as reason:
-        _put_down(session, reason)
-        # The launcher ends the others as soon as one is gone.
-        session.accelerator.wait_for_everyone()
-        raise
-    except BaseException as error:
-        # Of a process that is gone the launcher knows more.
-        if not is_of_the_group(error):
-            _put_down(session, error)
-        raise
+        with _failure_recorded(processes, outputs):
+            fill_cache(job, begun.encoder, processes, outputs, stop)
+            with _kernels(job, processes.device):
+                result = _train(begun, stop)
     finally:
         # Closes the trackers, and leaves the group of processes.
-        session.accelerator.end_training()
-    if session.leads:
-        session.record.stop("complete", "done", **result)
+        begun.accelerator.end_training()
+    if processes.leads:
+        outputs.record.stop("complete", "done", **result)
 
 
-def _put_down(session: Session, error: BaseException) -> None:
-    """Say in the record how an attempt ended, and in the log where nobody expected it to."""
-    if not isinstance(error, Stopped | UserError | OSError | torch.OutOfMemoryError):
-        session.reporter.note(traceback.format_exc())
-    if session.leads:
-        status = "stopped" if isinstance(error, Stopped) else "failed"
-        session.record.stop(status, str(error) or type(error).__name__)
-
-
-def _train(session: Session) -> dict[str, Any]:
-    """Train to the end and write the result; what `run.json` says of it."""
-    job, record = session.job, session.record
+def _train(begun: Start, stop: threading.Event) -> Mapping[str, object]:
+    """Train to the end and write the result; returns what `run.json` records of it."""
+    job, processes, encoder = begun.job, begun.processes, begun.encoder
+    record = begun.outputs.record
     with record.phase("load"):
-        trainer = load_trainer(session)
-    if session.leads:
-        shape, dtype = attention_shape(job), trainer.model.dtype
-        record.note(attention=attention_backend(shape, dtype, session.device))
-    metrics = Metrics(job.run / RUN_METRICS, done=trainer.step) if session.leads else None
-    if session.leads and job.spec.validation is not None:
-        # What an attempt found out beyond the checkpoint that this one goes on from.
-        Metrics(job.run / RUN_EVALUATION, done=trainer.step).close()
-    if job.spec.tracking.report_to:
-        start_trackers(session.accelerator, job.spec, job.run, trainer.step)
-    try:
-        for _ in run_steps(session, trainer, metrics):
+        trainer = load_trainer(job, processes, begun.accelerator, begun.outputs.reporter)
+    if processes.leads:
+        shape = attention_shape(job)
+        backend = attention_backend(shape, trainer.model.dtype, processes.device)
+        record.note(attention=backend)
+    with _metrics(trainer) as metrics:
+        trackers = start_trackers(begun.accelerator, job.spec.tracking, job.run, trainer.step)
+        outputs = evolve(begun.outputs, metrics=metrics, trackers=trackers)
+        for _ in run_steps(trainer, sample_source(job, encoder), encoder, outputs, stop):
             pass
-        with session.together():
-            result = _export(session, trainer)
-    finally:
-        if metrics is not None:
-            metrics.close()
-    return result
+        with processes.together():
+            return _export(trainer, outputs)
 
 
-def run_steps(session: Session, trainer: Trainer, metrics: Metrics | None) -> Iterator[None]:
-    """The steps, with a checkpoint and a validation wherever one is due; yields after each step.
-
-    Raises:
-        Stopped: the run was asked to stop; the state is saved.
-    """
-    job, spec = session.job, session.job.spec
-    source = sample_source(job, session.cache, session.encoder)
-    validate(session, trainer, source)
-    with (
-        closing(_batches(session, trainer.step, source)) as batches,
-        closing(_saver(session, trainer)) as saver,
-        session.reporter.phase("training", job.total_steps, trainer.step) as bar,
-    ):
-        trainer.stop_asked = lambda: session.any(session.stop.is_set() or saver.failed)
-        steps = trainer.steps(batches)
-        for rows in _timed(steps, session.record):
-            if metrics is not None:
-                metrics.write(rows)
-            if rows:
-                session.reporter.note(_told(rows[-1]))
-            for row in rows if spec.tracking.report_to else ():
-                points = {key: row[key] for key in ("loss", "grad_norm", "lr")}
-                known = {key: point for key, point in points.items() if point is not None}
-                session.accelerator.log(known, step=int(row["step"]))
-            bar.advance(f"loss {rows[-1]['loss']:.4f}" if rows else "")
-            due = trainer.step % spec.checkpointing.steps == 0 or trainer.step == job.total_steps
-            if due or trainer.stopping:
-                if metrics is not None:
-                    metrics.sync()
-                with session.record.phase("checkpoint"), session.together():
-                    saver.save(trainer.state())
-            if due:
-                if trainer.average is not None:
-                    # It takes the place of the weights meanwhile.
-                    saver.before_change()
-                validate(session, trainer, source)
-            yield
-        with session.record.phase("checkpoint"), session.together():
-            saver.wait()
-    if trainer.step < job.total_steps:
-        raise Stopped(f"after step {trainer.step}")
-
-
-def _told(row: Row) -> str:
-    """A step as the log has it."""
-    norm = "overflowed" if row["grad_norm"] is None else f"{row['grad_norm']:.4g}"
-    return f"step {row['step']}: loss {row['loss']:.6g}, gradient norm {norm}, lr {row['lr']:.4g}"
-
-
-def _batches(session: Session, first_step: int, source: SampleSource) -> Generator[Batch]:
-    job = session.job
-    numbers = loader.batch_numbers(
-        first_step=first_step,
-        last_step=job.total_steps,
-        global_batch=job.spec.global_batch,
-        batch=job.spec.training.batch_size,
-        rank=session.accelerator.process_index,
-        world_size=job.world_size,
-    )
-    try:
-        yield from loader.batches(source, numbers, session.device)
-    except UserError as error:
-        if job.world_size == 1:
-            raise
-        # The others wait for this process's gradients: they can't be told.
-        raise FailedAlone(str(error)) from None
-
-
-def _saver(session: Session, trainer: Trainer) -> Saver:
-    spec = session.job.spec
-    return Saver(
-        session.job.run / RUN_CHECKPOINTS,
-        trainer.optimizer,
-        limit=spec.checkpointing.limit,
-        writes=session.leads,
-        shared=spec.launch.kind.shards,
-    )
-
-
-def _kernels(session: Session) -> AbstractContextManager[None]:
-    """The kernels to train with. What is encoded is for all bundles: those are always the same."""
-    deterministic = session.job.spec.training.deterministic
-    return nullcontext() if deterministic else fastest(session.device)
-
-
-def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
-    """Write the result; what the record says of it, in the process that writes."""
-    job = session.job
+def _export(trainer: Trainer, outputs: Outputs) -> Mapping[str, object]:
+    """Write the result; returns what is recorded of it by the process that writes."""
+    job, leads = trainer.job, trainer.processes.leads
     # The steps are done, and what only they need is as large as all the rest.
     trainer.optimizer.state.clear()
     trainer.model = evolve(trainer.model, vae=None)
-    free(session.device)
-    with session.record.phase("export"), averaged(trainer):
-        weights = gathered(trainer.trained, keep=session.leads)
-        if not session.leads:
+    free(trainer.processes.device)
+    with outputs.record.phase("export"), averaged(trainer):
+        weights = gathered(trainer.trained, keep=leads)
+        if not leads:
             return {}
         rows = list(read_metrics(job.run / RUN_METRICS))
         card = model_card(job, rows)
         if job.spec.lora is not None:
-            transformer = session.accelerator.unwrap_model(trainer.model.transformer)
-            folder = export_adapter(job.run, transformer, weights, card)
+            folder = export_adapter(job.run, trainer.model.transformer, weights, card)
         else:
             folder = export_transformer(job, weights, card)
-    session.reporter.say(f"{folder.name} {folder}")
+    outputs.reporter.print(f"{folder.name} {folder}")
     return {
         "result": folder.name,
         "digests": result_digests(folder, job.run),
@@ -247,17 +122,60 @@ def _export(session: Session, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _timed(steps: Iterator[list[Row]], record: Record) -> Iterator[list[Row]]:
-    """The same steps; the time that each takes to come counts to the phase of training."""
-    clock = StepClock()
-    while True:
-        with record.phase("train"):
-            began = time.monotonic()
-            try:
-                rows = next(steps)
-            except StopIteration:
-                return
-            clock.add(time.monotonic() - began, waited=bool(rows))
-        if rows:
-            record.data["seconds_a_step"] = clock.median
-        yield rows
+@contextmanager
+def _metrics(trainer: Trainer) -> Iterator[Metrics | None]:
+    """The run's metrics up to the step that is done, in the process that writes."""
+    job = trainer.job
+    if not trainer.processes.leads:
+        yield None
+        return
+    metrics = Metrics(job.run / RUN_METRICS, done=trainer.step)
+    if job.spec.validation is not None:
+        # Drops what an attempt evaluated after the checkpoint that this one resumes from.
+        Metrics(job.run / RUN_EVALUATION, done=trainer.step).close()
+    try:
+        yield metrics
+    finally:
+        metrics.close()
+
+
+def _kernels(job: Job, device: torch.device) -> AbstractContextManager[None]:
+    """The kernels to train with. Encodings are shared by all bundles, and always deterministic."""
+    return nullcontext() if job.spec.training.deterministic else fastest(device)
+
+
+def _record_start(job: Job, device: torch.device, outputs: Outputs) -> None:
+    locked = job.bundle.requirements
+    outputs.record.start(
+        device=str(device),
+        device_name=device_name(device),
+        driver=driver_version(device),
+        threads=torch.get_num_threads(),
+        deterministic=job.spec.training.deterministic,
+        world_size=job.world_size,
+        torch=version("torch"),
+        packages=dict(locked),
+        drift=[asdict(each) for each in drift(locked)],
+    )
+
+
+@contextmanager
+def _failure_recorded(processes: Processes, outputs: Outputs) -> Iterator[None]:
+    """Record why the block has failed or was stopped, and raise it."""
+    try:
+        yield
+    except Stopped as reason:
+        if processes.leads:
+            outputs.record.stop("stopped", str(reason))
+        # The launcher ends the others as soon as one is gone.
+        processes.wait()
+        raise
+    # Whatever it is: a run that failed must not look as if it were still going on.
+    except Exception as error:
+        # Of a process that is gone the launcher knows more.
+        if not is_of_the_group(error):
+            if not isinstance(error, UserError | OSError | torch.OutOfMemoryError):
+                outputs.reporter.log(traceback.format_exc())
+            if processes.leads:
+                outputs.record.stop("failed", str(error) or type(error).__name__)
+        raise

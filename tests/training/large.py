@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from attrs import asdict, evolve, frozen
-from diffusers import CogVideoXTransformer3DModel
 from torch import Tensor
 
 from cvbundle.spec.tables.models import MODELS
+from cvbundle.training.models import CogVideoXTransformer3DModel
 from cvbundle.training.pretrained import empty_model
 from cvbundle.training.tensors import safetensors_pieces
 
@@ -92,7 +92,7 @@ _LOAD = """
 import sys
 import torch
 from pathlib import Path
-from diffusers import CogVideoXTransformer3DModel
+from cvbundle.training.models import CogVideoXTransformer3DModel
 from cvbundle.training import components
 
 def resident(of):

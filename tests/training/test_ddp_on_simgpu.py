@@ -18,7 +18,7 @@ import torch
 from torch import distributed, nn
 from tests.training.simgpu import installed
 from cvbundle.training.device import process_device
-from cvbundle.training.processes import data_parallel
+from cvbundle.training.accelerator import data_parallel
 
 with installed():
     device = process_device("simgpu")

@@ -13,7 +13,7 @@ import pytest
 from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
 from cvbundle.training import train as training
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 
@@ -55,7 +55,7 @@ def test_weights_that_blow_up_are_noticed_before_they_are_saved(
 def test_a_mistake_of_ours_is_put_down_too(
     compile_demo: CompileDemo, train_here: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("not expected")
 
     monkeypatch.setattr(training, "fill_cache", fail)

@@ -8,7 +8,7 @@ import pytest
 
 from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.conftest import COMMIT
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 

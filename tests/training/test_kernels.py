@@ -23,7 +23,7 @@ from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
 from cvbundle.training.samples import Batch, sample_source
-from cvbundle.training.session import open_session
+from cvbundle.training.start import start
 from tests.training.conftest import CompileModel, Train, result
 
 _CLEARS_ITS_RESULT = ("aten::sum", "aten::native_layer_norm_backward")
@@ -46,15 +46,15 @@ def loaded(bundle: Path, steps: int) -> Iterator[tuple[Trainer, Iterator[Batch]]
     """What a bundle trains, and the batches of its first steps, which are made already."""
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
-    with open_session(bundle, "fresh", "cpu", 1, threading.Event()) as session:
-        session.record.start()
-        fill_cache(session)
-        source = sample_source(session.job, session.cache, session.encoder)
-        spec = session.job.spec
+    with start(bundle, "fresh", "cpu", 1) as begun:
+        job, processes, outputs = begun.job, begun.processes, begun.outputs
+        outputs.record.start()
+        fill_cache(job, begun.encoder, processes, outputs, threading.Event())
+        source, spec = sample_source(job, begun.encoder), job.spec
         size = spec.training.batch_size
         starts = range(0, steps * spec.global_batch, size)
         batches = [source.batch(range(start, start + size)) for start in starts]
-        yield load_trainer(session), iter(batches)
+        yield load_trainer(job, processes, begun.accelerator, outputs.reporter), iter(batches)
 
 
 def _launched(trainer: Trainer, batches: Iterator[Batch]) -> Counter[str]:
@@ -156,7 +156,8 @@ def test_attention_casts_its_input_before_it_is_used_thrice(
     given = []
     with loaded(bundle, 1) as (trainer, batches):
         for block in trainer.model.transformer.transformer_blocks:
-            for layer in (block.attn1.to_q, block.attn1.to_k, block.attn1.to_v):
+            for name in ("to_q", "to_k", "to_v"):
+                layer = block.get_submodule(f"attn1.{name}")
                 layer.register_forward_pre_hook(lambda _, states: given.append(states[0]))
         next(trainer.steps(batches))
     assert {tensor.dtype for tensor in given} == {torch.bfloat16}
@@ -177,7 +178,7 @@ def test_positions_are_computed_once_a_run(
         batch = next(batches)
         _, frames, _, height, width = batch.latents.shape
         table = embedding._get_positional_embeddings(height, width, (frames - 1) * 4 + 1)
-        assert torch.equal(embedding.pos_embedding, table.to(torch.bfloat16))
+        assert torch.equal(embedding.get_buffer("pos_embedding"), table.to(torch.bfloat16))
         monkeypatch.setattr(embedding, "_get_positional_embeddings", None)
         next(trainer.steps(iter([batch])))
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cvbundle.spec.schema import TrainingType
 from cvbundle.spec.tables.models import MODELS
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import CompileModel, DemoOf, StopAfter, Train, result
 
 

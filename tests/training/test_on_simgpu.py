@@ -25,9 +25,9 @@ from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
 from cvbundle.training.job import read_job
 from cvbundle.training.loop import Trainer
+from cvbundle.training.processes import Stopped
 from cvbundle.training.record import Record
 from cvbundle.training.samples import sample_source
-from cvbundle.training.session import Stopped
 from tests.training.conftest import CompileModel, StopAfter, Train, result
 from tests.training.simgpu import MEMORY, TRAFFIC, Copy
 
@@ -117,12 +117,12 @@ def seen(simgpu: None, monkeypatch: pytest.MonkeyPatch) -> Seen:
         found.peaks[name] = max(found.peaks.get(name, 0), MEMORY.peak[0])
         found.phases.append((name, before, MEMORY.by_owner(0)))
 
-    def watched_steps(trainer: Trainer, batches: Any) -> Iterator[Any]:
+    def watched_steps(trainer: Trainer, batches: Any, stop: Any) -> Iterator[Any]:
         transformer = trainer.model.transformer
         tensors = (*transformer.parameters(), *transformer.buffers())
         found.weights = sum(tensor.nbytes for tensor in tensors)
         found.tables = sum(table.nbytes for table in trainer.model.rotary or ())
-        following = steps(trainer, batches)
+        following = steps(trainer, batches, stop)
         while True:
             waits, copies = len(TRAFFIC.syncs), len(TRAFFIC.copies)
             rows = next(following, None)
@@ -294,8 +294,8 @@ def test_workers_pin_memory_for_the_device_of_their_process(
 ) -> None:
     run = trained(Demo("cogvideox-2b", "lora"))
     job = read_job(Bundle(run.bundle), run.run, "simgpu", 1)
-    cache = EncodingCache(entries_folder(run.cache))
-    source = sample_source(job, cache, Encoder(job, cache))
+    encoder = Encoder(job, EncodingCache(entries_folder(run.cache)))
+    source = sample_source(job, encoder)
     MEMORY.pinned_for.clear()
     second = torch.device("simgpu", 1)
     batches = loader.batches(source, iter([range(1), range(1, 2)]), second)

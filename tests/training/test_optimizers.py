@@ -13,7 +13,7 @@ from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.optimizers import OPTIMIZERS
 from cvbundle.training.optimizers import make_optimizer, make_schedule, take_cores
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.rules.specs import spec_of
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 

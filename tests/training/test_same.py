@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cvbundle.compiler.build import Compiled
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train, adapter, digest
 
 

@@ -5,18 +5,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from attrs import field, frozen
 from torch import nn
 
 from cvbundle.problems import UserError
 from cvbundle.training import checkpoint
 from cvbundle.training.checkpoint import State, identity, newest, optimizer_state, read
-from cvbundle.training.load import _last_state
+from cvbundle.training.load import last_state
+from cvbundle.training.processes import Processes
+from cvbundle.training.progress import Reporter
 from cvbundle.training.saver import Saver
 from tests.training.simgpu import TRAFFIC
 
@@ -184,51 +186,65 @@ def test_where_host_memory_has_no_room_for_a_copy_it_is_written_from_the_device(
         _assert_holds(_saved(tmp_path), weights)
 
 
-class _Session:
+@frozen(kw_only=True)
+class _Second(Processes):
     """The second of two processes, as far as looking for a checkpoint goes."""
 
-    leads = False
+    rank: int = 1
+    count: int = 2
+    local_rank: int = 1
+    machines: int = 1
+    device: torch.device = field(factory=lambda: torch.device("cpu"))
+    control: None = None
+    newest: str | None
+    """The name of the checkpoint that the first process has found."""
+    content: str | None
+    """What the first process sees there."""
 
-    def __init__(self, run: Path) -> None:
-        self.job = SimpleNamespace(run=run, world_size=2)
-        self.reporter = SimpleNamespace(say=pytest.fail)
+    def broadcast(self, item: Any) -> Any:
+        """The name that the first process has sent."""
+        return self.newest
+
+    def gather(self, item: Any) -> list[Any]:
+        """The content that each process sees."""
+        return [self.content, item]
 
 
-def _tell(monkeypatch: pytest.MonkeyPatch, told: object) -> None:
-    """The first process says `told`; every process then hears what this one sees."""
-
-    def broadcast(found: list[object]) -> None:
-        found[0] = told
-
-    monkeypatch.setattr("accelerate.utils.broadcast_object_list", broadcast)
-    monkeypatch.setattr("accelerate.utils.gather_object", lambda seen: [told and told[1], *seen])  # type: ignore[index]
+@pytest.fixture
+def reporter(tmp_path: Path) -> Iterator[Reporter]:
+    with closing(Reporter(tmp_path, speaks=False)) as silent:
+        yield silent
 
 
 def test_only_the_first_process_reads_all_of_a_checkpoint_to_verify_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reporter: Reporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = _Training(tmp_path / "checkpoints")
     with closing(training.saver):
         training.step()
         training.save()
         weights = training.copy()
-    session: Any = _Session(tmp_path)
-    found = newest(tmp_path / "checkpoints", pytest.fail)
-    assert found is not None
+    saved = newest(tmp_path / "checkpoints", pytest.fail)
+    assert saved is not None
     monkeypatch.setattr(checkpoint, "verify", pytest.fail)
-    _tell(monkeypatch, (found.name, identity(found)))
-    state = _last_state(session)
+    state = last_state(tmp_path, _Second(newest=saved.name, content=identity(saved)), reporter)
     assert state is not None
     _assert_holds(state, weights)
-    # The first process has refused everything.
-    _tell(monkeypatch, None)
-    assert _last_state(session) is None
 
 
-def test_processes_that_see_different_checkpoints_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_that_the_first_process_refuses_is_used_by_none(
+    reporter: Reporter, tmp_path: Path
 ) -> None:
-    _tell(monkeypatch, ("step-00000001", "step-00000001 and its content"))
-    session: Any = _Session(tmp_path)
+    training = _Training(tmp_path / "checkpoints")
+    with closing(training.saver):
+        training.step()
+        training.save()
+    assert last_state(tmp_path, _Second(newest=None, content=None), reporter) is None
+
+
+def test_processes_that_see_different_checkpoints_are_refused(
+    reporter: Reporter, tmp_path: Path
+) -> None:
+    second = _Second(newest="step-00000001", content="step-00000001 and its content")
     with pytest.raises(UserError, match="process 0 has step-00000001, and process 1 another or no"):
-        _last_state(session)
+        last_state(tmp_path, second, reporter)

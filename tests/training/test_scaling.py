@@ -17,7 +17,7 @@ def _after_two_steps(
     """The weights before and after, and the norms of the gradients as `metrics.jsonl` has them."""
     bundle = compile_demo("training.steps=2", "checkpointing.steps=2", "validation=null")
     with loaded(bundle, 2) as (trainer, batches):
-        trainer.accelerator.scaler = scaler
+        trainer.scaler = scaler
         before = {name: weight.detach().clone() for name, weight in trainer.trained.items()}
         if overflows:
             first = next(iter(trainer.trained.values()))

@@ -15,7 +15,7 @@ from diffusers.optimization import TYPE_TO_SCHEDULER_FUNCTION, get_scheduler
 from cvbundle.spec.converter import structure_config
 from cvbundle.spec.schema import SchedulerName, Spec
 from cvbundle.training.optimizers import make_schedule
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import CompileDemo, StopAfter, Train
 
 _STEPS = 12
@@ -96,7 +96,7 @@ def test_a_run_has_these_rates_through_a_stop(
     with pytest.raises(Stopped):
         train_here(bundle, "fresh", StopAfter(5))
     run = train_here(bundle)
-    assert re.search(r"goes on after step \d", (run / "log.txt").read_text())
+    assert re.search(r"continues after step \d", (run / "log.txt").read_text())
     assert _rates(run) == _expected(_spec(bundle))
 
 

@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import distributed, nn
 from torch.utils.checkpoint import checkpoint
-from cvbundle.training.processes import data_parallel
+from cvbundle.training.accelerator import data_parallel
 
 class Net(nn.Module):
     def __init__(self):
@@ -80,23 +80,24 @@ def test_gradients_of_three_processes_have_the_same_bits_at_every_step() -> None
 
 _SILENCE = """
 import os, socket, sys, time
-from datetime import timedelta
+import torch
 from torch import distributed
 from cvbundle.training.group import is_of_the_group
-from cvbundle.training.processes import Agreement
+from cvbundle.training.processes import Processes, control_group
 
 def work(rank, port, fd):
     store = distributed.TCPStore("127.0.0.1", port, 2, rank == 0, wait_for_workers=False,
                                  **({"master_listen_fd": fd} if rank == 0 else {}))
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    agreement = Agreement(2, timeout_s=1)
-    assert agreement.any(rank == 1)
+    processes = Processes(rank=rank, count=2, local_rank=rank, machines=1,
+                          device=torch.device("cpu"), control=control_group(timeout_s=1))
+    assert processes.any(rank == 1)
     if rank == 1:
         time.sleep(5)
         os._exit(0)
     began = time.monotonic()
     try:
-        agreement.any(False)
+        processes.any(False)
     except RuntimeError as error:
         print(is_of_the_group(error), time.monotonic() - began < 4)
         os._exit(0)

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.loop import Trainer
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import CompileDemo, CompileModel, StopAfter, Train, adapter, result
 from tests.training.test_kernels import loaded
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cvbundle.compiler.build import compile_file
 from cvbundle.training.metrics import Metrics
-from cvbundle.training.session import Stopped
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import StopAfter, Train
 
 _PROMPT = "A red square moves to the right."
@@ -92,7 +92,7 @@ def test_a_run_that_goes_on_doubles_no_point_and_leaves_none_out(
     with pytest.raises(Stopped):
         train_here(bundle, "fresh", StopAfter(looks))
     run = train_here(bundle)
-    assert "goes on after step" in (run / "log.txt").read_text()
+    assert "continues after step" in (run / "log.txt").read_text()
     _assert_everything_is_there_once(run)
 
 
@@ -112,5 +112,5 @@ def test_points_beyond_the_last_checkpoint_are_replaced(
         with pytest.raises(OSError, match="No space left"):
             train_here(bundle)
     run = train_here(bundle)
-    assert "goes on after step 6" in (run / "log.txt").read_text()
+    assert "continues after step 6" in (run / "log.txt").read_text()
     _assert_everything_is_there_once(run)

@@ -23,7 +23,8 @@ from cvbundle.compiler.build import compile_file
 from cvbundle.spec.schema import TrainingType
 from cvbundle.training.checkpoint import list_checkpoints, verify
 from cvbundle.training.load import load_trainer
-from cvbundle.training.session import Stopped
+from cvbundle.training.loop import Trainer
+from cvbundle.training.processes import Stopped
 from tests.training.conftest import (
     CompileDemo,
     DemoOf,
@@ -308,10 +309,10 @@ def test_frozen_weights_are_in_the_training_type_however_they_are_stored(
     folder = own_model("cogvideox-5b", kind)
     base = CogVideoXTransformer3DModel.from_pretrained(folder / "model/transformer")
     base.to(stored).save_pretrained(folder / "model/transformer")
-    loaded: list[Any] = []
+    loaded: list[Trainer] = []
 
-    def seen(session: Any) -> Any:
-        loaded.append(load_trainer(session))
+    def seen(*arguments: Any) -> Trainer:
+        loaded.append(load_trainer(*arguments))
         return loaded[-1]
 
     monkeypatch.setattr("cvbundle.training.train.load_trainer", seen)
