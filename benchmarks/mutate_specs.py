@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cvbundle.compiler.check import check_document
 from cvbundle.problems import render_github, render_json, render_text
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 from tests.spec.mutations import mutants
 
 

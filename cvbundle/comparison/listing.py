@@ -11,8 +11,8 @@ from cvbundle.bundle.store import list_bundles
 from cvbundle.files.json_objects import DamagedFile
 from cvbundle.problems import UserError
 from cvbundle.spec.nearest import nearest
-from cvbundle.spec.source import read
 from cvbundle.spec.sweep import sweepable
+from cvbundle.spec.text.reader import read
 
 Column = Literal["hash", "name", "model", "type", "samples", "status", "loss", "size"]
 

@@ -32,8 +32,8 @@ from cvbundle.problems import Place, Problem
 from cvbundle.rules.rule import Stage
 from cvbundle.spec.file import SpecFile, read_file
 from cvbundle.spec.overrides import override, with_value
-from cvbundle.spec.source import Document
 from cvbundle.spec.sweep import Point, points
+from cvbundle.spec.text.document import Document
 
 
 @frozen

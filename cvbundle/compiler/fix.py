@@ -12,7 +12,7 @@ from cvbundle.problems import UserError
 from cvbundle.spec.file import STDIN, read_file
 from cvbundle.spec.fix import fixed
 from cvbundle.spec.overrides import override
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 
 _MAX_ROUNDS = 16
 

@@ -13,8 +13,8 @@ from cvbundle.rules.findings import violations
 from cvbundle.rules.rule import STEP_SIZE, Check, Stage, Subject
 from cvbundle.spec.resolve import BY_MODEL, canonical, with_defaults, with_listed
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document
 from cvbundle.spec.structure import structure
+from cvbundle.spec.text.document import Document
 from cvbundle.spec.validity import is_valid
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from cvbundle.problems import Path, Problem, Rule, Severity
 from cvbundle.rules.rule import Check, Finding, Subject
-from cvbundle.spec.source import Document
+from cvbundle.spec.text.document import Document
 from cvbundle.spec.validity import is_outside, is_valid
 
 

@@ -10,7 +10,7 @@ from cvbundle.model.identify import BaseModel
 from cvbundle.problems import Path, Rule, Severity, UserError, declare
 from cvbundle.spec.flow import flow
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document
+from cvbundle.spec.text.document import Document
 
 
 class Stage(Enum):

@@ -1,6 +1,5 @@
 """Turn structuring errors into problems with places, messages and hints."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,31 +9,23 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cvbundle.problems import Path, Place, Problem, dotted
 from cvbundle.spec.about import About, about_field, is_section, section_class
 from cvbundle.spec.converter import (
-    LIST,
-    NUMBER,
-    SECTION,
-    SIZE,
-    SWITCH,
     TEXT,
-    WHOLE_NUMBER,
     WrongType,
 )
 from cvbundle.spec.elsewhere import field_called, is_part
-from cvbundle.spec.fields import all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.limits import WrongChoice
+from cvbundle.spec.meant import as_slug, right_type, section_example
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.placed import problem_at
 from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_MISSING, VALUE_RANGE, VALUE_TYPE
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document, read_scalar
+from cvbundle.spec.text.document import Document
 from cvbundle.spec.validity import is_outside
-
-_SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false"}
-_SWITCHES["false"] = "false"
 
 
 def places_of(path: Path, cause: BaseException) -> list[Path]:
+    """The paths that an error makes invalid."""
     if isinstance(cause, ForbiddenExtraKeysError):
         return [(*path, key) for key in cause.extra_fields]
     return [path]
@@ -43,43 +34,54 @@ def places_of(path: Path, cause: BaseException) -> list[Path]:
 def problems_of(
     document: Document, path: Path, cause: BaseException, invalid: set[Path]
 ) -> Iterator[Problem]:
+    """The problems of one error, unless it is inside of what is `invalid` already."""
     if isinstance(cause, ForbiddenExtraKeysError):
-        known = list(attrs.fields_dict(cause.cl))
+        names = list(attrs.fields_dict(cause.cl))
         for key in sorted(
             cause.extra_fields, key=lambda key: _order(document.section((*path, key)))
         ):
-            yield _unknown_key(document, (*path, key), known)
+            yield _unknown_key(document, (*path, key), names)
     elif not is_outside(path, invalid):
         return
     elif isinstance(cause, KeyError):
-        yield problem_at(
-            document, VALUE_MISSING, path, f"{dotted(path)} is missing", _missing(document, path)
-        )
+        hint = _missing(document, path)
+        yield problem_at(document, VALUE_MISSING, path, f"{dotted(path)} is missing", hint)
     elif isinstance(cause, WrongChoice):
-        only = cause.choices[0] if len(cause.choices) == 1 else None
-        near = only or nearest(str(cause.value), cause.choices)
-        hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
-        message = f"{dotted(path)} can't be {shown(cause.value)}"
-        if near and not only:
-            message += f": {', '.join(cause.choices)}"
-        yield problem_at(document, VALUE_CHOICE, path, message, hint, near)
+        yield _wrong_choice(document, path, cause)
     elif isinstance(cause, WrongType):
-        message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
-        better = _right_type(cause, path)
-        hint = f"write {better or cause.expected.written or cause.expected}"
-        if better is None and cause.expected is TEXT and isinstance(cause.value, Mapping):
-            hint = 'a text with ": " in it needs quotes around it'
-        elif better is None and not cause.expected.choices:
-            hint += _such_as(path)
-        yield problem_at(document, VALUE_TYPE, path, message, hint, better)
+        yield _wrong_type(document, path, cause)
     else:
-        message = f"{dotted(path)}: {cause}"
-        about = about_at(path)
-        hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
-        better = _slug(document.at(path)) if path == ("name",) else None
-        if better:
-            hint = f"write {better}: {hint}"
-        yield problem_at(document, VALUE_RANGE, path, message, hint, better)
+        yield _out_of_limits(document, path, cause)
+
+
+def _wrong_choice(document: Document, path: Path, cause: WrongChoice) -> Problem:
+    only = cause.choices[0] if len(cause.choices) == 1 else None
+    near = only or nearest(str(cause.value), cause.choices)
+    hint = f"write {near}" if near else f"one of {', '.join(cause.choices)}"
+    message = f"{dotted(path)} can't be {_shown(cause.value)}"
+    if near and not only:
+        message += f": {', '.join(cause.choices)}"
+    return problem_at(document, VALUE_CHOICE, path, message, hint, near)
+
+
+def _wrong_type(document: Document, path: Path, cause: WrongType) -> Problem:
+    message = f"{dotted(path)}: expected {cause.expected}, not {_described(cause.value)}"
+    better = right_type(cause, path)
+    hint = f"write {better or cause.expected.written or cause.expected}"
+    if better is None and cause.expected is TEXT and isinstance(cause.value, Mapping):
+        hint = 'a text with ": " in it needs quotes around it'
+    elif better is None and not cause.expected.choices:
+        hint += _such_as(path)
+    return problem_at(document, VALUE_TYPE, path, message, hint, better)
+
+
+def _out_of_limits(document: Document, path: Path, cause: BaseException) -> Problem:
+    about = about_at(path)
+    hint = f"{about.doc.rstrip('.')}{_such_as(path)}" if about else ""
+    better = as_slug(document.at(path)) if path == ("name",) else None
+    if better:
+        hint = f"write {better}: {hint}"
+    return problem_at(document, VALUE_RANGE, path, f"{dotted(path)}: {cause}", hint, better)
 
 
 def _missing(document: Document, path: Path) -> str:
@@ -89,21 +91,9 @@ def _missing(document: Document, path: Path) -> str:
         return ""
     if path == ("cvbundle",) and len([key for key in document.data if field_called(key)]) > 2:
         return "a config of another trainer? convert it with cvbundle init --from FILE"
-    example = _section_example(path) if _is_section(path) else about.example
+    example = section_example(path) if _is_section(path) else about.example
     doc = about.doc.rstrip(".")
     return f"write {path[-1]}: {flow(example)} ({doc})" if example else doc
-
-
-def _section_example(path: Path) -> dict[str, object]:
-    """The required fields of a section, with example values."""
-    inner = (field for field in all_fields() if field.path[:-1] == path)
-    return {field.path[-1]: field.about.example for field in inner if field.required}
-
-
-def _slug(text: object) -> str | None:
-    """The text as a valid name of an experiment, if it has enough valid characters."""
-    slug = re.sub(r"[^a-z0-9._-]+", "-", str(text).lower()).strip("-._")
-    return slug if 0 < len(slug) <= 63 and flow(slug) == slug else None
 
 
 def _such_as(path: Path) -> str:
@@ -115,8 +105,8 @@ def _such_as(path: Path) -> str:
     return "" if example is None else f", such as {flow(example)}"
 
 
-def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
-    key, near = str(path[-1]), _near_key(document, path, known)
+def _unknown_key(document: Document, path: Path, names: list[str]) -> Problem:
+    key, near = str(path[-1]), _near_key(document, path, names)
     if near and document.has((*path[:-1], near)):
         hint, near = f"{near} is set too: remove this one", None
     elif near:
@@ -128,15 +118,15 @@ def _unknown_key(document: Document, path: Path, known: list[str]) -> Problem:
     elif key in attrs.fields_dict(Spec):
         hint = f"{key} belongs to the top of the spec"
     else:
-        hint = f"the fields are {', '.join(known)}"
+        hint = f"the fields are {', '.join(names)}"
     where = dotted(path[:-1]) or "the spec"
     place = document.keys.get(path) or document.section(path)
-    message = f"{where} has no field {shown(key)}"
+    message = f"{where} has no field {_shown(key)}"
     at_key = path in document.keys and place.whole
     return KEY_UNKNOWN.problem(place, message, hint, path, near if at_key else None)
 
 
-def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
+def _near_key(document: Document, path: Path, names: list[str]) -> str | None:
     """The most similar field of the same section, if there is one."""
     key, section = str(path[-1]), path[:-1]
     above, _, name = (field_called(key) or "").rpartition(".")
@@ -148,7 +138,7 @@ def _near_key(document: Document, path: Path, known: list[str]) -> str | None:
         return None  # it is a field of another section
     # A key with a single value was not meant as a section.
     is_section = isinstance(document.at(path), Mapping)
-    fields = [name for name in known if is_section or not _is_section((*section, name))]
+    fields = [name for name in names if is_section or not _is_section((*section, name))]
     return nearest(key, fields, cutoff=0.7)
 
 
@@ -170,11 +160,6 @@ def _is_section(path: Path) -> bool:
 
 def _order(place: Place) -> tuple[int, int]:
     return place.line, place.column
-
-
-def path_name(path: Path) -> str:
-    """The field's name, without the index in a list."""
-    return next(str(step) for step in reversed(path) if isinstance(step, str))
 
 
 def about_at(path: Path) -> About | None:
@@ -200,7 +185,7 @@ def _homes(key: str) -> list[str]:
     ]
 
 
-def shown(value: object, limit: int = 60) -> str:
+def _shown(value: object, limit: int = 60) -> str:
     if isinstance(value, str):
         text = value
     elif isinstance(value, bool):
@@ -208,7 +193,7 @@ def shown(value: object, limit: int = 60) -> str:
     elif value is None:
         text = "null"
     elif isinstance(value, list):
-        text = f"[{', '.join(shown(item) for item in value[:8])}]"
+        text = f"[{', '.join(_shown(item) for item in value[:8])}]"
     else:
         text = str(value)
     return text if len(text) <= limit else text[:limit] + "…"
@@ -222,71 +207,5 @@ def _described(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     kind = "text" if isinstance(value, str) else "the number" if not isinstance(value, bool) else ""
-    text = f'"{shown(value)}"' if isinstance(value, str) else shown(value)
+    text = f'"{_shown(value)}"' if isinstance(value, str) else _shown(value)
     return f"{kind} {text}".strip()
-
-
-def _right_type(cause: WrongType, path: Path) -> str | None:
-    """The same value written as the expected type; None if that isn't possible."""
-    value, expected = cause.value, cause.expected
-    if expected is SECTION:
-        return _as_section(value, path)
-    if expected is SIZE and isinstance(value, str):
-        sizes = _SIZES.fullmatch(value.strip())
-        return "x".join(sizes.groups()) if sizes else None
-    if path == ("tracking", "report_to") and value == "none":
-        return "[]"
-    if expected is LIST and isinstance(value, str) and value:
-        return flow([part for part in re.split(r"[,\s]+", value) if part])
-    if expected is TEXT and isinstance(value, bool | int | float):
-        return f'"{shown(value)}"'
-    if isinstance(value, int) and str(value) in expected.choices:
-        # A name that YAML takes for a number.
-        return f'"{value}"'
-    if (expected is SWITCH or "true" in expected.choices) and isinstance(value, str):
-        switch = _SWITCHES.get(value.strip().lower())
-        return switch or nearest(value, expected.choices)
-    if expected in (NUMBER, WHOLE_NUMBER) and isinstance(value, str):
-        return _number(value.strip(), whole=expected is WHOLE_NUMBER)
-    if expected is WHOLE_NUMBER and isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return None
-
-
-_MAIN_FIELD = {
-    "model": "path",
-    "data": "root",
-    "training": "type",
-    "optimizer": "name",
-    "lr_scheduler": "name",
-    "launch": "strategy",
-    "output": "dir",
-}
-"""The field of a section that other trainers write as a single value."""
-
-
-_SIZES = re.compile(r"(\d{1,6})\s*[xX×*,]\s*(\d{1,6})\s*[xX×*,]\s*(\d{1,6})", re.ASCII)
-"""A resolution in a common notation."""
-
-
-def _as_section(value: object, path: Path) -> str | None:
-    if value is None:
-        example = _section_example(path)
-        return flow(example) if example else None
-    if not isinstance(value, str):
-        return None
-    name = _MAIN_FIELD.get(dotted(path))
-    if name is None or not value:
-        return None
-    choices = next(field.choices for field in all_fields() if field.path == (*path, name))
-    return flow({name: value.lower() if value.lower() in choices else value})
-
-
-def _number(text: str, *, whole: bool) -> str | None:
-    """The text, if it is a number as written in a spec."""
-    try:
-        value = read_scalar(text)
-    except ValueError:
-        return None
-    kinds = (int,) if whole else (int, float)
-    return text if isinstance(value, kinds) and not isinstance(value, bool) else None

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from cvbundle.problems import Place
 from cvbundle.spec.rules import SPEC_UNREADABLE
-from cvbundle.spec.source import MAX_BYTES, Document, read
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.reader import MAX_BYTES, read
 
 STDIN = Path("-")
 """Standard input, as in most commands."""

@@ -4,18 +4,17 @@ Edits replace parts of the text, so comments, quotes and layout stay. Each is ap
 reading the result gives the same data with just that value or key changed.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from attrs import frozen
 
 from cvbundle.problems import Path, Place, Problem
-from cvbundle.spec.source import Document, read
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.lines import LINE_END
+from cvbundle.spec.text.reader import read
 
 _BOM = "\ufeff"
-# The same line ends as the reader's: see `source._Reader`.
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
 @frozen
@@ -48,8 +47,8 @@ def fixed(content: bytes, problems: Iterable[Problem], file: str) -> bytes:
 
 def _edits(text: str, problems: Iterable[Problem], file: str) -> list[Edit]:
     """The edits in the order of the text, without overlaps."""
-    starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
-    lines = _LINE_END.split(text.removeprefix(_BOM))
+    starts = [0, *(match.end() for match in LINE_END.finditer(text))]
+    lines = LINE_END.split(text.removeprefix(_BOM))
     chosen: list[Edit] = []
     for problem in problems:
         place = problem.place

@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from cvbundle.spec.source import read_scalar
+from cvbundle.spec.text.reader import read_scalar
 
 # Text that needs no quotes anywhere, even in a flow list.
 _PLAIN = re.compile(r"[A-Za-z0-9_./~+-][A-Za-z0-9_./+-]*")
 
 
 def flow(value: object) -> str:
-    """YAML text that `source.read` reads back as this value.
+    """YAML text that `read` reads back as this value.
 
     Raises:
         TypeError: a spec can't contain the value.

@@ -6,7 +6,8 @@ from attrs import evolve
 
 from cvbundle.problems import Path, Place
 from cvbundle.spec.rules import YAML_SYNTAX
-from cvbundle.spec.source import Document, read
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.reader import read
 
 
 def override(document: Document, settings: Iterable[str]) -> Document:

@@ -1,7 +1,7 @@
 """Make a problem at the place of a field."""
 
 from cvbundle.problems import Path, Problem, Rule
-from cvbundle.spec.source import Document
+from cvbundle.spec.text.document import Document
 
 
 def problem_at(

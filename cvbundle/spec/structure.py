@@ -12,8 +12,8 @@ from cvbundle.spec.about import is_section, section_class
 from cvbundle.spec.converter import converter, failures
 from cvbundle.spec.failures import places_of, problems_of
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import Document
 from cvbundle.spec.stand_in import copied, stand_in
+from cvbundle.spec.text.document import Document
 from cvbundle.spec.validity import is_valid
 
 _MAX_ROUNDS = 8
@@ -54,7 +54,7 @@ def structure(
         try:
             spec = converter.structure(remaining, Spec)
         except BaseValidationError as error:
-            for path, cause in failures(error, ()):
+            for path, cause in failures(error):
                 problems.extend(problems_of(document, path, cause, invalid))
                 for bad in places_of(path, cause):
                     invalid.add(bad)

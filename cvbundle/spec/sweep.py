@@ -19,7 +19,7 @@ from cvbundle.spec.fields import Field, Sweep, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
 from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_RANGE, VALUE_TYPE
-from cvbundle.spec.source import Document
+from cvbundle.spec.text.document import Document
 
 FIELD = Field(
     path=("sweep",),

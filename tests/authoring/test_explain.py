@@ -16,7 +16,7 @@ from cvbundle.compiler.resolved import resolve
 from cvbundle.files.templates import templates_folder
 from cvbundle.rules.every import all_rules
 from cvbundle.spec.rules import ReadingRule
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 
 SPEC = """\
 cvbundle: 1

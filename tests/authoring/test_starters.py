@@ -15,9 +15,10 @@ from cvbundle.authoring.starters import (
 from cvbundle.compiler.check import check_document
 from cvbundle.problems import UserError
 from cvbundle.spec.overrides import override
-from cvbundle.spec.source import Document, read
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.spec.tables.strategies import STRATEGIES
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.reader import read
 
 every_starter = pytest.mark.parametrize("starter", all_starters(), ids=lambda starter: starter.name)
 

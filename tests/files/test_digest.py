@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvbundle.files.digest import canonical_json, json_file
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 data = st.dictionaries(

@@ -7,7 +7,7 @@ from typing import Any
 
 from cvbundle.compiler.resolved import Resolved, resolve
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 
 VALID: dict[str, object] = {
     "cvbundle": 1,

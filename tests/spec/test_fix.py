@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from cvbundle.problems import Path, Place, Problem, Severity
 from cvbundle.spec.fix import fixed
-from cvbundle.spec.source import Document, read
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.reader import read
 
 
 def problem(document: Document, path: Path, text: str, *, key: bool = False) -> Problem:

@@ -18,7 +18,7 @@ from cvbundle.spec.about import about_field, is_section
 from cvbundle.spec.fields import all_fields
 from cvbundle.spec.json_schema import spec_schema
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import read
+from cvbundle.spec.text.reader import read
 from tests.spec.mutations import mutants
 
 VALID = """\

@@ -3,7 +3,8 @@
 import pytest
 
 from cvbundle.spec.overrides import override
-from cvbundle.spec.source import Document, read
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.reader import read
 
 SPEC = b"name: x\nlora:\n  rank: 4\n  target_modules: [to_q]\n"
 

@@ -13,8 +13,8 @@ from cvbundle.spec.about import about_field, is_section
 from cvbundle.spec.converter import plain, structure_config
 from cvbundle.spec.resolve import with_defaults
 from cvbundle.spec.schema import Spec
-from cvbundle.spec.source import read
 from cvbundle.spec.structure import structure
+from cvbundle.spec.text.reader import read
 from tests.rules.specs import check_text, text_of
 from tests.spec.mutations import VALID, mutants
 

@@ -6,8 +6,8 @@ import pytest
 
 from cvbundle.problems import Problem
 from cvbundle.spec.overrides import override
-from cvbundle.spec.source import read
 from cvbundle.spec.sweep import Point, points
+from cvbundle.spec.text.reader import read
 
 HEAD = """\
 cvbundle: 1

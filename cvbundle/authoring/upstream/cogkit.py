@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from cvbundle.authoring.upstream.draft import Draft, slug
 from cvbundle.authoring.upstream.trainer import draft_cogkit_data, draft_upstream_frames
 from cvbundle.problems import ProblemsFound, UserError
-from cvbundle.spec.source import Document
 from cvbundle.spec.tables.models import MODELS
+from cvbundle.spec.text.document import Document
 
 _TASKS = {name: card.task for card in MODELS.values() for name in card.elsewhere}
 _STRATEGIES: Mapping[object, str] = {

@@ -10,7 +10,7 @@ from cvbundle.authoring.upstream.launcher import read_launcher
 from cvbundle.authoring.upstream.shell import Launch, read_launches
 from cvbundle.authoring.upstream.trainer import draft_arguments
 from cvbundle.problems import UserError
-from cvbundle.spec.source import MAX_BYTES, read
+from cvbundle.spec.text.reader import MAX_BYTES, read
 
 
 @frozen

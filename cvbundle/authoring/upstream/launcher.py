@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cvbundle.authoring.upstream.draft import Draft
 from cvbundle.authoring.upstream.shell import Word, resolved_texts
-from cvbundle.spec.source import MAX_BYTES, read
+from cvbundle.spec.text.reader import MAX_BYTES, read
 
 
 @frozen(kw_only=True)

@@ -3,12 +3,16 @@
 import json
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvbundle.problems import Path, render_github, render_text
 from cvbundle.spec.flow import flow
-from cvbundle.spec.source import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, read, read_scalar
+from cvbundle.spec.text import events
+from cvbundle.spec.text.document import Document
+from cvbundle.spec.text.events import MAX_DEPTH, MAX_VALUES
+from cvbundle.spec.text.reader import MAX_BYTES, read, read_scalar
 from tests.rules.specs import check_text, text_of
 
 bounded = settings(max_examples=150, derandomize=True, deadline=None)
@@ -243,3 +247,37 @@ def test_values_written_by_flow_are_read_back(value: object) -> None:
 def test_a_setting_that_is_not_one_value_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         read_scalar(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\t- 1", "indent with spaces: YAML doesn't allow tabs here"),
+        ("a: *", "quote a text that begins with this character"),
+        ("a: &", "quote a text that begins with this character"),
+        ("a: @x", "quote a text that begins with this character"),
+        ("a: !<", "quote a text that begins with this character"),
+        ("a: |x", "quote a text that begins with this character"),
+        ("a: b: c", 'indent it like the lines around it, or quote a text that contains ": "'),
+        ("a: 1\n b: 2", 'indent it like the lines around it, or quote a text that contains ": "'),
+        ('a: "\\q"', "double the backslash, or use single quotes"),
+        ('a: "\\xZZ"', "double the backslash, or use single quotes"),
+        ('a: "x', "close the quote of line 1"),
+        ("a: 'x\nb: 1", "close the quote of line 1"),
+        ("a: {b: 1\nc: 2", "add a comma, or close the bracket of line 1"),
+        ("b: 1\na: [1,\nb: 2", "add a comma, or close the bracket of line 2"),
+        ("a:\n  - x\n b: 1", "indent it like the lines around it"),
+        ("x:\n  - a\n  b: 1", "indent it like the lines around it"),
+        ("a: 'it's'", "not YAML from here on"),
+        ("a: \x07", "remove it"),
+    ],
+)
+@pytest.mark.parametrize("loader", [yaml.CSafeLoader, yaml.SafeLoader])
+def test_a_syntax_error_says_what_to_do_by_the_text_at_it(
+    text: str, hint: str, loader: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libyaml and PyYAML word their errors differently; their marks are alike."""
+    monkeypatch.setattr(events, "_LOADER", loader)
+    assert [
+        problem.hint for problem in document(text).problems if problem.rule == "yaml-syntax"
+    ] == [hint]
