@@ -10,6 +10,7 @@ import pytest
 
 from cvbundle.authoring.demo import write_demo
 from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.files import identity
 
 # Steps of a tiny model take as long with two threads as with one, and jump when cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") is not None:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here; `just gpu` runs these"))
+
+
+@pytest.fixture(autouse=True)
+def _files_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of a file that a test has just written is stored at once."""
+    monkeypatch.setattr(identity, "SETTLED_NS", 0)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Write the manifest of a dataset's folder in one call."""
 
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from cvbundle.dataset.probe import PROBE_VERSION, Depth
 from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.scan import Prober, scan
 from cvbundle.dataset.scan_cache import scan_cache
-from cvbundle.dataset.snapshot import ScannedFiles, recall, remember, snapshot_key
+from cvbundle.dataset.snapshot import recall, remember, snapshot_key
 from cvbundle.dataset.writing import Summary, write_manifest
 from cvbundle.files.cache_folder import cache_folder
+from cvbundle.files.identity import FileList
 from cvbundle.spec.schema import Data
 
 
@@ -59,7 +61,7 @@ def write_dataset(
         if recalled is not None:
             return recalled
     listing = list_entries(data, root, limit=limit, without=without)
-    files = ScannedFiles()
+    files, began = FileList(), time.time_ns()
     with scan_cache(PROBE_VERSION, folder) as cached:
         rows = scan(
             listing.entries,
@@ -76,5 +78,5 @@ def write_dataset(
     summary = evolve(summary, problems=listing.problems + summary.problems, refused=listing.refused)
     # A list that changed during the scan has another key.
     if not summary.blocked and key is not None and key == snapshot_key(data, root, limit, depth):
-        remember(folder / "manifests" / key, files, summary, dataset, skipped)
+        remember(folder / "manifests" / key, files, summary, dataset, skipped, began=began)
     return summary

@@ -23,13 +23,13 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.container import HEAD, container_format
 from cvbundle.dataset.frames import displayed_size
 from cvbundle.dataset.full_decode import Decoded, Picture, decode_all, first_picture
-from cvbundle.dataset.identity import identity_of, same_content
 from cvbundle.dataset.limits import CpuTime, cpu_seconds
 from cvbundle.dataset.nal import Condition
 from cvbundle.dataset.orientation import is_unrotated
 from cvbundle.dataset.packets import Packets, read_packets
 from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.truncation import stated_size
+from cvbundle.files.identity import identity_of
 
 PROBE_VERSION = 2
 """Incremented when the same bytes give another result, which invalidates cached results."""
@@ -97,7 +97,7 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
         raise BadClip(CLIP_UNREADABLE, reason, lasting=False) from None
-    if not same_content(identity_of(before), identity_of(after)):
+    if not identity_of(before).has_content_of(identity_of(after)):
         raise BadClip(CLIP_UNREADABLE, "changed while it was read", lasting=False)
     return probed
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.dataset.bad_clip import BadClip
-from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile, probe_image
 from cvbundle.dataset.limits import too_much_memory
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed, probe
 from cvbundle.dataset.rules import CLIP_UNREADABLE
+from cvbundle.files.identity import Identity, identity_of
 from cvbundle.problems import UserError
 
 ProbeResult = Probed | ImageFile | BadClip

@@ -1,6 +1,7 @@
 """Probe every clip of a dataset: each is a sample, skipped, or a problem."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -12,7 +13,6 @@ from attrs import define, field, frozen
 
 from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.entries import Entry
-from cvbundle.dataset.identity import Identity, identity_of
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, probe_files
@@ -21,6 +21,7 @@ from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
 from cvbundle.dataset.workers import workers
+from cvbundle.files.identity import Identity, identity_of
 from cvbundle.spec.schema import Data
 
 __all__ = ["Prober", "Row", "scan"]
@@ -106,6 +107,8 @@ class _Group:
     results: dict[str, ProbeResult] = field(factory=dict)
     """By path."""
     submitted: list[_Submitted] = field(factory=list)
+    began: int = field(factory=time.time_ns)
+    """When it was created, before any of its files was read."""
 
     def files(self) -> dict[str, bool]:
         """Whether each file is an image, by path."""
@@ -204,4 +207,5 @@ class _Probing:
             task, future = submitted.task, submitted.future
             if future.done() and not future.cancelled() and future.exception() is None:
                 paths = (file.path for file in task.files)
-                self.cache.keep(zip(paths, task.identities, future.result(), strict=True))
+                results = zip(paths, task.identities, future.result(), strict=True)
+                self.cache.keep(results, began=group.began)

@@ -8,45 +8,29 @@ the least recently used ones are removed.
 import json
 import os
 import shutil
-from array import array
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field
+from attrs import asdict
 
 from cvbundle.dataset.captions import TokenLimit
-from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.paths import not_a_file
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.writing import Summary
 from cvbundle.files.digest import canonical_json, json_file, sha256_bytes, sha256_file
 from cvbundle.files.durable import new_file, new_folder, remove_tree
+from cvbundle.files.identity import FileList
 from cvbundle.problems import Place, Problem, Severity
 from cvbundle.spec.schema import Data
 
 _KEPT = 4
 """Snapshots to keep; each is as large as its manifest."""
 _DATASET, _SKIPPED = "dataset.jsonl", "skipped.jsonl"
-_PATHS, _STATES, _SUMMARY = "paths", "states", "summary.json"
-
-
-@define
-class ScannedFiles:
-    """The files of a scan and their identities, in order."""
-
-    _paths: bytearray = field(init=False, factory=bytearray)
-    _states: "array[int]" = field(init=False, factory=lambda: array("Q"))
-
-    def add(self, path: str, identity: Identity) -> None:
-        """Add a file of the scan."""
-        self._paths += os.fsencode(path) + b"\0"
-        self._states.extend(identity)
-
-    def files(self) -> dict[str, bytes]:
-        """The files to store in the snapshot, by name."""
-        return {_PATHS: bytes(self._paths), _STATES: self._states.tobytes()}
+_SUMMARY = "summary.json"
+_LISTED = ("paths", "states")
+"""The files of a `FileList`."""
 
 
 def snapshot_key(data: Data, root: Path, limit: TokenLimit | None, depth: Depth) -> str | None:
@@ -78,7 +62,8 @@ def recall(folder: Path, dataset: Path, skipped: Path) -> Summary | None:
         digests: Mapping[str, str] = stored["digests"]
         if any(sha256_file(folder / name) != digest for name, digest in digests.items()):
             return None
-        if not _unchanged((folder / _PATHS).read_bytes(), (folder / _STATES).read_bytes()):
+        files = FileList(*((folder / name).read_bytes() for name in _LISTED))
+        if not files.are_unchanged():
             return None
         summary = _summary(stored["summary"])
         _copy(folder / _DATASET, dataset)
@@ -97,35 +82,22 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _unchanged(paths: bytes, packed: bytes) -> bool:
-    states = iter(array("Q", packed))
-    stat = os.stat
-    for path, size, changed, inode, status in zip(
-        paths.split(b"\0")[:-1], states, states, states, states, strict=True
-    ):
-        now = stat(path)
-        # `identity_of`, without a tuple for each of a million files.
-        if (
-            now.st_size != size
-            or now.st_mtime_ns != changed
-            or now.st_ino != inode
-            or now.st_ctime_ns != status
-        ):
-            return False
-    return True
-
-
 def remember(
-    folder: Path, files: ScannedFiles, summary: Summary, dataset: Path, skipped: Path
+    folder: Path, files: FileList, summary: Summary, dataset: Path, skipped: Path, *, began: int
 ) -> None:
-    """Store a manifest that was just written, if possible; otherwise the next call scans again."""
+    """Store a manifest of a scan that began then; otherwise the next call scans again.
+
+    It is not stored if a later change of a file might not show, or the folder can't be written.
+    """
+    if not files.are_settled(began):
+        return
     try:
         remove_tree(folder)
         with new_folder(folder) as new:
             shutil.copyfile(dataset, new / _DATASET)
             if summary.skipped:
                 shutil.copyfile(skipped, new / _SKIPPED)
-            for name, content in files.files().items():
+            for name, content in zip(_LISTED, files.packed(), strict=True):
                 (new / name).write_bytes(content)
             digests = {path.name: sha256_file(path) for path in sorted(new.iterdir())}
             data = asdict(summary, value_serializer=_plain)

@@ -17,6 +17,7 @@ from cvbundle.dataset.limits import MEMORY_BYTES, cpu_seconds
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.probing import File, probe_file
 from cvbundle.dataset.results import result_as_text
+from cvbundle.files.identity import Identity
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         path, is_image, identity, depth = json.loads(line)
         _limit_cpu_time(cpu_seconds(identity[0]))
-        result = probe_file(File(path, is_image), tuple(identity), Depth(depth))
+        result = probe_file(File(path, is_image), Identity(*identity), Depth(depth))
         answers.write(json.dumps([getattr(result, "size", 0), *result_as_text(result)]) + "\n")
         answers.flush()
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from cvbundle.dataset.bad_clip import BadClip
-from cvbundle.dataset.identity import Identity
 from cvbundle.dataset.limits import cpu_seconds, too_slow
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, require_version
 from cvbundle.dataset.results import result_from_text
 from cvbundle.dataset.rules import CLIP_UNREADABLE
+from cvbundle.files.identity import Identity
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
 from cvbundle.processes.killed import OomKills, killed_by

@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.difference import FileDifference, changes, listed
 from cvbundle.bundle.external_files import clip_files, differing_files, weight_files
-from cvbundle.files.digest import sha256_file
 from cvbundle.files.expand import expanded
-from cvbundle.files.known_digests import digest_of
+from cvbundle.files.identity import identity_of
+from cvbundle.files.known_digests import known_digests
 from cvbundle.model.hub import cached_commits, is_offline, snapshot
 from cvbundle.model.pin import blob_names
 from cvbundle.problems import UserError
@@ -49,7 +48,8 @@ def require_files(bundle: Bundle) -> None:
     differing: list[FileDifference] = []
     files = weight_files(bundle)
     if files:
-        differing += differing_files(_model_folder(bundle), files, digest_of)
+        with known_digests() as digest_of:
+            differing += differing_files(_model_folder(bundle), files, digest_of)
     root = Path(os.path.realpath(_clips(bundle)))
     with _scanned_digests() as hashed:
         differing += differing_files(root, clip_files(bundle), hashed)
@@ -115,16 +115,13 @@ def _require_writable(folder: Path) -> None:
 def _scanned_digests() -> Iterator[Callable[[Path], str]]:
     """The sha256 of a clip, from the scan of its dataset if the clip has not changed since."""
     from cvbundle.dataset.bad_clip import BadClip
-    from cvbundle.dataset.identity import identity_of
     from cvbundle.dataset.probe import PROBE_VERSION
     from cvbundle.dataset.scan_cache import scan_cache
 
-    lock = Lock()
-    with scan_cache(PROBE_VERSION) as cache:
+    with scan_cache(PROBE_VERSION) as cache, known_digests() as digest_of:
 
         def hashed(path: Path) -> str:
-            with lock:
-                seen = cache.lookup({str(path): identity_of(path.stat())}).get(str(path))
-            return sha256_file(path) if seen is None or isinstance(seen, BadClip) else seen.digest
+            seen = cache.lookup({str(path): identity_of(path.stat())}).get(str(path))
+            return digest_of(path) if seen is None or isinstance(seen, BadClip) else seen.digest
 
         yield hashed

@@ -1,6 +1,5 @@
 """Verify a bundle: its own files, then the clips and the weights that it references."""
 
-from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -10,7 +9,7 @@ from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.difference import FileDifference
 from cvbundle.bundle.external_files import clip_files, differing_files, located_weights
 from cvbundle.bundle.verify import differences
-from cvbundle.files.known_digests import digest_of
+from cvbundle.files.known_digests import known_digests
 from cvbundle.problems import UserError
 
 _UNLOCATED = {
@@ -80,8 +79,8 @@ def _clips(bundle: Bundle) -> tuple[FileDifference, ...] | None:
 def _weights(bundle: Bundle) -> tuple[FileDifference, ...] | None:
     located = located_weights(bundle)
     # Cached digests are ignored, but updated.
-    hashed = partial(digest_of, rehash=True)
-    return None if located is None else tuple(differing_files(*located, hashed))
+    with known_digests(rehash=True) as digest_of:
+        return None if located is None else tuple(differing_files(*located, digest_of))
 
 
 def _signer(bundle: Bundle, signers: Path) -> tuple[str | None, tuple[str, ...]]:

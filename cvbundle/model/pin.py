@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from cvbundle.files.digest import canonical_json, sha256_bytes
-from cvbundle.files.known_digests import digest_of
+from cvbundle.files.known_digests import known_digests
 from cvbundle.problems import UserError
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
@@ -78,9 +78,11 @@ def pin_folder(folder: Path, *, rehash: bool = False) -> tuple[ModelFile, ...]:
         UserError: a component of the model is missing.
     """
     names = model_files(folder)
-    hashed = partial(digest_of, rehash=rehash)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        digests = list(threads.map(hashed, (folder / name for name in names)))
+    with (
+        known_digests(rehash=rehash) as digest_of,
+        ThreadPoolExecutor(os.cpu_count() or 1) as threads,
+    ):
+        digests = list(threads.map(digest_of, (folder / name for name in names)))
     return tuple(
         ModelFile(name, (folder / name).stat().st_size, digest)
         for name, digest in zip(names, digests, strict=True)
@@ -94,7 +96,7 @@ def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
         UserError: a file is missing or differs; the message names the first.
     """
 
-    def mismatch(file: ModelFile) -> str:
+    def mismatch(digest_of: Callable[[Path], str], file: ModelFile) -> str:
         path = folder / file.path
         try:
             if path.stat().st_size != file.size:
@@ -103,8 +105,12 @@ def verify_files(folder: Path, files: Sequence[ModelFile]) -> None:
         except OSError as error:
             return f"can't be read ({error.strerror})"
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for file, reason in zip(files, threads.map(mismatch, files), strict=True):
+    with (
+        known_digests() as digest_of,
+        ThreadPoolExecutor(os.cpu_count() or 1) as threads,
+    ):
+        reasons = threads.map(partial(mismatch, digest_of), files)
+        for file, reason in zip(files, reasons, strict=True):
             if reason:
                 raise UserError(
                     f"{folder / file.path} {reason}: it is not the model that this bundle pins"
@@ -118,12 +124,13 @@ def blob_names(folder: Path) -> tuple[ModelFile, ...]:
     (2.4.0, file_download.py:1677), so only files that aren't symlinks are hashed here.
     """
     files = []
-    for name in model_files(folder):
-        path = folder / name
-        target = Path(os.path.realpath(path))
-        is_named = path.is_symlink() and _BLOB.fullmatch(target.name) is not None
-        digest = target.name if is_named else digest_of(path)
-        files.append(ModelFile(name, target.stat().st_size, digest))
+    with known_digests() as digest_of:
+        for name in model_files(folder):
+            path = folder / name
+            target = Path(os.path.realpath(path))
+            is_named = path.is_symlink() and _BLOB.fullmatch(target.name) is not None
+            digest = target.name if is_named else digest_of(path)
+            files.append(ModelFile(name, target.stat().st_size, digest))
     return tuple(files)
 
 

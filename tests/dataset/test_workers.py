@@ -14,11 +14,11 @@ import pytest
 from cvbundle.dataset import limits
 from cvbundle.dataset import workers as workers_module
 from cvbundle.dataset.bad_clip import BadClip
-from cvbundle.dataset.identity import identity_of
 from cvbundle.dataset.images import ImageFile, open_image
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed, probe_bytes
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask
 from cvbundle.dataset.workers import workers
+from cvbundle.files.identity import identity_of
 from cvbundle.problems import UserError
 from tests.dataset.clips import make_clip
 from tests.dataset.test_probe import png

@@ -17,6 +17,8 @@ from cvbundle.bundle.bundle import Bundle
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.execution.launch import plan_launch
 from cvbundle.execution.readiness import _require_writable, require_places
+from cvbundle.files import known_digests
+from cvbundle.files.known_files import KnownFiles
 from cvbundle.problems import UserError
 from tests.conftest import COMMIT
 
@@ -92,11 +94,14 @@ def test_a_dry_run_looks_at_every_clip_and_weight_file(
 def test_clips_that_a_scan_has_seen_are_not_read_again(
     own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(path: Path) -> str:
-        raise AssertionError(path)
+    hashed = known_digests._digest
+
+    def read(path: Path, known: KnownFiles, *, rehash: bool) -> str:
+        assert path.suffix != ".mp4"
+        return hashed(path, known, rehash=rehash)
 
     bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles").only.bundle
-    monkeypatch.setattr("cvbundle.execution.readiness.sha256_file", read)
+    monkeypatch.setattr(known_digests, "_digest", read)
     plan_launch(bundle, dry=True)
 
 

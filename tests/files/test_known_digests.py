@@ -1,44 +1,61 @@
 """A large file that did not change is hashed once, and one that did is never taken for it."""
 
+import hashlib
 import os
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cvbundle.files import known_digests
+from cvbundle.files import identity
 from cvbundle.files.digest import sha256_file
-from cvbundle.files.known_digests import digest_of
+from cvbundle.files.known_digests import known_digests
+from cvbundle.files.known_files import NAME
 
 FALSE = "ab" * 32
 """What a file's digest can't be: where it is returned, the file was not hashed."""
 
 
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A large file that was hashed long after it was written, and is known under a false digest."""
+def digest_of(path: Path, *, rehash: bool = False) -> str:
+    with known_digests(rehash=rehash) as digest:
+        return digest(path)
+
+
+def stored(cache: Path) -> list[str]:
+    """All digests in the store."""
+    with sqlite3.connect(cache / NAME) as database:
+        rows = database.execute("SELECT value FROM known").fetchall()
+    database.close()
+    return [value for (value,) in rows]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache's folder."""
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(known_digests, "_SETTLED_NS", 0)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def file(tmp_path: Path, cache: Path) -> Path:
+    """A large file that is known under a false digest."""
     path = tmp_path / "weights"
     path.write_bytes(b"x" * (1 << 20))
     assert digest_of(path) == sha256_file(path)
-    _falsify(tmp_path)
+    with sqlite3.connect(cache / NAME) as database:
+        database.execute("UPDATE known SET value = ?", [FALSE])
+    database.close()
     assert digest_of(path) == FALSE
     return path
 
 
-def _falsify(tmp_path: Path) -> None:
-    (entry,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
-    digest, _, state = entry.read_text().partition(" ")
-    assert digest
-    entry.write_text(f"{FALSE} {state}")
-
-
-def test_what_is_known_is_not_believed_where_that_is_asked_and_learnt_anew(file: Path) -> None:
+def test_a_stored_digest_is_replaced_on_request(file: Path) -> None:
     assert digest_of(file, rehash=True) == sha256_file(file)
     assert digest_of(file) == sha256_file(file)
 
 
-def test_a_file_written_to_is_hashed_even_where_its_time_is_set_back(file: Path) -> None:
+def test_a_file_written_to_is_hashed_even_if_its_time_is_set_back(file: Path) -> None:
     before = file.stat()
     with file.open("r+b") as opened:
         opened.write(b"y")
@@ -69,29 +86,42 @@ def test_a_link_is_known_as_what_it_leads_to(file: Path) -> None:
     assert digest_of(link) == FALSE
 
 
-def test_a_file_that_was_just_written_is_not_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_was_just_written_is_not_stored(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It could be written again, and its times would not tell."""
-    monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
+    """It could be written again, and its times would not show it."""
+    monkeypatch.setattr(identity, "SETTLED_NS", 2_000_000_000)
     path = tmp_path / "weights"
     path.write_bytes(b"x" * (1 << 20))
     assert digest_of(path) == sha256_file(path)
-    assert not (tmp_path / "cache").exists()
+    assert stored(cache) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"\xff" * 200, FALSE.encode()])
-def test_a_broken_entry_costs_nothing_but_time(file: Path, tmp_path: Path, content: bytes) -> None:
-    (entry,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
-    entry.write_bytes(content)
-    assert digest_of(file) == sha256_file(file)
+def test_a_file_that_changes_while_it_is_hashed_is_not_stored(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"x" * (1 << 20))
+
+    def file_digest(file: Any, name: str) -> Any:
+        digest = hashlib.new(name, file.read())
+        with path.open("ab") as opened:
+            opened.write(b"y")
+        return digest
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", file_digest)
+        digest_of(path)
+    assert stored(cache) == []
+    assert digest_of(path) == sha256_file(path)
+    assert stored(cache) == [sha256_file(path)]
 
 
-@pytest.mark.parametrize("cache", ["a file", "~nobody-of-this-name/cache"])
+@pytest.mark.parametrize("folder", ["a file", "~nobody-of-this-name/cache"])
 def test_a_cache_that_can_not_be_written_costs_nothing_but_time(
-    cache: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a file").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CVBUNDLE_CACHE", cache)
+    monkeypatch.setenv("CVBUNDLE_CACHE", folder)
     assert digest_of(file) == sha256_file(file)

@@ -18,11 +18,11 @@ from backports import zstd
 from cvbundle.authoring.demo import write_demo
 from cvbundle.authoring.starters import all_starters, starter_text
 from cvbundle.cli import main
-from cvbundle.dataset.identity import identity_of
 from cvbundle.dataset.probe import PROBE_VERSION, Depth
 from cvbundle.dataset.probing import File, ProbeTask
 from cvbundle.dataset.workers import Workers
 from cvbundle.files.digest import sha256_file
+from cvbundle.files.identity import identity_of
 from tests.dataset.clips import make_clip
 
 

@@ -1,5 +1,7 @@
 """Weights are pinned by their digests, which are cached while nothing changed."""
 
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.compiler.datasets import Scanning
 from cvbundle.execution.verification import verify_bundle
 from cvbundle.files import known_digests
+from cvbundle.files.cache_folder import cache_folder
 from cvbundle.files.digest import sha256_file
-from cvbundle.files.known_digests import entry_of
+from cvbundle.files.known_files import NAME
 from cvbundle.model.pin import pin_folder, verify_files
 from cvbundle.problems import UserError
 
@@ -20,13 +23,15 @@ VAE = "vae/diffusion_pytorch_model.safetensors"
 def _every_file_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(known_digests, "_LARGE", 0)
-    monkeypatch.setattr(known_digests, "_SETTLED_NS", 0)
 
 
 def _believed(path: Path, digest: str) -> None:
-    """Cache a wrong digest of a file, as if the disk had changed its content."""
-    content = entry_of(path).read_text()
-    entry_of(path).write_text(digest + content[64:])
+    """Store a wrong digest of a file, as if the disk had changed its content."""
+    with sqlite3.connect(cache_folder() / NAME) as database:
+        key = os.fsencode(os.path.realpath(path))
+        changed = database.execute("UPDATE known SET value = ? WHERE path = ?", [digest, key])
+        assert changed.rowcount == 1
+    database.close()
 
 
 def test_unchanged_weights_are_hashed_only_on_request(own_demo: Path) -> None:

@@ -79,7 +79,7 @@ def test_clips_are_opened_by_nothing_of_the_current_folder(planted: Path) -> Non
     """And a script that opens them needs no `if __name__ == "__main__"`."""
     done = _script(
         planted,
-        "from cvbundle.dataset.identity import identity_of\n"
+        "from cvbundle.files.identity import identity_of\n"
         "from cvbundle.dataset.probe import PROBE_VERSION, Depth\n"
         "from cvbundle.dataset.probing import File, ProbeTask\n"
         "from cvbundle.dataset.workers import workers\n"
