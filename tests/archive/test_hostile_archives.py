@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from attrs import evolve, frozen
 from backports import zstd
 
-from cvbundle.archive.pack import HEADER, archive_bundle
+from cvbundle.archive.pack import HEADER, Part, archive_bundle
 from cvbundle.archive.unpack import unpack_archive
-from cvbundle.compiler.build import Compiled
+from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.problems import UserError
 
 
@@ -34,8 +35,6 @@ Entries = list[Entry]
 @pytest.fixture(scope="session")
 def honest(shared: Path, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """An archive of the demo's bundle."""
-    from cvbundle.compiler.build import compile_file
-
     store = tmp_path_factory.mktemp("store")
     bundle = compile_file(demo / "spec.yaml", store).only.bundle
     return Path(archive_bundle(bundle, store / "a.tar.zst").file).read_bytes()
@@ -145,6 +144,24 @@ MEMBERS: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     "a run that is not declared": (_with(Entry("@/runs/0001/run.json")), "not declare"),
     "a run that is none": (_with(Entry("@/runs/evil.sh"), **{"with": ["runs"]}), "not declare"),
     "paths of another machine": (_with(Entry("@/local/paths.json", b"{}")), "not declare"),
+    "clips that are not declared": (_with(Entry("@/local/data/a.mp4", b"x")), "not declare"),
+    "a model that is not declared": (
+        _with(Entry("@/local/model/vae/config.json", b"{}"), **{"with": ["data"]}),
+        "not declare",
+    ),
+    "a signature that is not declared": (_with(Entry("@/local/SHA256SUMS.sig")), "not declare"),
+    "a provenance that is not declared": (
+        _with(Entry("@/local/provenance.intoto.json", b"{}")),
+        "not declare",
+    ),
+    "a file in place of the clips' folder": (
+        _with(Entry("@/local/data", b"x"), **{"with": ["data"]}),
+        "not declare",
+    ),
+    "something else in local": (
+        _with(Entry("@/local/code/x.py", b"x"), **{"with": ["data", "model", "runs"]}),
+        "not declare",
+    ),
     "a pickle beside the model": (
         _with(Entry("@/local/model/evil.bin", b"x"), **{"with": ["model"]}),
         "a file that doesn't match the bundle",
@@ -226,6 +243,34 @@ def _padded(tar: bytes) -> bytes:
 def test_hostile_bytes_are_refused(case: str, honest: bytes, tmp_path: Path) -> None:
     make, reason = BYTES[case]
     _refused(make(honest), reason, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["data", "model"])
+def test_a_file_that_the_bundle_does_not_name_is_refused(
+    part: Part, demo: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    store = tmp_path_factory.mktemp("store")
+    bundle = compile_file(demo / "spec.yaml", store).only.bundle
+    whole = Path(archive_bundle(bundle, store / "a.tar.zst", [part]).file).read_bytes()
+    extra = _with(Entry(f"@/local/{part}/more/x.bin", b"x"))(_entries(whole))
+    reason = "contains 'more/x.bin', which the bundle does not name"
+    _refused(zstd.compress(_tar(extra)), reason, tmp_path)
+
+
+def test_more_files_than_the_disk_has_inodes_for_are_refused(
+    honest: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = os.statvfs(tmp_path)
+
+    class Nearly:
+        """A disk with 20 inodes left."""
+
+        f_files, f_favail = 1000, 20
+        f_blocks, f_bfree = disk.f_blocks, disk.f_bfree
+        f_bavail, f_frsize = disk.f_bavail, disk.f_frsize
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Nearly)
+    _refused(honest, "files, but only 20 inodes are free", tmp_path)
 
 
 def test_what_the_hostile_ones_are_made_of_is_taken(honest: bytes, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import REQUIRED, SUMS
-from cvbundle.bundle.verify import differences, hashed_files
+from cvbundle.bundle.verify import differences, hashed_files, parse_sums
 from cvbundle.compiler.build import Compiled
 from cvbundle.execution.launch import RunOptions, plan_launch
 from cvbundle.execution.verification import verify_bundle
@@ -107,6 +107,43 @@ def test_what_was_added_is_named_even_where_it_holds_nothing(compiled: Compiled)
         "link was added",
         "model.json is not a file",
     ]
+
+
+def test_a_link_to_the_same_bytes_is_named(compiled: Compiled, tmp_path: Path) -> None:
+    """Whoever can write where it leads could change the bundle after it was verified."""
+    folder = compiled.bundle.folder
+    _writable(folder)
+    (folder / "launch.sh").rename(tmp_path / "launch.sh")
+    (folder / "launch.sh").symlink_to(tmp_path / "launch.sh")
+    assert _sentences(compiled.bundle) == ["launch.sh is a link"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["a", "a"], "is not sorted, or lists 'a' twice"),
+        (["b", "a"], "is not sorted"),
+        (["a", ""], "has a line that is not a digest and a path"),
+    ],
+)
+def test_sums_that_list_a_path_twice_or_out_of_order_are_refused(
+    lines: list[str], words: str
+) -> None:
+    content = "".join(f"{'0' * 64}  {name}\n" for name in lines).encode()
+    with pytest.raises(UserError, match=words):
+        parse_sums(content, SUMS)
+    assert parse_sums(content[: content.index(b"\n") + 1], SUMS) == {lines[0]: "0" * 64}
+
+
+def test_a_bundle_whose_sums_list_a_path_twice_differs(compiled: Compiled) -> None:
+    sums = compiled.bundle.folder / SUMS
+    sums.chmod(0o644)
+    first, *others = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join([first, first, *others]))
+    digest = Bundle(compiled.bundle.folder).digest
+    renamed = Bundle(compiled.bundle.folder.rename(compiled.bundle.folder.with_name(digest[:16])))
+    (sentence,) = _sentences(renamed)
+    assert sentence.startswith("SHA256SUMS is not sorted, or lists 'README.md' twice")
 
 
 def test_what_is_local_or_of_a_run_may_change(compiled: Compiled) -> None:
