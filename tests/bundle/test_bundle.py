@@ -66,9 +66,9 @@ def test_each_file_is_read_once(bundle: Bundle) -> None:
 
 
 def test_runs_are_read_as_they_are_now(bundle: Bundle) -> None:
-    assert bundle.runs == ()
-    (bundle.folder / "runs/0001").mkdir()
-    assert [run.number for run in bundle.runs] == [1]
+    for number in (1, 2):
+        (bundle.folder / f"runs/{number:04d}").mkdir()
+        assert [run.number for run in bundle.runs][-1] == number
 
 
 @pytest.mark.parametrize("name", sorted(set(_READERS) - {"SHA256SUMS"}))
