@@ -71,7 +71,7 @@ def recall(folder: Path, dataset: Path, skipped: Path) -> Summary | None:
             _copy(folder / _SKIPPED, skipped)
         # The modification time decides which snapshot is removed first.
         os.utime(folder)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         # Incomplete or damaged: not a snapshot.
         return None
     return summary

@@ -63,7 +63,7 @@ def _require_shards(folder: Path, names: Iterable[str]) -> None:
     for index in sorted(name for name in present if name.endswith(_SHARDS)):
         try:
             shards = set(json.loads((folder / index).read_bytes())["weight_map"].values())
-        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
             raise UserError(f"{folder / index} is not an index of weight files") from None
         parent = index.rpartition("/")[0]
         missing = sorted(name for name in map(str, shards) if f"{parent}/{name}" not in present)

@@ -18,6 +18,8 @@ from cvbundle.problems import UserError
 from cvbundle.training.tensors import DTYPES, safetensors_bytes, tensor_bytes
 
 _TENSOR = "encoding"
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+"""What reading a header that was made up raises; RecursionError is a RuntimeError."""
 
 
 @frozen
@@ -41,7 +43,7 @@ class EncodingCache:
                 header = json.loads(file.read(length))
                 end = header[_TENSOR]["data_offsets"][1]
                 return bool(path.stat().st_size == 8 + length + end)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, *_MALFORMED):
             return False
 
     def write(self, key: str, encoding: torch.Tensor) -> None:
@@ -90,7 +92,7 @@ def _parsed(content: bytearray, key: str) -> torch.Tensor | None:
         if (metadata["key"], metadata["sha256"]) != (key, _digest(dtype, shape, data)):
             return None
         return torch.frombuffer(data, dtype=dtype).view(shape)
-    except (ValueError, KeyError, TypeError, RuntimeError):
+    except _MALFORMED:
         return None
 
 

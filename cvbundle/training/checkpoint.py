@@ -7,6 +7,7 @@ are not part of it: every draw is a function of the seed and the step (see `rand
 import hashlib
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
@@ -25,10 +26,12 @@ from cvbundle.training.sharding import part
 from cvbundle.training.tensors import StoredTensors, safetensors_pieces, safetensors_size
 
 _PREFIX = "step-"
+_NAME = re.compile(rf"{_PREFIX}[0-9]+")
 _STATE = "state.json"
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _AVERAGE = "average.safetensors"
+_FILES = frozenset((_STATE, _WEIGHTS, _OPTIMIZER, _AVERAGE))
 _METADATA = {"format": "pt"}
 
 
@@ -93,11 +96,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     if not folder.is_dir():
         return []
-    found = [
-        path
-        for path in folder.iterdir()
-        if path.name.removeprefix(_PREFIX).isdigit() and path.name.startswith(_PREFIX)
-    ]
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
 
 
@@ -137,12 +136,18 @@ def verify(path: Path) -> str | None:
     listed = {name: digest for digest, _, name in parts}
     if _STATE not in listed:
         return f"its {SUMS} is cut off"
+    if foreign := set(listed) - _FILES:
+        return f"its {SUMS} names {min(foreign)!r}, which no checkpoint has"
     for name, digest in listed.items():
         try:
             if sha256_file(path / name) != digest:
                 return f"{name} has other bytes than were written"
         except OSError:
             return f"{name} is missing"
+    try:
+        _read_record(path)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return f"{_STATE} isn't what a trainer writes"
     return None
 
 
@@ -189,7 +194,7 @@ def _write(folder: Path, pieces: Iterator[tuple[str, bytes | memoryview]]) -> No
 
 def read(path: Path) -> State:
     """A checkpoint that was verified; its tensors are read when they are asked for."""
-    record = json.loads((path / _STATE).read_bytes())
+    record = _read_record(path)
     average = path / _AVERAGE
     return State(
         step=record["step"],
@@ -199,6 +204,15 @@ def read(path: Path) -> State:
         average=StoredTensors(average) if average.is_file() else None,
         scaler=record["scaler"],
     )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((path / _STATE).read_bytes())
+    kinds = {"step": int, "optimizer": dict, "scaler": dict}
+    for name, kind in kinds.items():
+        if not isinstance(record[name], kind):
+            raise TypeError(name)
+    return record
 
 
 def optimizer_state(

@@ -137,7 +137,7 @@ def _indexed(index: Path) -> dict[str, Stored]:
     try:
         placed: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
         files = sorted(set(placed.values()))
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{index} names no files of weights: download it again") from None
     found: dict[str, Stored] = {}
     for name in files:

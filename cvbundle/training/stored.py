@@ -61,7 +61,7 @@ def stored_tensors(path: Path) -> dict[str, Stored]:
         header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)
         found = {name: _stored(path, name, entry, data) for name, entry in header.items()}
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is no whole safetensors file: download it again") from None
     end = max((s.begin + s.count * s.dtype.itemsize for s in found.values()), default=data)
     if size < end:
