@@ -1,7 +1,8 @@
-"""How long `cvbundle check` of a 50-line spec takes, beside `import torch`, as whole processes.
+"""How long `cvbundle check` of a 50-line spec takes, beside importing its libraries, as processes.
 
-`python -m benchmarks.check_start [PAIRS]`: runs of the two take turns, so that whatever else the
-machine does meets both; what counts is the median of the ratios. The target is at most 0.12.
+`python -m benchmarks.check_start [PAIRS]`: runs of `cvbundle check` and of a Python that imports
+attrs, cattrs, yaml and click take turns, so that whatever else the machine does meets both. What
+counts is the median of the ratios. The target is at most 1.5.
 """
 
 import os
@@ -12,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-TARGET = 0.12
+TARGET = 1.5
+LIBRARIES = "import attrs, cattrs, yaml, click"
 SPEC = """\
 # A LoRA on CogVideoX-5b.
 cvbundle: 1
@@ -69,20 +71,26 @@ launch:
 """
 
 
-def main(pairs: int = 15) -> None:
+def main(pairs: int = 30) -> None:
     """Time the pairs and print the median of their ratios; exit 1 where it misses the target."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder)
-        check = [sys.executable, "-m", "cvbundle.cli", "check", str(folder / "spec.yaml")]
-        torch = [sys.executable, "-c", "import torch"]
-        for command in (check, torch):
+        check = [
+            str(Path(sys.executable).with_name("cvbundle")),
+            "check",
+            str(folder / "spec.yaml"),
+        ]
+        libraries = [sys.executable, "-c", LIBRARIES]
+        for command in (check, libraries):
             _seconds(command, environment)  # fills the bytecode cache
-        times = [(_seconds(check, environment), _seconds(torch, environment)) for _ in range(pairs)]
+        times = [
+            (_seconds(check, environment), _seconds(libraries, environment)) for _ in range(pairs)
+        ]
     ratio = statistics.median(one / other for one, other in times)
     checking, importing = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"check {checking * 1000:.0f} ms, import torch {importing * 1000:.0f} ms: {ratio:.3f}")
+    print(f"check {checking * 1000:.0f} ms, its libraries {importing * 1000:.0f} ms: {ratio:.2f}")
     if ratio > TARGET:
         sys.exit(f"more than {TARGET}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cvbundle.cli import group
+from cvbundle.cli._main import group
 from cvbundle.compiler.check import check_file
 
 ROOT = Path(__file__).parent.parent

@@ -4,6 +4,6 @@ Unlike the script, Python looks for modules in the current folder then: before a
 read, so only `python -P -m cvbundle.cli` is for a stranger's folder.
 """
 
-from cvbundle.cli import main
+from cvbundle.cli import script
 
-main()
+script()

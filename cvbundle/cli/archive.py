@@ -8,7 +8,7 @@ import click
 
 from cvbundle.archive.pack import SUFFIX, Archived, Part, archive_bundle
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.where import PathType, Text
+from cvbundle.cli._where import PathType, Text
 
 
 class _Parts(click.ParamType[tuple[str, ...]]):
@@ -24,6 +24,9 @@ class _Parts(click.ParamType[tuple[str, ...]]):
             if part not in get_args(Part):
                 self.fail(f"{part!r} is not one of {', '.join(get_args(Part))}", param, ctx)
         return parts
+
+
+SECTION = "Bundles"
 
 
 @click.command("archive")

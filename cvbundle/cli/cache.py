@@ -7,6 +7,8 @@ import click
 from cvbundle.execution.cache_contents import Contents, look, prune
 from cvbundle.files.cache_folder import cache_folder
 
+SECTION = "Runs"
+
 
 @click.command("cache")
 @click.option("--prune", "pruned", is_flag=True, help="Remove everything that is unused.")

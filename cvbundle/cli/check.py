@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
-from cvbundle.cli.report import report
+from cvbundle.cli._report import report
 from cvbundle.compiler.check import check_file
 from cvbundle.compiler.datasets import Scanning
 from cvbundle.problems import UserError
+
+SECTION = "Specs"
 
 
 @click.command("check")

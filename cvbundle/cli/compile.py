@@ -7,13 +7,15 @@ from typing import Any
 import attrs
 import click
 
-from cvbundle.cli.report import report
-from cvbundle.cli.where import PathType, Text, with_places, with_store
+from cvbundle.cli._report import report
+from cvbundle.cli._where import PathType, Text, with_places, with_store
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.compiler.datasets import Scanning
 from cvbundle.dataset.progress import ProgressBar
 from cvbundle.model.memory import render_estimate
 from cvbundle.model.time import render_training
+
+SECTION = "Specs"
 
 
 @click.command("compile")

@@ -9,6 +9,8 @@ import click
 from cvbundle.spec.schema import TrainingType
 from cvbundle.spec.tables.models import DEFAULT_MODEL, MODELS
 
+SECTION = "Begin"
+
 
 @click.command("demo")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"), required=False)

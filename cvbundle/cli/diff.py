@@ -12,8 +12,8 @@ from rich.padding import Padding
 
 from cvbundle.bundle.difference import Change
 from cvbundle.bundle.result import Result
-from cvbundle.cli.terminal import console, heading, plain, table
-from cvbundle.cli.where import Text
+from cvbundle.cli._terminal import console, heading, plain, table
+from cvbundle.cli._where import Text
 from cvbundle.comparison.diff import Comparison, TextChange, compare
 from cvbundle.comparison.manifests import DataDifference
 from cvbundle.comparison.operands import Side, open_side
@@ -23,6 +23,8 @@ _SHOWN = 10
 """Samples of each kind to show."""
 _CAPTION = 120
 """Characters of a caption, or of a list of frames, to show."""
+
+SECTION = "Bundles"
 
 
 @click.command("diff")

@@ -13,6 +13,8 @@ from cvbundle.authoring.explain import (
     topic_text,
 )
 
+SECTION = "Specs"
+
 
 @click.command("explain")
 @click.argument("name", metavar="RULE|FIELD", required=False)

@@ -9,6 +9,8 @@ from cvbundle.authoring.starters import DEFAULT, find_starter, overview, starter
 from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 
+SECTION = "Begin"
+
 
 @click.command("init", epilog=f"\b\nTemplates:\n{overview()}")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True), default="spec.yaml")

@@ -8,12 +8,14 @@ import attrs
 import click
 
 from cvbundle.bundle.store import STORE
-from cvbundle.cli.terminal import console, plain, table
-from cvbundle.cli.where import PathType
+from cvbundle.cli._terminal import console, plain, table
+from cvbundle.cli._where import PathType
 from cvbundle.comparison.listing import Column, Listed, list_store
 from cvbundle.model.memory import in_gib
 
 _STATUS = {"complete": "green", "failed": "red", "damaged": "red", "running": "yellow"}
+
+SECTION = "Bundles"
 
 
 @click.command("list")

@@ -6,7 +6,7 @@ import attrs
 import click
 
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.where import Text
+from cvbundle.cli._where import Text
 from cvbundle.execution.rehearsal import Rehearsal, RehearsedPhase, rehearse_bundle
 from cvbundle.model.memory import in_gib
 from cvbundle.model.time import render_seconds, step_seconds
@@ -14,6 +14,8 @@ from cvbundle.spec.tables.gpus import GPUS
 
 _OTHERWISE = "h100"
 """The device that is rehearsed for where nobody names one."""
+
+SECTION = "Runs"
 
 
 @click.command("rehearse")

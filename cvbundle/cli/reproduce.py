@@ -7,13 +7,15 @@ import attrs
 import click
 
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.foreign import shown_if_foreign
-from cvbundle.cli.run_options import with_run_options
-from cvbundle.cli.terminal import console, heading, plain, table
-from cvbundle.cli.where import Text
+from cvbundle.cli._foreign import shown_if_foreign
+from cvbundle.cli._run_options import with_run_options
+from cvbundle.cli._terminal import console, heading, plain, table
+from cvbundle.cli._where import Text
 from cvbundle.execution.launch import RunOptions
 from cvbundle.execution.reproduce import Reproduction, reproduce
 from cvbundle.execution.run_comparison import RunComparison
+
+SECTION = "Runs"
 
 
 @click.command("reproduce")

@@ -8,10 +8,12 @@ import click
 
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.foreign import shown_if_foreign
-from cvbundle.cli.run_options import with_run_options
-from cvbundle.cli.where import Text
+from cvbundle.cli._foreign import shown_if_foreign
+from cvbundle.cli._run_options import with_run_options
+from cvbundle.cli._where import Text
 from cvbundle.execution.launch import Outcome, RunOptions, execute, plan_launch, result_files
+
+SECTION = "Runs"
 
 
 @click.command("run")

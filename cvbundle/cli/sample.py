@@ -6,6 +6,8 @@ import click
 
 from cvbundle.execution.sample import SampleRequest, make_sample
 
+SECTION = "Runs"
+
 
 @click.command("sample")
 @click.argument("run")

@@ -7,6 +7,8 @@ import click
 from cvbundle.rules.every import acceptable_rules
 from cvbundle.spec.json_schema import spec_schema
 
+SECTION = "Specs"
+
 
 @click.command("schema")
 def command() -> None:

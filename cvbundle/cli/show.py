@@ -10,14 +10,16 @@ from rich.padding import Padding
 
 from cvbundle.bundle.result import Result
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.terminal import console, heading, plain, table
-from cvbundle.cli.where import Text
+from cvbundle.cli._terminal import console, heading, plain, table
+from cvbundle.cli._where import Text
 from cvbundle.comparison.description import Description, Setting, describe
 from cvbundle.model.memory import in_gib, render_estimate
 from cvbundle.model.time import render_training
 
 _SIZES = 5
 """Sizes of clips to show."""
+
+SECTION = "Bundles"
 
 
 @click.command("show")

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from cvbundle.archive.unpack import unpack_archive
-from cvbundle.cli.where import Text, with_places, with_signers, with_store
+from cvbundle.cli._where import Text, with_places, with_signers, with_store
+
+SECTION = "Bundles"
 
 
 @click.command("unpack")

@@ -7,8 +7,10 @@ import click
 
 from cvbundle.bundle.difference import FileDifference
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli.where import Text, with_signers
+from cvbundle.cli._where import Text, with_signers
 from cvbundle.execution.verification import Verification, verify_bundle
+
+SECTION = "Bundles"
 
 
 @click.command("verify")

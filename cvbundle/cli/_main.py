@@ -1,0 +1,80 @@
+"""Run a command, and end in its exit code and one sentence whatever happens."""
+
+import errno
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+import click
+
+import cvbundle
+from cvbundle.cli._commands import Commands
+from cvbundle.problems import ProblemsFound, UserError
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cvbundle.__version__, prog_name="cvbundle")
+def group() -> None:
+    """Compile CogVideoX fine-tuning settings into reproducible bundles, and run them.
+
+    Exit codes: 0 yes; 1 no (problems, differences, not verified); 2 wrong usage; 3 the training run
+    failed; 130 interrupted.
+    """
+
+
+_STACK_BYTES = 1 << 20
+"""Of a thread: the usual 8 MiB count against a limit on memory (ulimit -v), though hardly used."""
+
+_NO_THREAD = ("can't start new thread",)
+"""All that CPython says of it: `RuntimeError` has no subclass or number for this."""
+
+_MORE_MEMORY = "free some memory, or raise its limit (ulimit -v)"
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    # Whoever ends a command politely finds nothing half-made, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.stack_size(_STACK_BYTES)
+    try:
+        code = group.main(arguments, prog_name="cvbundle", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ProblemsFound as error:
+        from cvbundle.cli._report import report
+
+        report(error.problems)
+        code = 1
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = 128 + signal.SIGINT
+    except MemoryError:
+        click.echo(f"error: out of memory: {_MORE_MEMORY}", err=True)
+        code = 1
+    except ImportError as error:
+        # Also what the loader says of a library for which there is no memory.
+        click.echo(f"error: {error}: install cvbundle again, or {_MORE_MEMORY}", err=True)
+        code = 1
+    except RuntimeError as error:
+        if error.args != _NO_THREAD:
+            raise
+        click.echo(f"error: {error}: {_MORE_MEMORY}", err=True)
+        code = 1
+    except BrokenPipeError:
+        # Whoever read our output went away; nothing is left to say to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        hint = ": free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        click.echo(f"error: {where}{error.strerror or error}{hint}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
