@@ -6,6 +6,8 @@ from attrs import define, field
 
 _PART_BYTES, _NAME_BYTES = 255, 4000
 """Limits of common file systems: a name, and a path with room for the target folder."""
+_DEPTH = 64
+"""Folders in each other: shutil removes them by recursion, to a depth of about a thousand."""
 
 
 @define
@@ -54,4 +56,6 @@ def _unsafe(name: str) -> str | None:
     size = max(len(part.encode()) for part in parts)
     if size > _PART_BYTES or len(name.encode()) > _NAME_BYTES:
         return "is too long"
+    if len(parts) > _DEPTH:
+        return f"is more than {_DEPTH} folders deep"
     return None

@@ -25,6 +25,11 @@ _EXTENDED_LIMIT = 1 << 14
 """Bytes of an extended header (POSIX pax), which contains a name, or a size above 8 GiB."""
 _LEVEL = 3
 """zstandard's default: large files (clips, weights) hardly compress at any level."""
+_EXPANSION, _SMALL_BYTES = 100, 1 << 26
+"""An archive may expand to so many times its size, and a small one to so many bytes: manifests
+shrink to a tenth, clips and weights hardly."""
+_BYTES_PER_FILE, _FEW_FILES = 256, 1000
+"""Likewise for files: a clip of less than that, header included, doesn't exist."""
 _WINDOW_LOG = 23
 """Memory for decompression, as a power of two: 8 MiB, which every decompressor allows."""
 
@@ -95,6 +100,11 @@ class TarReader:
     _file: BinaryIO
     _decompressor: ZstdDecompressor = field(init=False)
     _buffer: bytearray = field(init=False, factory=bytearray)
+    _taken: int = field(init=False, default=0)
+    """Bytes of the archive so far."""
+    _given: int = field(init=False, default=0)
+    """Bytes that they expanded to."""
+    _members: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         limits: dict[int, int] = {DecompressionParameter.window_log_max: _WINDOW_LOG}
@@ -104,8 +114,12 @@ class TarReader:
         """The next file; None at the end of the stream.
 
         Raises:
-            Refused: the member is not a regular file, or the stream is damaged.
+            Refused: the member is not a regular file, there are too many for the archive's size, or
+                the stream is damaged.
         """
+        self._members += 1
+        if self._members > _FEW_FILES + self._taken // _BYTES_PER_FILE:
+            raise Refused(f"contains {self._members:,} files in {self._taken:,} bytes")
         header = self._header()
         extended: dict[str, str] = {}
         if header is not None and header.type == tarfile.XHDTYPE:
@@ -187,9 +201,14 @@ class TarReader:
             if not chunk:
                 raise Refused("is truncated")
         try:
-            return self._decompressor.decompress(chunk, max_length=limit)
+            more = self._decompressor.decompress(chunk, max_length=limit)
         except ZstdError:
             raise Refused("is damaged, or not a zstandard file") from None
+        self._taken += len(chunk)
+        self._given += len(more)
+        if self._given > _SMALL_BYTES + _EXPANSION * self._taken:
+            raise Refused(f"expands to more than {_EXPANSION} times its size")
+        return more
 
     def _finish(self) -> None:
         """Raise `Refused` unless the stream ends here."""

@@ -112,6 +112,12 @@ MEMBERS: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     "a path for Windows": (_with(Entry("@\\..\\evil", b"x")), "characters"),
     "a path that a terminal obeys": (_with(Entry("@/\x1b[2Jevil", b"x")), "characters"),
     "a path that is too long": (_with(Entry("@/" + "x" * 300, b"x")), "too long"),
+    "a path that is too deep": (_with(Entry("@/" + "x/" * 1900 + "x", b"x")), "64 folders deep"),
+    "a file that was hardly anything": (_with(Entry("@/spaces", b" " * (100 << 20))), "100 times"),
+    "files without end": (
+        _with(*(Entry(f"@/{number}") for number in range(3000))),
+        "files in",
+    ),
     "a symbolic link": (
         _with(Entry("@/link", kind=tarfile.SYMTYPE, link="/etc/passwd")),
         "a link",
