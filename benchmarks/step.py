@@ -88,11 +88,8 @@ def _measure(folder: Path, case: Case, rounds: int) -> list[tuple[float, float]]
         trainer, source, ours = trained_steps(begun)
         bare = _bare_steps(trainer, source)
 
-        def pair() -> tuple[float, float]:
-            return seconds_each(ours, case.steps), seconds_each(bare, case.steps)
-
-        pair()
-        return [pair() for _ in range(rounds)]
+        seconds_each(ours, bare, case.steps)
+        return [seconds_each(ours, bare, case.steps) for _ in range(rounds)]
 
 
 def trained_steps(begun: Start) -> tuple[Trainer, SampleSource, Iterator[None]]:
@@ -114,12 +111,20 @@ def _put_transformer(folder: Path, case: Case) -> None:
     CogVideoXTransformer3DModel.from_config(config).save_pretrained(folder)
 
 
-def seconds_each(steps: Iterator[None], number: int) -> float:
-    """Seconds of the processor for each of so many steps, in all threads."""
-    began = time.process_time()
-    for _ in range(number):
-        next(steps)
-    return (time.process_time() - began) / number
+def seconds_each(ours: Iterator[None], bare: Iterator[None], steps: int) -> tuple[float, float]:
+    """Seconds of the processor for a step of each, ours with all threads but the bare loop's."""
+    whole, own = time.process_time(), time.thread_time()
+    pairs = [(_seconds(ours), _seconds(bare)) for _ in range(steps)]
+    others = (time.process_time() - whole) - (time.thread_time() - own)
+    mine, theirs = (median(column) for column in zip(*pairs, strict=True))
+    return mine + others / steps, theirs
+
+
+def _seconds(steps: Iterator[None]) -> float:
+    """What this thread takes for the next step."""
+    began = time.thread_time()
+    next(steps)
+    return time.thread_time() - began
 
 
 def _bare_steps(trainer: Trainer, source: SampleSource) -> Iterator[None]:
