@@ -94,6 +94,9 @@ def declared() -> Mapping[str, Rule]:
 class CvbundleError(Exception):
     """The base of every error that cvbundle raises for its users to catch."""
 
+    details: tuple[str, ...] = ()
+    """Lines to show before the message, such as an excerpt."""
+
 
 class ProblemsFound(CvbundleError):
     """A spec or dataset can't be used; carries all of its problems, in order."""

@@ -5,7 +5,7 @@ fsspec and the package of a protocol (s3fs, gcsfs, …) are an extra: `pip insta
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,10 +23,16 @@ def open_archive(name: str) -> Iterator[BinaryIO]:
     """Open an archive at a path or URL for reading.
 
     Raises:
-        UserError: it can't be reached.
+        UserError: it can't be read or reached.
     """
     if not is_remote(name):
-        with Path(name).open("rb") as file:
+        with ExitStack() as opened:
+            try:
+                file = opened.enter_context(Path(name).open("rb"))
+            except OSError as error:
+                raise UserError(
+                    f"{name} can't be read ({error.strerror}): give an archive's path or URL"
+                ) from None
             yield file
         return
     system, path = _reach(name)

@@ -17,6 +17,8 @@ from backports.zstd import (
     ZstdFile,
 )
 
+from cvbundle.problems import CvbundleError
+
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _CHUNK_BYTES = 1 << 20
@@ -43,7 +45,7 @@ _KINDS = {
 }
 
 
-class Refused(Exception):
+class Refused(CvbundleError):
     """An archive isn't what `TarWriter` writes; the message is the reason, starting with a verb."""
 
 

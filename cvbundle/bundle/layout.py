@@ -1,4 +1,4 @@
-"""Where everything stands in a bundle and in a run of it, and what may stand there."""
+"""The paths in a bundle and in a run, and which others are allowed there."""
 
 import re
 
@@ -18,19 +18,19 @@ LOCAL = "local"
 PATHS = "local/paths.json"
 PROVENANCE = "local/provenance.json"
 BLOBS = "local/blobs.json"
-"""What the hub's cache held of the model when the bundle was compiled here."""
+"""The blob names of the model in the hub's cache when the bundle was compiled here."""
 SIGNATURE = "local/SHA256SUMS.sig"
 STATEMENT = "local/provenance.intoto.json"
 LOCAL_DATA = "local/data"
 LOCAL_MODEL = "local/model"
-"""Where the clips and the model lie in an archive, and in what is unpacked from it."""
+"""The clips and the model in an archive, and in a bundle unpacked from it."""
 RUNS = "runs"
 
 NOT_HASHED = (LOCAL, RUNS)
-"""Folders of a bundle that its digest says nothing about."""
+"""Folders of a bundle that its digest doesn't cover."""
 
 REQUIRED = (ACCELERATE, CONFIG, DATASET, LAUNCH, MODEL, README, REQUIREMENTS)
-"""Files that every bundle has, beside its sums and its code."""
+"""Files that every bundle has, besides `SHA256SUMS` and its code."""
 
 _SOURCE = re.compile(rf"{CODE}/[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*\.py")
 _IMAGE = re.compile(rf"{VALIDATION}/[0-9]{{2,}}(\.[a-z0-9]+)?")
@@ -56,7 +56,7 @@ ADAPTER_WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def is_hashed_file(name: str) -> bool:
-    """Whether a bundle can have a file of this path that its digest covers; not `SHA256SUMS`."""
+    """Whether this can be the path of a file that a bundle's digest covers; not `SHA256SUMS`."""
     return (
         name in REQUIRED
         or name == SKIPPED
@@ -66,14 +66,14 @@ def is_hashed_file(name: str) -> bool:
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a folder of this name below `runs/` is a run."""
+    """Whether this is the name of a run's folder below `runs/`."""
     return _RUN.fullmatch(name) is not None
 
 
-def is_beside(name: str) -> bool:
-    """Whether `local/` or `runs/` can have this: its path in the bundle, of two parts.
+def is_local_or_run(name: str) -> bool:
+    """Whether `local/` or `runs/` can contain this, a path in the bundle with two parts.
 
-    Hidden ones are files that are being written, or that a killed process left.
+    Hidden files are being written, or were left by a killed process.
     """
     folder, _, inner = name.partition("/")
     return inner.startswith(".") or (is_run_name(inner) if folder == RUNS else name in _LOCAL)

@@ -1,4 +1,4 @@
-"""The packages that a bundle's training imports: locked when compiled, compared when run."""
+"""The packages that training imports: locked when a bundle is compiled, compared when it runs."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -11,12 +11,12 @@ from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
 _DISTRIBUTIONS = {"PIL": "pillow", "attr": "attrs", "yaml": "pyyaml"}
-"""Where a package's name isn't that of what is installed."""
+"""Import names that differ from the distribution's name."""
 
 _TRACKERS = {"comet_ml": "comet-ml"}
 
-_BEHIND = ("huggingface_hub", "safetensors", "sentencepiece", "tokenizers")
-"""Not imported by the trainer itself, but what it imports decides results with them."""
+_INDIRECT = ("huggingface_hub", "safetensors", "sentencepiece", "tokenizers")
+"""Imported by what the trainer imports, where they can change a result."""
 
 
 @frozen
@@ -36,7 +36,7 @@ class Drift:
 def needed_distributions(packages: Iterable[str], spec: Spec) -> tuple[str, ...]:
     """The distributions to lock for a spec, given the packages that the code may import."""
     names = {_DISTRIBUTIONS.get(package, package) for package in packages}
-    names.update(_BEHIND)
+    names.update(_INDIRECT)
     names.update(_TRACKERS.get(tracker, tracker) for tracker in spec.tracking.report_to)
     if spec.optimizer.kind.distribution is not None:
         names.add(spec.optimizer.kind.distribution)
@@ -49,14 +49,14 @@ def lock(distributions: Iterable[str]) -> str:
     Raises:
         UserError: some are not installed; names them all.
     """
-    found = {name: installed_version(name) for name in distributions}
-    missing = [name for name, installed in found.items() if installed is None]
+    versions = {name: installed_version(name) for name in distributions}
+    missing = [name for name, installed in versions.items() if installed is None]
     if missing:
         raise UserError(
-            f"not installed, so it can't be locked: {', '.join(missing)}: "
+            f"these packages are not installed, so they can't be locked: {', '.join(missing)}: "
             f"pip install {' '.join(missing)}"
         )
-    return requirements_text({name: installed for name, installed in found.items() if installed})
+    return requirements_text({name: installed for name, installed in versions.items() if installed})
 
 
 def installed_version(distribution: str) -> str | None:
@@ -70,19 +70,19 @@ def installed_version(distribution: str) -> str | None:
 def drift(
     locked: Mapping[str, str], installed: Mapping[str, str] | None = None
 ) -> tuple[Drift, ...]:
-    """Where what is installed differs from a lock: here, or what `packages_in` found elsewhere."""
+    """The packages that differ from a lock: of this process, or of `installed`."""
 
-    def there(name: str) -> str | None:
+    def version_of(name: str) -> str | None:
         return installed_version(name) if installed is None else installed.get(normalized(name))
 
     return tuple(
-        Drift(name, version, found)
+        Drift(name, version, present)
         for name, version in locked.items()
-        if (found := there(name)) != version
+        if (present := version_of(name)) != version
     )
 
 
 def packages_in(folders: Iterable[Path]) -> dict[str, str]:
-    """The public version of everything that is installed in some folders, by normalized name."""
-    found = distributions(path=[str(folder) for folder in folders])
-    return {normalized(each.name): each.version.partition("+")[0] for each in found}
+    """The public version of each distribution in some folders, by normalized name."""
+    installed = distributions(path=[str(folder) for folder in folders])
+    return {normalized(each.name): each.version.partition("+")[0] for each in installed}

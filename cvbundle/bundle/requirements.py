@@ -1,9 +1,9 @@
 """`requirements.txt`: one strict reader and one writer of a bundle's lock.
 
-pip takes much more there than versions: options, URLs, paths, line continuations, environment
-variables, and a PEP 263 coding line, under which the same bytes are another text
+pip accepts much more than versions in it: options, URLs, paths, line continuations, environment
+variables, and a PEP 263 coding line that changes how the rest is decoded
 (pip/_internal/req/req_file.py, `_decode_req_file`). So the file itself is never given to an
-installer: what is parsed here is written again.
+installer: what is parsed here is written anew.
 """
 
 import re
@@ -23,13 +23,13 @@ _LIMIT = 64 << 10
 """Bytes; a lock of a hundred packages has three thousand."""
 
 
-def read_requirements(bundle: Path) -> dict[str, str]:
-    """Distribution to version, as a bundle's lock says.
+def read_requirements(folder: Path) -> dict[str, str]:
+    """Distribution to version, as locked in a folder's `requirements.txt`.
 
     Raises:
-        UserError: there is no such file, or it holds more than exact versions.
+        UserError: it can't be read, or has more than exact versions.
     """
-    path = bundle / REQUIREMENTS
+    path = folder / REQUIREMENTS
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
@@ -38,41 +38,41 @@ def read_requirements(bundle: Path) -> dict[str, str]:
     return parse_requirements(content, str(path))
 
 
-def parse_requirements(content: bytes, called: str) -> dict[str, str]:
-    """Distribution to version, as the text of a lock says; `called` is its name in errors.
+def parse_requirements(content: bytes, place: str) -> dict[str, str]:
+    """Distribution to version, as locked in some text; `place` says where that is.
 
-    Each line is `name==version` in ASCII and ends in a line feed; before the first there may be the
-    comment that `requirements_text` writes. No distribution is there twice, however it is spelt.
+    Each line is `name==version` in ASCII and ends in a line feed. The comment that
+    `requirements_text` writes can precede them. No distribution appears twice, however it is spelt.
 
     Raises:
-        UserError: anything else is there.
+        UserError: the text has anything else.
     """
     if len(content) > _LIMIT:
-        raise UserError(f"{called} has more than {_LIMIT >> 10} KiB: a lock is shorter")
+        raise UserError(f"{place} is larger than {_LIMIT >> 10} KiB, which no lock is")
     *lines, rest = content.split(b"\n")
     if rest:
-        raise UserError(f"{called}: the last line does not end: {_shown(rest)}")
+        raise UserError(f"{place}: the last line has no line end: {_quoted(rest)}")
     if lines[:1] == [_HEAD.encode()]:
         del lines[0]
     versions: dict[str, str] = {}
     spellings: dict[str, str] = {}
     for line in lines:
-        # Of bytes that aren't ASCII each becomes U+FFFD, which no pin has.
+        # A byte that isn't ASCII becomes U+FFFD, which matches no pin.
         match = _PIN.fullmatch(line.decode("ascii", "replace"))
         if match is None:
             raise UserError(
-                f"{called} has a line that pins no package: {_shown(line)}: a lock has lines of "
+                f"{place} has a line that pins no package: {_quoted(line)}: a lock has lines of "
                 "name==version and nothing else"
             )
         name, locked = match.groups()
         before = spellings.setdefault(normalized(name), name)
         if name in versions or before != name:
-            raise UserError(f"{called} pins {before} twice")
+            raise UserError(f"{place} pins {before} twice")
         versions[name] = locked
     return versions
 
 
-def _shown(line: bytes) -> str:
+def _quoted(line: bytes) -> str:
     return repr(line[:80].decode("ascii", "backslashreplace"))
 
 
@@ -80,13 +80,15 @@ def requirements_text(versions: Mapping[str, str]) -> str:
     """`requirements.txt` for distribution to version.
 
     Raises:
-        UserError: a version is not one that can be locked.
+        UserError: a version can't be locked.
     """
     text = f"{_HEAD}\n" + "".join(f"{name}=={versions[name]}\n" for name in sorted(versions))
-    parse_requirements(text.encode("utf-8", "surrogateescape"), "the lock of what is installed")
+    parse_requirements(
+        text.encode("utf-8", "surrogateescape"), "the lock of the installed packages"
+    )
     return text
 
 
 def normalized(name: str) -> str:
-    """A distribution's name as all its spellings are compared (PEP 503)."""
+    """A distribution's normalized name, the same for all its spellings (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -11,7 +11,7 @@ import click
 
 import cvbundle
 from cvbundle.cli._commands import Commands
-from cvbundle.problems import ProblemsFound, UserError
+from cvbundle.problems import CvbundleError, ProblemsFound
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +35,7 @@ _MORE_MEMORY = "free some memory, or raise its limit (ulimit -v)"
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
-    # Whoever ends a command politely finds nothing half-made, as with Ctrl-C.
+    # SIGTERM unwinds like Ctrl-C, so that nothing unfinished is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.stack_size(_STACK_BYTES)
     try:
@@ -50,8 +50,9 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 
         report(error.problems)
         code = 1
-    except UserError as error:
-        click.echo(f"error: {error}", err=True)
+    except CvbundleError as error:
+        for line in (*error.details, f"error: {error}"):
+            click.echo(line, err=True)
         code = 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -69,7 +70,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         click.echo(f"error: {error}: {_MORE_MEMORY}", err=True)
         code = 1
     except BrokenPipeError:
-        # Whoever read our output went away; nothing is left to say to them.
+        # The reader of our output is gone, and Python would complain when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:

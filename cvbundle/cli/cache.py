@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cvbundle.execution.cache_contents import Contents, look, prune
+from cvbundle.execution.cache_contents import Contents, cache_contents, prune_cache
 from cvbundle.files.cache_folder import cache_folder
 
 SECTION = "Runs"
@@ -20,7 +20,7 @@ def command(pruned: bool, as_json: bool) -> None:
     again when a run needs them.
     """
     folder = cache_folder()
-    contents = prune(folder) if pruned else look(folder)
+    contents = prune_cache(folder) if pruned else cache_contents(folder)
     if as_json:
         click.echo(json.dumps(_as_data(contents, pruned)))
         return

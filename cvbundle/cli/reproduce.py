@@ -7,7 +7,6 @@ import attrs
 import click
 
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli._foreign import shown_if_foreign
 from cvbundle.cli._run_options import with_run_options
 from cvbundle.cli._terminal import console, heading, plain, table
 from cvbundle.cli._where import Text
@@ -29,13 +28,12 @@ def command(bundle: str, number: int | None, options: RunOptions, as_json: bool)
     Exits with 0 if every step and the result are the same, with 1 if they are not, and as `run`
     does if the training doesn't reach its end.
     """
-    with shown_if_foreign():
-        done = reproduce(
-            find_bundle(bundle),
-            number,
-            options,
-            notify=partial(click.echo, err=True),
-        )
+    done = reproduce(
+        find_bundle(bundle),
+        number,
+        options,
+        notify=partial(click.echo, err=True),
+    )
     if done.outcome.failure is not None:
         click.echo(f"error: {done.outcome.failure}", err=True)
     if as_json:

@@ -8,7 +8,6 @@ import click
 
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
-from cvbundle.cli._foreign import shown_if_foreign
 from cvbundle.cli._run_options import with_run_options
 from cvbundle.cli._where import Text
 from cvbundle.execution.launch import Outcome, RunOptions, execute, plan_launch, result_files
@@ -27,14 +26,13 @@ def command(
     bundle: str, options: RunOptions, choice: Choice | None, dry_run: bool, as_json: bool
 ) -> int:
     """Train BUNDLE (a folder, or a prefix of its hash), or continue its newest run."""
-    with shown_if_foreign():
-        launch = plan_launch(
-            find_bundle(bundle),
-            options,
-            choice=choice or "auto",
-            dry=dry_run,
-            notify=partial(click.echo, err=True),
-        )
+    launch = plan_launch(
+        find_bundle(bundle),
+        options,
+        choice=choice or "auto",
+        dry=dry_run,
+        notify=partial(click.echo, err=True),
+    )
     for drift in launch.drift:
         click.echo(f"drift: {drift}", err=True)
     if dry_run:

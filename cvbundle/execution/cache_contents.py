@@ -4,13 +4,12 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.store import is_bundle
-from cvbundle.execution.environments import made_venvs
+from cvbundle.execution.environments import existing_venvs
 from cvbundle.files.durable import remove_tree
 from cvbundle.files.encodings import USES, entries_folder
 from cvbundle.files.json_objects import DamagedFile, read_object
@@ -56,12 +55,12 @@ class Contents:
     environments: tuple[Environment, ...]
 
 
-def look(cache: Path) -> Contents:
+def cache_contents(cache: Path) -> Contents:
     """List the contents of the cache."""
     sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
     uses, used = [], set[str]()
-    for record in _records(cache):
-        bundle, keys = Path(record["bundle"]), [key for key in record["keys"] if key in sizes]
+    for bundle, needed in _recorded_uses(cache):
+        keys = [key for key in needed if key in sizes]
         present = bundle.is_dir()
         uses.append(Use(bundle, present, len(keys), sum(sizes[key] for key in keys)))
         if present:
@@ -79,9 +78,9 @@ def look(cache: Path) -> Contents:
     )
 
 
-def prune(cache: Path) -> Contents:
+def prune_cache(cache: Path) -> Contents:
     """Remove everything that no existing bundle uses; returns the contents before."""
-    contents = look(cache)
+    contents = cache_contents(cache)
     for path in contents.unused:
         path.unlink(missing_ok=True)
     for environment in contents.environments:
@@ -95,7 +94,7 @@ def prune(cache: Path) -> Contents:
 
 def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
     locks = list(_locks(bundles))
-    for venv in made_venvs(cache):
+    for venv in existing_venvs(cache):
         files = (path for path in venv.folder.rglob("*") if path.is_file())
         size = sum(path.lstat().st_size for path in files)
         yield Environment(venv.folder, size, venv.locked in locks)
@@ -104,7 +103,7 @@ def _environments(cache: Path, bundles: list[Path]) -> Iterator[Environment]:
 def _locks(bundles: list[Path]) -> Iterator[Mapping[str, str]]:
     for bundle in bundles:
         if is_bundle(bundle):
-            # No environment was made of a lock that can't be read.
+            # No environment is made of a lock that can't be read.
             with contextlib.suppress(UserError):
                 yield Bundle(bundle).requirements
 
@@ -119,8 +118,12 @@ def _abandoned(cache: Path) -> list[Path]:
     return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
 
 
-def _records(cache: Path) -> Iterator[dict[str, Any]]:
+def _recorded_uses(cache: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each bundle that was trained here, and the keys of the entries that it needs."""
     for path in sorted((cache / USES).glob("*.json")):
-        # Of a bundle whose record is damaged, nothing is known to be used.
+        # A damaged record keeps no entry.
         with contextlib.suppress(DamagedFile):
-            yield read_object(path, "")
+            record = read_object(path, "")
+            bundle, keys = record.get("bundle"), record.get("keys")
+            if isinstance(bundle, str) and isinstance(keys, list):
+                yield Path(bundle), [key for key in keys if isinstance(key, str)]

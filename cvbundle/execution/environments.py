@@ -1,11 +1,11 @@
-"""Environments made of a bundle's `requirements.txt`, for runs that don't use our own packages.
+"""Virtual environments made of a bundle's `requirements.txt`, for `run --venv`.
 
-One lies in the user's cache folder for each lock, version of Python and platform; bundles of the
-same lock share it. It appears whole or not at all, and its packages are compared with the lock, and
-with what was installed when it was made, each time that it is used.
+There is one in the user's cache folder for each lock, version of Python and platform, which bundles
+with the same lock share. It appears complete or not at all. Each time it is used, its packages are
+compared with the lock, and with those that were installed when it was made.
 
-A bundle may come from a stranger: to make an environment runs no code of the packages. Only wheels
-are installed, never a source distribution, which is built by its own code.
+A bundle may come from a stranger, so making an environment runs no code of its packages: only
+wheels are installed, never source distributions, which are built by their own code.
 """
 
 import os
@@ -36,15 +36,15 @@ Notify = Callable[[str], None]
 
 _ENVIRONMENTS = "environments"
 _INSTALLED = "installed.json"
-"""In an environment: every package and its version, those that the lock doesn't name too."""
+"""In an environment: every package and its version, including those that the lock doesn't name."""
 _FORMAT = 2
-"""Of an environment; others are made again."""
+"""The version of their layout: environments of another one are not used."""
 _ADVICE = "remove the folder of the environment, and run again"
 
 
 @frozen
 class Venv:
-    """The environment of a lock, which may not be made yet."""
+    """The environment of a lock, which may not exist yet."""
 
     folder: Path
     locked: Mapping[str, str]
@@ -56,7 +56,7 @@ class Venv:
 
     @property
     def exists(self) -> bool:
-        """Whether it is made."""
+        """Whether it has been made."""
         return self.folder.is_dir()
 
     def drift(self) -> tuple[Drift, ...]:
@@ -84,20 +84,20 @@ def venv_of(locked: Mapping[str, str]) -> Venv:
     return Venv(cache_folder() / _ENVIRONMENTS / key, locked)
 
 
-def made_venvs(cache: Path) -> list[Venv]:
+def existing_venvs(cache: Path) -> list[Venv]:
     """The environments in a cache folder."""
-    found = sorted((cache / _ENVIRONMENTS).glob(f"*/{REQUIREMENTS}"))
-    return [Venv(path.parent, read_requirements(path.parent)) for path in found]
+    locks = sorted((cache / _ENVIRONMENTS).glob(f"*/{REQUIREMENTS}"))
+    return [Venv(path.parent, read_requirements(path.parent)) for path in locks]
 
 
 def require_venv(venv: Venv, notify: Notify) -> None:
-    """Make an environment, unless it is there; either way its packages are those of the lock.
+    """Make an environment if it doesn't exist, and verify its packages.
 
     Raises:
-        UserError: a package can't be installed, or what is there was changed.
+        UserError: a package can't be installed, or the environment was changed since it was made.
     """
     if not venv.exists:
-        with _alone(venv, notify):
+        with _locked(venv, notify):
             if not venv.exists:
                 _make(venv, notify)
     if not venv.python.exists():
@@ -111,17 +111,17 @@ def require_venv(venv: Venv, notify: Notify) -> None:
 
 
 @contextmanager
-def _alone(venv: Venv, notify: Notify) -> Iterator[None]:
-    """No other process makes this environment while the block lasts."""
+def _locked(venv: Venv, notify: Notify) -> Iterator[None]:
+    """Keep other processes from making this environment while the block lasts."""
     venv.folder.parent.mkdir(parents=True, exist_ok=True)
     path = venv.folder.with_suffix(".lock")
     try:
         lock = locks.take(path)
         if lock is None:
-            notify(f"waiting for another process that makes {venv.folder}")
+            notify(f"waiting for another process to make {venv.folder}")
             lock = locks.take(path, wait=True)
     except OSError:
-        # A disk without locks: both make one, and one of them is kept.
+        # On a disk without locks both make one, and one of them is kept.
         lock = None
     try:
         yield
@@ -134,11 +134,11 @@ def _make(venv: Venv, notify: Notify) -> None:
     notify(f"installing the packages of requirements.txt into {venv.folder}")
     with temporary_folder(venv.folder.parent, "making") as work:
         made = work / venv.folder.name
-        # uv looks for settings in the working directory and above it, as far as the first file.
+        # uv searches for settings from the working directory upwards, up to the first file.
         (work / "uv.toml").touch()
         list_file = work / REQUIREMENTS
         list_file.write_text(requirements_text(venv.locked), "ascii")
-        # What is made here is moved, scripts and all.
+        # The environment is moved when it is complete.
         _uv(work, "venv", "--relocatable", "--no-project", "--python", sys.executable, str(made))
         settings = index_settings(os.environ)
         _uv(
@@ -148,18 +148,18 @@ def _make(venv: Venv, notify: Notify) -> None:
             **settings.environment,
         )
         installed = _packages(made)
-        found = drift(venv.locked, installed)
-        if found:
-            raise UserError(f"uv installed something else: {'; '.join(map(str, found))}")
+        differing = drift(venv.locked, installed)
+        if differing:
+            raise UserError(f"uv installed other versions: {'; '.join(map(str, differing))}")
         list_file.rename(made / REQUIREMENTS)
         (made / _INSTALLED).write_bytes(json_file(installed))
         settle(made, venv.folder)
     more = len(installed) - len(venv.locked)
-    notify(f"installed {len(installed)} packages, {more} of which the lock does not name")
+    notify(f"installed {len(installed)} packages, {more} of them not in the lock")
 
 
 def _uv(folder: Path, *arguments: str, **environment: str) -> None:
-    """Run uv in a folder of our own; it dies with this process."""
+    """Run uv in a private folder; it dies with this process."""
     from uv import find_uv_bin
 
     result = subprocess.run(
@@ -177,17 +177,17 @@ def _uv(folder: Path, *arguments: str, **environment: str) -> None:
     if result.returncode:
         raise UserError(
             f"the packages of requirements.txt can't be installed ({_reason(result.stdout)}): "
-            "mend that, or leave out --venv"
+            "fix that, or leave out --venv"
         )
 
 
 def _reason(output: str) -> str:
-    """What uv says went wrong, on one line; it begins with a cross, or the word."""
+    """uv's error on one line, without the progress before it and the tree drawn beside it."""
     lines = output.splitlines()
     marks = ("error:", "×")
     first = next((at for at, line in enumerate(lines) if line.strip().startswith(marks)), 0)
-    said = " ".join(line.strip(" ╰─▶│×├") for line in lines[first:])
-    return " ".join(said.removeprefix("error: ").split())[:400] or "nothing was said"
+    text = " ".join(line.strip(" ╰─▶│×├") for line in lines[first:])
+    return " ".join(text.removeprefix("error: ").split())[:400] or "uv gave no reason"
 
 
 def _packages(folder: Path) -> dict[str, str]:

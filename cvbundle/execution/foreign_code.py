@@ -1,11 +1,11 @@
-"""Code in a bundle that this installation would not write: it is shown, and run only on demand."""
+"""Refuse code in a bundle that this installation would not write, unless the user trusts it."""
 
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cvbundle.bundle.bundle import Bundle
-from cvbundle.bundle.layout import ACCELERATE, CODE, LAUNCH, NOT_HASHED, VALIDATION, is_beside
+from cvbundle.bundle.layout import ACCELERATE, CODE, LAUNCH, NOT_HASHED, VALIDATION, is_local_or_run
 from cvbundle.bundle.packages import needed_distributions
 from cvbundle.compiler.code import training_code
 from cvbundle.compiler.rendered import accelerate_config, launch_script
@@ -16,15 +16,15 @@ _EXCERPT_LINES = 20
 
 
 class ForeignCode(UserError):
-    """A bundle holds code from elsewhere; `excerpt` is the beginning of what is other about it."""
+    """A bundle has code that this installation would not write; `details` starts its diff."""
 
-    def __init__(self, message: str, excerpt: tuple[str, ...]) -> None:
+    def __init__(self, message: str, details: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.excerpt = excerpt
+        self.details = details
 
 
 def foreign_code(bundle: Bundle) -> list[str]:
-    """The files that decide what is executed, as far as this installation would write others."""
+    """The executed files that this installation would not write, sorted."""
     own, there = _own(bundle.spec), _there(bundle.folder)
     return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
 
@@ -33,14 +33,14 @@ def require_own_code(bundle: Bundle) -> None:
     """Raise unless this installation would write the same code.
 
     Raises:
-        ForeignCode: it would not.
+        ForeignCode: it would not; its `details` are the first lines of the difference.
     """
     foreign = foreign_code(bundle)
     if not foreign:
         return
-    named = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+    names = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
     message = (
-        f"{bundle.name} holds code that this installation would not write ({named}): "
+        f"{bundle.name} has code that this installation would not write ({names}): "
         "read it, then run with --trust"
     )
     lines = list(_unified(foreign, _own(bundle.spec), _there(bundle.folder)))
@@ -50,26 +50,26 @@ def require_own_code(bundle: Bundle) -> None:
 
 
 def require_own_files(bundle: Bundle) -> None:
-    """Raise if a folder of a bundle holds what none does, beside what its digest covers or in it.
+    """Raise if a bundle has files that none has, in `local/`, `runs/` or `validation/`.
 
-    Nothing there is executed; but whoever put it there may know a way.
+    None of them is executed by design, but whoever put them there may know a way.
 
     Raises:
-        UserError: it does.
+        UserError: it has; names the first.
     """
     strays = [
         name
         for folder in NOT_HASHED
         for name in _inside(bundle.folder, folder)
-        if not is_beside(name)
+        if not is_local_or_run(name)
     ]
     validation = bundle.spec.validation
     images = {*(validation.images or ())} if validation else set()
     strays += sorted({*_inside(bundle.folder, VALIDATION)} - images)
     if strays:
         raise UserError(
-            f"{bundle.name} holds what no bundle does ({', '.join(strays[:5])}"
-            f"{', …' if len(strays) > 5 else ''}): remove that, or run with --trust"
+            f"{bundle.name} has files that no bundle has ({', '.join(strays[:5])}"
+            f"{', …' if len(strays) > 5 else ''}): remove them, or run with --trust"
         )
 
 
@@ -80,16 +80,16 @@ def _inside(bundle: Path, name: str) -> list[str]:
 
 
 def require_own_packages(bundle: Bundle) -> None:
-    """Raise unless the lock names the packages that this installation would lock.
+    """Raise unless the bundle locks the packages that this installation would lock.
 
-    To install another one is to run its code, and one that the lock lacks could be of any version.
+    Installing another one would run its code; one that isn't locked could have any version.
 
     Raises:
-        UserError: it names others.
+        UserError: it locks others; names them.
     """
     locked = {*bundle.requirements}
     needed = {*needed_distributions(training_code().packages, bundle.spec)}
-    hint = "look at requirements.txt, then run with --trust"
+    hint = "read requirements.txt, then run with --trust"
     if foreign := sorted(locked - needed):
         raise UserError(
             f"{bundle.name} locks packages that its training doesn't need here "
@@ -126,7 +126,7 @@ def _unified(
 
 
 def _printable(character: str) -> str:
-    """What a terminal would obey, as an escape."""
+    """The character, escaped if a terminal would interpret it."""
     if character.isprintable() or character == "\t":
         return character
     return character.encode("unicode_escape").decode()

@@ -1,7 +1,7 @@
-"""Where a user's packages come from: pip's settings, for uv, which has its own and reads no other.
+"""Give uv the settings of pip that say where packages come from.
 
-Whoever set up an index, a proxy or a folder of wheels did so for pip, most likely. What uv has a
-setting of its own for is left to that.
+uv reads only settings of its own, but an index, a proxy or a folder of wheels was most likely set
+up for pip. A setting that the user has made for uv comes first.
 """
 
 import ast
@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 _SECTIONS = ("global", "install", ":env:")
-"""Of pip's settings; each goes before the last (pip/_internal/cli/parser.py, _update_defaults)."""
+"""Of pip's settings; later ones come first (pip/_internal/cli/parser.py, `_update_defaults`)."""
 
 _OPTIONS = {
     "index-url": ("--default-index", ("UV_DEFAULT_INDEX", "UV_INDEX_URL")),
@@ -24,7 +24,7 @@ _OPTIONS = {
     "constraint": ("--constraints", ("UV_CONSTRAINT",)),
     "keyring-provider": ("--keyring-provider", ("UV_KEYRING_PROVIDER",)),
 }
-"""pip's setting to uv's option, and the variables that a user of uv sets instead."""
+"""pip's setting to uv's option, and to the variables of uv that override it."""
 
 _FLAGS = {"no-index": "--no-index", "require-hashes": "--require-hashes"}
 
@@ -40,37 +40,37 @@ _TRUE = ("y", "yes", "t", "true", "on", "1")
 
 @frozen
 class IndexSettings:
-    """What uv is told."""
+    """Options and environment variables for uv."""
 
     options: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 def index_settings(environment: Mapping[str, str]) -> IndexSettings:
-    """pip's settings for uv, but for those that `environment` has for uv already."""
-    found = _pip_settings()
+    """pip's settings for uv, except those that `environment` already has for uv."""
+    settings = _pip_settings()
     return IndexSettings(
-        tuple(_options(found, environment)),
+        tuple(_options(settings, environment)),
         {
-            name: found[setting]
+            name: settings[setting]
             for setting, names in _VARIABLES.items()
             for name in names
-            if setting in found and not _has(environment, name)
+            if setting in settings and not _has(environment, name)
         },
     )
 
 
-def _options(found: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
+def _options(settings: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
     for setting, (option, variables) in _OPTIONS.items():
         if any(_has(environment, name) for name in variables):
             continue
-        for value in found.get(setting, "").split():
+        for value in settings.get(setting, "").split():
             yield from (option, _absolute(value))
-        if setting == "extra-index-url" and found.get(setting):
-            # pip takes the newest of all indexes; uv stops at the first that has the package.
+        if setting == "extra-index-url" and settings.get(setting):
+            # pip takes the newest version of all indexes; uv, the first with the package.
             yield from ("--index-strategy", "unsafe-best-match")
     for setting, option in _FLAGS.items():
-        if found.get(setting, "").lower() in _TRUE:
+        if settings.get(setting, "").lower() in _TRUE:
             yield option
 
 
@@ -85,7 +85,7 @@ def _absolute(value: str) -> str:
 
 
 def _pip_settings() -> dict[str, str]:
-    """pip's settings by name, of its files and the environment; none where there is no pip."""
+    """pip's settings by name, from its files and the environment; empty without pip."""
     if find_spec("pip") is None:
         return {}
     listed = subprocess.run(
@@ -102,6 +102,6 @@ def _pip_settings() -> dict[str, str]:
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
         if section in sections:
-            # Shown as Python writes a string.
+            # `pip config list` prints values as Python literals.
             sections[section][name] = str(ast.literal_eval(value))
     return {name: value for each in sections.values() for name, value in each.items()}

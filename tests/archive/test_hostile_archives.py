@@ -1,4 +1,4 @@
-"""An archive that isn't what cvbundle writes is refused in a sentence, and nothing stays of it."""
+"""An archive that cvbundle wouldn't write is refused in one sentence and leaves nothing behind."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from backports import zstd
 
 from cvbundle.archive.pack import HEADER, Part, archive_bundle
 from cvbundle.archive.unpack import unpack_archive
-from cvbundle.compiler.build import Compiled, compile_file
+from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
 
 
@@ -279,7 +279,7 @@ def test_more_files_than_the_disk_has_inodes_for_are_refused(
     _refused(honest, "files, but only 20 inodes are free", tmp_path)
 
 
-def test_what_the_hostile_ones_are_made_of_is_taken(honest: bytes, tmp_path: Path) -> None:
+def test_the_honest_archive_is_accepted(honest: bytes, tmp_path: Path) -> None:
     archive = tmp_path / "fine.tar.zst"
     archive.write_bytes(zstd.compress(_tar(_declared(_entries(honest)))))
     assert unpack_archive(archive, tmp_path / "store").created
@@ -298,6 +298,6 @@ def _refused(content: bytes, reason: str, folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["hostile.tar.zst"]
 
 
-def test_a_file_that_is_not_there_is_said(compiled: Compiled, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_an_archive_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere can't be read \(No such file"):
         unpack_archive(tmp_path / "nowhere", tmp_path / "store")

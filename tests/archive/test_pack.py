@@ -1,4 +1,4 @@
-"""A bundle goes through one file and comes out the same, elsewhere, for anyone."""
+"""A bundle that is archived and unpacked elsewhere is the same."""
 
 import hashlib
 import json
@@ -43,9 +43,7 @@ def test_two_archives_are_the_same_bytes(compiled: Compiled, tmp_path: Path) -> 
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_what_is_unpacked_under_another_umask_is_the_same(
-    compiled: Compiled, tmp_path: Path
-) -> None:
+def test_unpacking_ignores_the_umask(compiled: Compiled, tmp_path: Path) -> None:
     archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     command = [sys.executable, "-m", "cvbundle.cli", "unpack", str(archive), "--out", "there"]
     result = subprocess.run(
@@ -62,7 +60,7 @@ def test_what_is_unpacked_under_another_umask_is_the_same(
     assert again.read_bytes() == archive.read_bytes()
 
 
-def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -> None:
+def test_runs_clips_and_weights_can_be_archived(compiled: Compiled, tmp_path: Path) -> None:
     run = _with_run(compiled.bundle.folder)
     (run / "latest").symlink_to("/")
     archived = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs", "data", "model"])
@@ -78,7 +76,7 @@ def test_runs_clips_and_weights_travel_too(compiled: Compiled, tmp_path: Path) -
     assert (found.clips, found.weights) == ((), ())
 
 
-def test_what_a_killed_run_left_half_written_stays_at_home(
+def test_temporary_files_of_a_killed_run_are_not_archived(
     compiled: Compiled, tmp_path: Path
 ) -> None:
     run = _with_run(compiled.bundle.folder)
@@ -89,9 +87,7 @@ def test_what_a_killed_run_left_half_written_stays_at_home(
     assert not (there / "checkpoints").exists()
 
 
-def test_a_run_that_is_being_trained_is_not_archived_half(
-    compiled: Compiled, tmp_path: Path
-) -> None:
+def test_a_run_that_is_being_trained_is_not_archived(compiled: Compiled, tmp_path: Path) -> None:
     lock = RunLock(_with_run(compiled.bundle.folder))
     with pytest.raises(UserError, match="run 0001 is being trained: wait for it, or stop it"):
         archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"])
@@ -102,7 +98,7 @@ def test_a_run_that_is_being_trained_is_not_archived_half(
     archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", ["runs"])
 
 
-def test_no_run_begins_to_train_while_it_is_archived(compiled: Compiled) -> None:
+def test_a_run_can_not_be_trained_while_it_is_archived(compiled: Compiled) -> None:
     run = _with_run(compiled.bundle.folder)
     runs = [run.folder for run in compiled.bundle.runs]
     with unchanging(runs), unchanging(runs), pytest.raises(UserError, match="trained or archived"):
@@ -121,7 +117,7 @@ def test_tar_reads_an_archive(compiled: Compiled, tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path / compiled.bundle.name, check=True)
 
 
-def test_names_of_any_length_and_script_go_through(
+def test_names_of_any_length_and_script_are_archived(
     compiled: Compiled, own_demo: Path, tmp_path: Path
 ) -> None:
     run = _with_run(compiled.bundle.folder)
@@ -133,7 +129,7 @@ def test_names_of_any_length_and_script_go_through(
     assert (bundle.folder / "runs/0001" / name).read_text() == "here"
 
 
-def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: Path) -> None:
+def test_unpacking_an_existing_bundle_changes_nothing(compiled: Compiled, tmp_path: Path) -> None:
     archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
     before = (compiled.bundle.folder / "local/paths.json").read_bytes()
     assert not unpack_archive(archive, compiled.bundle.folder.parent).created
@@ -144,7 +140,7 @@ def test_unpacking_what_is_there_changes_nothing(compiled: Compiled, tmp_path: P
         unpack_archive(more, compiled.bundle.folder.parent)
 
 
-def test_where_clips_and_weights_are_can_be_told(
+def test_the_folders_of_clips_and_weights_can_be_given(
     compiled: Compiled, demo: Path, tmp_path: Path
 ) -> None:
     archive = Path(archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file)
@@ -156,7 +152,7 @@ def test_where_clips_and_weights_are_can_be_told(
     assert paths["data.root"] == str(demo / "data")
 
 
-def test_a_bundle_that_was_changed_is_not_archived(compiled: Compiled, tmp_path: Path) -> None:
+def test_a_changed_bundle_is_not_archived(compiled: Compiled, tmp_path: Path) -> None:
     config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{}")
@@ -166,7 +162,7 @@ def test_a_bundle_that_was_changed_is_not_archived(compiled: Compiled, tmp_path:
 
 
 @pytest.mark.parametrize("change", ["other bytes", "longer", "gone"])
-def test_a_clip_that_is_not_what_the_bundle_names_is_not_archived(
+def test_a_changed_clip_is_not_archived(
     change: str, compiled: Compiled, own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(own_demo / "data"))
@@ -180,7 +176,7 @@ def test_a_clip_that_is_not_what_the_bundle_names_is_not_archived(
     assert not list(tmp_path.glob("*a.tar*"))
 
 
-def test_an_archive_takes_the_place_of_another_whole(compiled: Compiled, tmp_path: Path) -> None:
+def test_an_archive_replaces_another_one_atomically(compiled: Compiled, tmp_path: Path) -> None:
     target = tmp_path / "a.tar.zst"
     target.write_text("an older one")
     archive_bundle(compiled.bundle, target)
@@ -189,7 +185,7 @@ def test_an_archive_takes_the_place_of_another_whole(compiled: Compiled, tmp_pat
 
 
 @pytest.mark.train
-def test_what_was_unpacked_trains_to_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+def test_an_unpacked_bundle_trains_to_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 

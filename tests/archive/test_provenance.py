@@ -1,4 +1,4 @@
-"""Others' own libraries read what an archive says of where things come from."""
+"""The provenance in an archive can be read by the libraries of its formats."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Archives live on whatever fsspec reaches; S3 is a real server here."""
+"""Archives can be at any URL that fsspec supports; the S3 server here is a real one."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def test_an_archive_goes_to_s3_and_back(bucket: str, compiled: Compiled, tmp_pat
     assert unpack_archive(address, tmp_path / "there").bundle.digest == compiled.digest
 
 
-def test_the_command_line_takes_addresses(bucket: str, compiled: Compiled, tmp_path: Path) -> None:
+def test_commands_accept_urls(bucket: str, compiled: Compiled, tmp_path: Path) -> None:
     def cvbundle(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cvbundle.cli", *map(str, arguments)]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -68,7 +68,7 @@ def test_a_hostile_archive_is_refused_from_anywhere(bucket: str, tmp_path: Path)
     assert not (tmp_path / "there").exists()
 
 
-def test_an_archive_that_fails_is_not_put_anywhere(bucket: str, compiled: Compiled) -> None:
+def test_a_failed_archive_is_not_uploaded(bucket: str, compiled: Compiled) -> None:
     config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{}")
@@ -78,6 +78,6 @@ def test_an_archive_that_fails_is_not_put_anywhere(bucket: str, compiled: Compil
 
 
 @pytest.mark.parametrize("address", ["nonsense://a/b", "s3://no-such-bucket/a.tar.zst"])
-def test_an_address_that_leads_nowhere_is_said(address: str, bucket: str, tmp_path: Path) -> None:
+def test_an_unreachable_url_is_named(address: str, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be reached"):
         unpack_archive(address, tmp_path / "there")

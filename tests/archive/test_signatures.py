@@ -1,4 +1,4 @@
-"""Who vouches for a bundle can be checked with the keys that people have."""
+"""Bundles are signed and verified with ssh keys."""
 
 import subprocess
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_bundle_without_a_signature_is_not_signed(compiled: Compiled, tmp_path
     assert verify_bundle(compiled.bundle).signature is None
 
 
-def test_what_is_no_key_is_said(compiled: Compiled, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_key_is_named(compiled: Compiled, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
     for key, said in ((tmp_path / "key", "can't sign"), (tmp_path / "none", "is not a key")):
         with pytest.raises(UserError, match=said):

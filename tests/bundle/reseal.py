@@ -1,4 +1,4 @@
-"""Bundles as a stranger could make them: changed, and whole all the same."""
+"""Bundles that were changed and then given matching digests, as an attacker could."""
 
 import hashlib
 from pathlib import Path

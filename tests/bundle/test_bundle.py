@@ -91,14 +91,14 @@ def test_a_file_that_is_cut_off_or_not_json_is_named(
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.json", "dataset.jsonl", "SHA256SUMS"])
-def test_a_file_that_every_bundle_has_is_missed_in_one_sentence(name: str, bundle: Bundle) -> None:
+def test_a_missing_file_is_named(name: str, bundle: Bundle) -> None:
     (bundle.folder / name).unlink()
     with pytest.raises(DamagedFile, match=rf"{name} can't be read \(No such file.*: `cvbundle"):
         _READERS[name](bundle)
 
 
 @pytest.mark.parametrize("name", ["local/paths.json", "local/provenance.json", "skipped.jsonl"])
-def test_a_file_that_a_bundle_can_lack_is_not_missed(name: str, bundle: Bundle) -> None:
+def test_optional_files_may_be_missing(name: str, bundle: Bundle) -> None:
     (bundle.folder / name).unlink(missing_ok=True)
     _READERS[name](bundle)
 
@@ -138,7 +138,7 @@ def test_a_value_of_another_type_or_version_is_named(
     assert words in str(refused.value)
 
 
-def test_settings_of_another_version_are_there_as_data(bundle: Bundle) -> None:
+def test_settings_of_another_version_are_available_as_data(bundle: Bundle) -> None:
     _change(bundle.folder / "config.json", ("training", "speed"), 2)
     assert bundle.settings["training.speed"] == 2
 

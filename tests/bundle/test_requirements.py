@@ -1,4 +1,4 @@
-"""A lock is read one way, and holds exact versions and nothing else."""
+"""A lock has exact versions and nothing else."""
 
 import string
 
@@ -19,7 +19,7 @@ _HEAD = (
 )
 
 
-def test_the_lock_that_is_written_is_read_as_it_was(compiled: Compiled) -> None:
+def test_a_lock_is_read_back_as_it_was_written(compiled: Compiled) -> None:
     locked = read_requirements(compiled.bundle.folder)
     assert (
         requirements_text(locked).encode()
@@ -37,7 +37,7 @@ def test_every_public_version_can_be_locked(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["unknown", "", "1.0+cpu", "1.*", "1.0\u0661", "1.0\n", "1 .0"])
-def test_what_is_no_version_is_not_locked(version: str) -> None:
+def test_an_invalid_version_is_not_locked(version: str) -> None:
     with pytest.raises(UserError, match="the lock of what is installed has a line"):
         requirements_text({"one": version})
 
@@ -98,7 +98,7 @@ def test_a_lock_of_more_than_exact_versions_is_refused(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [b"# -*- coding: utf-7 -*-\n", b"\n", b"\xef\xbb\xbf" + _HEAD])
-def test_nothing_but_our_comment_comes_first(head: bytes) -> None:
+def test_only_our_comment_may_precede_the_pins(head: bytes) -> None:
     with pytest.raises(UserError, match="a line that pins no package"):
         parse_requirements(head + b"one==1.0\n", "it")
 
@@ -106,13 +106,13 @@ def test_nothing_but_our_comment_comes_first(head: bytes) -> None:
 @pytest.mark.parametrize(
     "other", [b"one-two==1.0", b"one-two==2.0", b"one.two==1.0", b"one_two==1.0"]
 )
-def test_a_package_is_there_once_however_it_is_spelt(other: bytes) -> None:
+def test_two_spellings_of_one_package_are_refused(other: bytes) -> None:
     with pytest.raises(UserError, match=r"^it pins one-two twice"):
         parse_requirements(b"one-two==1.0\n" + other + b"\n", "it")
 
 
-def test_a_lock_that_breaks_off_is_refused() -> None:
-    with pytest.raises(UserError, match=r"the last line does not end: 'one==1\.'"):
+def test_a_truncated_lock_is_refused() -> None:
+    with pytest.raises(UserError, match=r"the last line has no line end: 'one==1\.'"):
         parse_requirements(b"one==1.", "it")
 
 
@@ -143,7 +143,7 @@ _TOKENS = st.sampled_from(
 
 
 @given(st.lists(st.one_of(_TOKENS, st.binary(max_size=3)), max_size=8).map(b"".join))
-def test_whatever_is_accepted_is_what_would_be_written(content: bytes) -> None:
+def test_accepted_text_parses_to_what_we_would_write(content: bytes) -> None:
     try:
         locked = parse_requirements(content, "it")
     except UserError:

@@ -1,4 +1,4 @@
-"""What is said of a run that was killed, and so can say nothing itself."""
+"""The status of a run that was killed, and so couldn't record its end."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_is_running_only_where_a_process_holds_it(run: Path) -> None:
+def test_a_run_is_running_only_while_a_process_locks_it(run: Path) -> None:
     lock = RunLock(run)
     assert (Run(run).status, Run(run).reason) == ("running", None)
     lock.release()
@@ -34,7 +34,7 @@ def test_a_run_is_running_only_where_a_process_holds_it(run: Path) -> None:
     assert Run(run).reason == "its process was killed, or its machine went down"
 
 
-def test_a_run_that_is_held_is_looked_at_without_disturbing_who_begins_it(run: Path) -> None:
+def test_reading_the_status_does_not_block_the_start_of_a_run(run: Path) -> None:
     for _ in range(3):
         assert Run(run).status == "failed"
         RunLock(run).release()
@@ -46,13 +46,13 @@ def test_the_failure_of_a_killed_run_is_recorded(run: Path) -> None:
     assert Run(run).attempts[0].started == "2026-01-01T00:00:00+00:00"
 
 
-def test_a_run_that_has_not_recorded_anything_yet_has_failed_too(run: Path) -> None:
+def test_the_failure_of_a_run_without_a_record_is_recorded(run: Path) -> None:
     (run / "run.json").unlink()
     record_failure(run.parent, "the trainer was killed", since=_LONG_AGO)
     assert (Run(run).status, Run(run).reason) == ("failed", "the trainer was killed")
 
 
-def test_of_a_run_that_ended_before_or_goes_on_nothing_is_recorded(run: Path) -> None:
+def test_an_ended_or_running_run_is_left_alone(run: Path) -> None:
     before = (run / "run.json").read_bytes()
     record_failure(run.parent, "killed", since=datetime.now(UTC) + timedelta(days=999))
     lock = RunLock(run)
@@ -65,9 +65,7 @@ def test_of_a_run_that_ended_before_or_goes_on_nothing_is_recorded(run: Path) ->
     assert Run(run).data == stopped
 
 
-def test_where_the_kernel_says_that_it_was_out_of_memory_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_out_of_memory_kill_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = tmp_path / "job/memory.events"
     events.parent.mkdir()
     events.write_text("low 0\noom 3\noom_kill 2\n")

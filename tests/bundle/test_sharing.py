@@ -1,4 +1,4 @@
-"""Large files that bundles of one store have in common are one file, unless that is in doubt."""
+"""Bundles in one store share their large files, if that is safe."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def test_bundles_of_separate_compilations_share_their_files(demo: Path, tmp_path
     assert not [path for path in two.rglob("*") if path.name.endswith(".link")]
 
 
-def test_what_is_unpacked_shares_files_with_what_is_there(demo: Path, tmp_path: Path) -> None:
+def test_an_unpacked_bundle_shares_files_with_the_store(demo: Path, tmp_path: Path) -> None:
     one = _compile(demo, tmp_path / "there", 4)
     archive = archive_bundle(
         Bundle(_compile(demo, tmp_path / "here", 8)), tmp_path / "a.tar.zst"
@@ -66,7 +66,7 @@ def test_a_shared_file_is_read_only_again_after_a_bundle_was_made_writable_to_be
     assert not (two / SHARED).stat().st_mode & 0o222
 
 
-def test_small_files_are_each_bundle_s_own(
+def test_small_files_are_not_shared(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "_LARGE", 1 << 20)
@@ -74,7 +74,7 @@ def test_small_files_are_each_bundle_s_own(
 
 
 @pytest.mark.parametrize("doubt", ["other bytes", "a link", "gone", "another's"])
-def test_a_file_that_may_be_or_become_another_is_not_shared(
+def test_a_file_that_differs_or_could_change_is_not_shared(
     doubt: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = _compile(demo, tmp_path, 4)
@@ -96,7 +96,7 @@ def test_a_file_that_may_be_or_become_another_is_not_shared(
 
 
 @pytest.mark.parametrize("step", ["compile", "unpack"])
-def test_a_disk_without_links_holds_copies(
+def test_a_disk_without_links_gets_copies(
     step: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Nothing of a bundle can change unseen, nor any of what it names."""
+"""Any change of a bundle or its inputs is detected."""
 
 import os
 import random
@@ -46,7 +46,7 @@ def _flip(path: Path, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit % 8]))
 
 
-def test_any_flipped_bit_is_found(compiled: Compiled) -> None:
+def test_any_flipped_bit_is_detected(compiled: Compiled) -> None:
     bundle = compiled.bundle
     _writable(bundle.folder)
     for path, bit in _flips(bundle.folder, FLIPS):
@@ -57,7 +57,7 @@ def test_any_flipped_bit_is_found(compiled: Compiled) -> None:
     assert not list(differences(bundle))
 
 
-def test_any_flipped_bit_of_the_sums_is_found(compiled: Compiled) -> None:
+def test_any_flipped_bit_of_the_sums_is_detected(compiled: Compiled) -> None:
     sums = compiled.bundle.folder / SUMS
     sums.chmod(0o644)
     chance = random.Random(1)
@@ -68,7 +68,7 @@ def test_any_flipped_bit_of_the_sums_is_found(compiled: Compiled) -> None:
         _flip(sums, bit)
 
 
-def test_a_whole_bundle_under_another_name_is_told_its_own(compiled: Compiled) -> None:
+def test_a_renamed_bundle_is_told_its_digest(compiled: Compiled) -> None:
     renamed = compiled.bundle.folder.rename(compiled.bundle.folder.with_name("copy"))
     name = compiled.bundle.name
     assert _sentences(Bundle(renamed)) == [
@@ -82,7 +82,7 @@ def test_a_whole_bundle_under_another_name_is_told_its_own(compiled: Compiled) -
     ]
 
 
-def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled) -> None:
+def test_a_flipped_bit_fails_sha256sum_and_stops_a_run(compiled: Compiled) -> None:
     bundle = compiled.bundle
     _writable(bundle.folder)
     command = ["sha256sum", "--check", "--strict", "--quiet", SUMS]
@@ -95,7 +95,7 @@ def test_a_flipped_bit_is_found_by_sha256sum_and_stops_a_run(compiled: Compiled)
         _flip(path, bit)
 
 
-def test_what_was_added_is_named_even_where_it_holds_nothing(compiled: Compiled) -> None:
+def test_added_folders_links_and_pipes_are_named(compiled: Compiled) -> None:
     bundle = compiled.bundle
     _writable(bundle.folder)
     (bundle.folder / "code/more").mkdir()
@@ -146,13 +146,13 @@ def test_a_bundle_whose_sums_list_a_path_twice_differs(compiled: Compiled) -> No
     assert sentence.startswith("SHA256SUMS is not sorted, or lists 'README.md' twice")
 
 
-def test_what_is_local_or_of_a_run_may_change(compiled: Compiled) -> None:
+def test_local_files_and_runs_may_change(compiled: Compiled) -> None:
     (compiled.bundle.folder / "runs/notes").write_text("mine")
     shutil.rmtree(compiled.bundle.folder / "local")
     assert not list(differences(compiled.bundle))
 
 
-def test_clips_and_weights_are_looked_at_too(
+def test_clips_and_weights_are_verified(
     compiled: Compiled, own_demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(own_demo / "data"))
@@ -185,7 +185,7 @@ def test_clips_and_weights_are_looked_at_too(
     assert left_out.weights is None
 
 
-def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -> None:
+def test_clips_and_weights_that_cannot_be_located_are_reported(compiled: Compiled) -> None:
     shutil.rmtree(compiled.bundle.folder / "local")
     found = verify_bundle(compiled.bundle)
     assert found.verified
@@ -217,7 +217,7 @@ def test_it_is_said_where_nobody_knows_where_the_clips_are(compiled: Compiled) -
         "README.MD",
     ],
 )
-def test_a_file_that_bundles_do_not_have_is_named_though_the_sums_list_it(
+def test_a_file_that_no_bundle_has_is_refused_even_if_the_sums_list_it(
     name: str, compiled: Compiled
 ) -> None:
     plant(compiled.bundle.folder, name)
@@ -228,9 +228,7 @@ def test_a_file_that_bundles_do_not_have_is_named_though_the_sums_list_it(
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_a_file_that_every_bundle_has_is_missed_though_the_sums_leave_it_out(
-    name: str, compiled: Compiled
-) -> None:
+def test_a_missing_file_is_named_even_if_the_sums_omit_it(name: str, compiled: Compiled) -> None:
     compiled.bundle.folder.chmod(0o755)
     (compiled.bundle.folder / name).unlink()
     bundle = sealed(compiled.bundle.folder)

@@ -1,4 +1,4 @@
-"""Compile, verify and run as a person types them."""
+"""`cvbundle compile`, `verify` and `run` on the command line."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_problems_go_to_stderr_with_exit_1(demo: Path, tmp_path: Path) -> None:
         (["demo", "x", "--model", "cogvideox-9b"], 2),
     ],
 )
-def test_wrong_use_ends_in_a_sentence(arguments: list[str], code: int, tmp_path: Path) -> None:
+def test_wrong_usage_is_one_sentence(arguments: list[str], code: int, tmp_path: Path) -> None:
     result = _cvbundle(*arguments, cwd=tmp_path)
     assert result.returncode == code
     assert result.stderr
@@ -110,7 +110,7 @@ def test_code_from_elsewhere_needs_trust(compiled: Compiled) -> None:
     assert _cvbundle("run", bundle, "--trust", "--dry-run").returncode == 0
 
 
-def test_other_package_versions_need_a_word(compiled: Compiled) -> None:
+def test_other_package_versions_need_allow_drift(compiled: Compiled) -> None:
     bundle = resealed(compiled.bundle.folder, "requirements.txt", b"torch==", b"torch==1.")
     refused = _cvbundle("run", bundle)
     assert refused.returncode == 1

@@ -1,4 +1,4 @@
-"""`cvbundle sample` makes a video of a finished run; `cvbundle cache` says who uses what."""
+"""`cvbundle sample` makes a video with a complete run; `cvbundle cache` lists uses."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from cvbundle.cli import main
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.execution.cache_contents import look
+from cvbundle.execution.cache_contents import cache_contents
 from cvbundle.execution.sample import find_result
 from cvbundle.files.encodings import note_use
 from cvbundle.problems import UserError
@@ -23,7 +23,7 @@ def _say(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.mark.train
-def test_a_finished_run_makes_the_same_video_twice_and_its_encodings_are_known(
+def test_a_complete_run_makes_the_same_video_twice_and_its_encodings_are_listed(
     demo: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -82,7 +82,7 @@ def test_a_run_that_is_not_complete_is_named(compiled: Compiled) -> None:
         find_result(str(compiled.bundle.folder / "code"))
 
 
-def test_what_only_a_bundle_that_is_gone_used_is_pruned(
+def test_entries_of_a_removed_bundle_are_pruned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache = tmp_path / "cache"
@@ -99,7 +99,7 @@ def test_what_only_a_bundle_that_is_gone_used_is_pruned(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "requirements.txt").write_text(f"{name}==1.0\n")
     shutil.rmtree(tmp_path / "gone")
-    assert {path.stem for path in look(cache).unused} == {"cc3", "dd4"}
+    assert {path.stem for path in cache_contents(cache).unused} == {"cc3", "dd4"}
     code, out, _ = _say(capsys, "cache")
     assert code == 0
     assert "(gone)" in out
@@ -108,5 +108,5 @@ def test_what_only_a_bundle_that_is_gone_used_is_pruned(
     assert code == 0
     assert "2 removed" in out
     assert {path.stem for path in cache.rglob("*.safetensors")} == {"aa1", "bb2"}
-    assert [use.bundle.name for use in look(cache).uses] == ["kept"]
+    assert [use.bundle.name for use in cache_contents(cache).uses] == ["kept"]
     assert [path.name for path in (cache / "environments").iterdir()] == ["for-kept"]

@@ -1,4 +1,4 @@
-"""What differs between two bundles is said by what it means."""
+"""Two bundles are compared by content."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_settings_are_compared_field_by_field(
     assert (found.weights, found.packages, found.code, found.others) == ((), (), (), ())
 
 
-def test_data_and_weights_are_compared_by_what_they_hold(
+def test_data_and_weights_are_compared_by_content(
     compiled: Compiled, own_demo: Path, tmp_path: Path
 ) -> None:
     videos = own_demo / "data/videos"
@@ -107,7 +107,7 @@ def test_packages_code_and_other_files_are_compared(compiled: Compiled, tmp_path
     assert found.others[0] == Change("skipped.jsonl", None, found.others[0].after)
 
 
-def test_results_stand_side_by_side_and_decide_nothing(compiled: Compiled, tmp_path: Path) -> None:
+def test_results_do_not_make_bundles_differ(compiled: Compiled, tmp_path: Path) -> None:
     other = tmp_path / "other" / compiled.bundle.name
     shutil.copytree(compiled.bundle, other)
     _with_run(compiled.bundle.folder, 0.25)
@@ -122,7 +122,7 @@ def test_results_stand_side_by_side_and_decide_nothing(compiled: Compiled, tmp_p
     assert [result["seconds"] for result in told["results"]] == [3.0, 3.0]
 
 
-def test_differences_are_exit_1_and_read_top_down(
+def test_differences_exit_with_1_in_a_fixed_order(
     compiled: Compiled, demo: Path, tmp_path: Path
 ) -> None:
     settings = ["training.seed=1", 'data.caption_prefix="\\e[31m"']
@@ -138,20 +138,20 @@ def test_differences_are_exit_1_and_read_top_down(
     assert told["data"]["kinds"] == {"caption": 4}
 
 
-def test_what_is_no_bundle_at_all_is_said(compiled: Compiled, tmp_path: Path) -> None:
+def test_something_else_than_a_bundle_is_refused(compiled: Compiled, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UserError, match="neither a bundle, nor an archive, nor a spec"):
         _compare(compiled.bundle, tmp_path / "notes.txt", tmp_path)
 
 
-def test_a_sweep_is_no_single_bundle(compiled: Compiled, own_demo: Path, tmp_path: Path) -> None:
+def test_a_sweep_can_not_be_compared(compiled: Compiled, own_demo: Path, tmp_path: Path) -> None:
     spec = own_demo / "spec.yaml"
     spec.write_text(spec.read_text() + "\nsweep:\n  training.seed: [1, 2]\n")
     with pytest.raises(UserError, match="a sweep of 2 bundles"):
         _compare(compiled.bundle, spec, tmp_path)
 
 
-def test_a_bundle_that_promises_no_bits_is_named(demo: Path, tmp_path: Path) -> None:
+def test_a_nondeterministic_bundle_is_named(demo: Path, tmp_path: Path) -> None:
     fast = compile_file(
         demo / "spec.yaml", tmp_path / "bundles", settings=["training.deterministic=false"]
     ).only.bundle

@@ -1,4 +1,4 @@
-"""A store and a bundle are shown with what a person asks for first."""
+"""Stores are listed and bundles described."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def store(compiled: Compiled, demo: Path) -> Iterator[Path]:
     lock.release()
 
 
-def test_each_bundle_is_a_line(store: Path, compiled: Compiled) -> None:
+def test_each_bundle_is_a_row(store: Path, compiled: Compiled) -> None:
     first, second = list_store(store)
     assert (first.hash, first.model, first.type) == (compiled.bundle.name, "cogvideox-2b", "lora")
     assert (first.samples, first.status, first.loss) == (4, "running", 0.5)
@@ -56,24 +56,24 @@ def test_bundles_are_filtered_by_their_settings(store: Path) -> None:
         ("training.seed=[1", "write a field and its value"),
     ],
 )
-def test_a_filter_that_means_nothing_is_refused(store: Path, text: str, said: str) -> None:
+def test_an_invalid_filter_is_refused(store: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         list_store(store, [text])
 
 
-def test_bundles_are_sorted_and_what_is_not_known_comes_last(store: Path) -> None:
+def test_bundles_are_sorted_with_missing_values_last(store: Path) -> None:
     assert [each.loss for each in list_store(store, sort="loss", reverse=True)] == [0.5, None]
     assert list_store(store, sort="name", reverse=True)[0].name == "other"
 
 
-def test_a_damaged_bundle_is_listed_as_one(store: Path, compiled: Compiled) -> None:
+def test_a_damaged_bundle_is_listed_as_damaged(store: Path, compiled: Compiled) -> None:
     config = compiled.bundle.folder / "config.json"
     config.chmod(0o644)
     config.write_text("{")
     assert list_store(store)[-1].status == "damaged"
 
 
-def test_what_is_not_the_default_is_told_from_what_is(compiled: Compiled) -> None:
+def test_settings_know_whether_they_are_the_default(compiled: Compiled) -> None:
     found = describe(compiled.bundle)
     settings = {setting.name: setting for setting in found.settings}
     assert not settings["training.learning_rate"].is_default
@@ -89,7 +89,7 @@ def test_what_is_not_the_default_is_told_from_what_is(compiled: Compiled) -> Non
     assert found.total_steps == 20
 
 
-def test_a_person_reads_what_is_special_first(store: Path, compiled: Compiled) -> None:
+def test_unusual_settings_are_shown_first(store: Path, compiled: Compiled) -> None:
     shown = _cvbundle("show", compiled.bundle)
     order = ["not the default", "training.steps", "4 samples", "<- peak", "0001", "training.seed"]
     places = [shown.index(text) for text in order]
@@ -99,7 +99,7 @@ def test_a_person_reads_what_is_special_first(store: Path, compiled: Compiled) -
     assert len(listed.splitlines()) == 2
 
 
-def test_programs_read_the_same(store: Path, compiled: Compiled) -> None:
+def test_json_has_the_same_content(store: Path, compiled: Compiled) -> None:
     listed = json.loads(_cvbundle("list", store, "--json"))
     assert [each["loss"] for each in listed] == [0.5, None]
     shown = json.loads(_cvbundle("show", compiled.bundle, "--json"))

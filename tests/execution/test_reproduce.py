@@ -1,4 +1,4 @@
-"""A bundle that is trained again gives the same, or it is said from where on it doesn't."""
+"""A reproduced run is identical, or the first difference is named."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def test_a_run_that_ends_earlier_differs_at_the_step_that_it_lacks(tmp_path: Pat
     assert (found.first.step, found.first.reproduced) == (2, {})
 
 
-def test_another_result_of_the_same_steps_differs(tmp_path: Path) -> None:
+def test_another_result_after_equal_steps_differs(tmp_path: Path) -> None:
     one = _run(tmp_path / "1", [3], digests={"adapter/w": "0"})
     found = compare_runs(one, _run(tmp_path / "2", [3], digests={"adapter/w": "1"}))
     assert found.first is None
@@ -68,7 +68,7 @@ def test_packages_and_devices_that_differ_are_named(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_to_repeat_must_be_there_and_complete(compiled: Compiled) -> None:
+def test_the_run_to_reproduce_must_be_complete(compiled: Compiled) -> None:
     bundle = compiled.bundle
     with pytest.raises(UserError, match="has no complete run"):
         recorded_run(bundle, None)
@@ -81,7 +81,7 @@ def test_a_run_to_repeat_must_be_there_and_complete(compiled: Compiled) -> None:
         recorded_run(bundle, 3)
 
 
-def test_a_clip_that_was_changed_is_named_before_anything_is_trained(
+def test_a_changed_clip_is_named_before_training(
     compiled: Compiled, own_demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", str(own_demo / "data"))
@@ -92,7 +92,7 @@ def test_a_clip_that_was_changed_is_named_before_anything_is_trained(
     assert not (compiled.bundle.folder / "runs/0002").exists()
 
 
-def test_a_package_of_another_version_is_named_before_anything_is_trained(
+def test_drift_is_named_before_training(
     compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = tmp_path / "packages/tqdm-99.9.dist-info"
@@ -152,7 +152,7 @@ def _change_latents(encodings: Path) -> None:
             return
 
 
-def test_a_bundle_that_promises_no_bits_says_how_far_the_losses_are_apart(tmp_path: Path) -> None:
+def test_losses_of_nondeterministic_runs_are_compared(tmp_path: Path) -> None:
     runs = [_run(tmp_path / "1", [2, 1]), _run(tmp_path / "2", [2, 1.25])]
     found = compare_runs(*runs, is_deterministic=False)
     assert not found.is_deterministic

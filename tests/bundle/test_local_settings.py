@@ -1,4 +1,4 @@
-"""What a bundle leaves to the machine is no part of its name, and can be changed when it is run."""
+"""Local settings aren't part of a bundle's digest, and can be changed when it is run."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from cvbundle.spec.fields import local_fields
 _TWO = ["launch.strategy=ddp", "launch.num_processes=2"]
 
 
-def test_the_number_of_machines_does_not_change_the_name(demo: Path, tmp_path: Path) -> None:
+def test_the_number_of_machines_does_not_change_the_digest(demo: Path, tmp_path: Path) -> None:
     one = compile_file(demo / "spec.yaml", tmp_path / "one", settings=_TWO).only
     settings = [*_TWO, "launch.num_machines=2", "launch.gpu_memory_gib=24"]
     two = compile_file(demo / "spec.yaml", tmp_path / "two", settings=settings).only
@@ -22,7 +22,7 @@ def test_the_number_of_machines_does_not_change_the_name(demo: Path, tmp_path: P
     assert two.bundle.spec.launch.gpu_memory_gib == 24
 
 
-def test_no_field_of_this_machine_is_in_the_config(compiled: Compiled) -> None:
+def test_the_config_has_no_local_settings(compiled: Compiled) -> None:
     config = json.loads((compiled.bundle.folder / "config.json").read_bytes())
     for field in local_fields():
         section, name = field.path
@@ -31,7 +31,7 @@ def test_no_field_of_this_machine_is_in_the_config(compiled: Compiled) -> None:
     assert set(recorded) == {field.name for field in local_fields()}
 
 
-def test_the_environment_goes_before_what_was_compiled(
+def test_the_environment_overrides_recorded_settings(
     compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", "3")
@@ -41,7 +41,7 @@ def test_the_environment_goes_before_what_was_compiled(
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
-def test_a_number_of_machines_that_is_none_is_one_sentence(
+def test_an_invalid_number_of_machines_is_refused(
     text: str, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", text)

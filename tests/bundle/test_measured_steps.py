@@ -1,4 +1,4 @@
-"""What earlier runs measured on a device is found in a store, cheaply."""
+"""The step times of earlier runs on a GPU are found in a store, cheaply."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def write_run(bundle: Path, *devices: str, number: int = 1, seconds: Any = 2.0) 
     return run
 
 
-def test_a_run_on_the_device_is_measured(compiled: Compiled) -> None:
+def test_a_run_on_the_gpu_gives_a_measured_step(compiled: Compiled) -> None:
     write_run(compiled.bundle.folder, H100, H100)
     (found,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
     assert found.name == f"{compiled.bundle.name}/0001"
@@ -36,19 +36,19 @@ def test_a_run_on_the_device_is_measured(compiled: Compiled) -> None:
     assert measured_steps(compiled.bundle.folder.parent, GPUS["4090"]) == ()
 
 
-def test_a_run_on_several_kinds_of_device_is_not(compiled: Compiled) -> None:
+def test_a_run_on_several_kinds_of_gpu_is_left_out(compiled: Compiled) -> None:
     write_run(compiled.bundle.folder, H100, "NVIDIA H200")
     assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
 
 @pytest.mark.parametrize("seconds", [None, 0, "fast", float("nan"), float("inf")])
-def test_a_run_without_a_measure_is_not(compiled: Compiled, seconds: object) -> None:
+def test_a_run_without_a_measured_step_is_left_out(compiled: Compiled, seconds: object) -> None:
     write_run(compiled.bundle.folder, H100, seconds=seconds)
     assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"attempts": [1], "seconds_a_step": 1}'])
-def test_a_record_of_another_shape_is_none(compiled: Compiled, text: str) -> None:
+def test_a_damaged_record_is_left_out(compiled: Compiled, text: str) -> None:
     (write_run(compiled.bundle.folder, H100) / "run.json").write_text(text)
     assert measured_steps(compiled.bundle.folder.parent, GPUS["h100"]) == ()
 
@@ -83,7 +83,7 @@ def test_only_the_newest_records_of_a_large_store_are_opened(
     assert opened == ["0005", "0004", "0003"]
 
 
-def test_compile_and_show_say_what_was_measured(demo: Path, compiled: Compiled) -> None:
+def test_compile_and_show_use_measured_steps(demo: Path, compiled: Compiled) -> None:
     spec, store = demo / "spec.yaml", compiled.bundle.folder.parent
     write_run(compiled.bundle.folder, H100)
     assert not compiled.training.measured_in
