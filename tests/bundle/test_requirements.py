@@ -38,7 +38,7 @@ def test_every_public_version_can_be_locked(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["unknown", "", "1.0+cpu", "1.*", "1.0\u0661", "1.0\n", "1 .0"])
 def test_an_invalid_version_is_not_locked(version: str) -> None:
-    with pytest.raises(UserError, match="the lock of what is installed has a line"):
+    with pytest.raises(UserError, match="the lock of the installed packages has a line"):
         requirements_text({"one": version})
 
 
@@ -121,7 +121,7 @@ def test_a_huge_lock_is_not_read(compiled: Compiled) -> None:
     path.chmod(0o644)
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(UserError, match="more than 64 KiB"):
+    with pytest.raises(UserError, match="larger than 64 KiB"):
         read_requirements(compiled.bundle.folder)
 
 

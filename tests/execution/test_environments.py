@@ -88,7 +88,7 @@ def test_bundles_with_the_same_lock_share_one_environment(wheel: Wheels, tmp_pat
     venv, said = _made("one==1.0\n")
     assert said == [
         f"installing the packages of requirements.txt into {venv.folder}",
-        "installed 2 packages, 1 of which the lock does not name",
+        "installed 2 packages, 1 of them not in the lock",
     ]
     code = "import one, two, sys; print(one.version, two.version, sys.prefix)"
     command = [str(venv.python), "-c", code]
@@ -117,7 +117,7 @@ def test_a_local_build_of_torch_is_preferred_to_the_index(wheel: Wheels) -> None
 def test_an_error_of_uv_is_one_sentence(wheel: Wheels, tmp_path: Path) -> None:
     wheel("one", "1.0")
     with pytest.raises(
-        UserError, match=r"^the packages .* \(No solution [^\n]*one==9\.0[^\n]*\): mend [^\n]+$"
+        UserError, match=r"^the packages .* \(No solution [^\n]*one==9\.0[^\n]*\): fix [^\n]+$"
     ):
         _made("one==9.0\n")
     assert _environments(tmp_path) == []
