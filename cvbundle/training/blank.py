@@ -5,29 +5,33 @@ built on the meta device, since peft and transformers make modules in ways that 
 and become fake tensors when they are whole.
 """
 
-from typing import Any
+from typing import TypeVar
 
 import torch
 from attrs import asdict
-from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
 from cvbundle.spec.tables.architecture import TextEncoder, Transformer, Vae
+from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+
+M = TypeVar("M", bound=nn.Module)
 
 
-def transformer_on_meta(config: Transformer, dtype: torch.dtype) -> Any:
+def transformer_on_meta(config: Transformer, dtype: torch.dtype) -> CogVideoXTransformer3DModel:
     """The frozen transformer."""
     with torch.device("meta"):
-        transformer = CogVideoXTransformer3DModel(**asdict(config))
-    return _cast(transformer, dtype).requires_grad_(False)
+        transformer: CogVideoXTransformer3DModel = CogVideoXTransformer3DModel(**asdict(config))
+    _cast(transformer, dtype)
+    transformer.requires_grad_(False)
+    return transformer
 
 
-def vae_on_meta(config: Vae, dtype: torch.dtype) -> Any:
+def vae_on_meta(config: Vae, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
     """The frozen VAE, both halves; layers that a config file may vary are those of CogVideoX."""
     stages = len(config.block_out_channels)
     with torch.device("meta"):
-        vae = AutoencoderKLCogVideoX(
+        vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX(
             in_channels=config.in_channels,
             out_channels=config.in_channels,
             block_out_channels=config.block_out_channels,
@@ -39,10 +43,12 @@ def vae_on_meta(config: Vae, dtype: torch.dtype) -> Any:
             scaling_factor=config.scaling_factor,
             invert_scale_latents=config.invert_scale_latents,
         )
-    return _cast(vae, dtype).eval().requires_grad_(False)
+    _cast(vae, dtype)
+    vae.eval().requires_grad_(False)
+    return vae
 
 
-def text_encoder_on_meta(config: TextEncoder, dtype: torch.dtype) -> Any:
+def text_encoder_on_meta(config: TextEncoder, dtype: torch.dtype) -> T5EncoderModel:
     """The frozen T5 encoder."""
     sizes = asdict(config)
     with torch.device("meta"):
@@ -54,30 +60,29 @@ def text_encoder_on_meta(config: TextEncoder, dtype: torch.dtype) -> Any:
                 use_cache=False,
             )
         )
-    return _cast(encoder, dtype).eval().requires_grad_(False)
+    _cast(encoder, dtype)
+    encoder.eval().requires_grad_(False)
+    return encoder
 
 
-def faked(module: Any) -> Any:
+def faked(module: M) -> M:
     """The same module with a fake tensor for each parameter and buffer; inside a fake mode only."""
-    made: dict[int, Tensor] = {}
-
-    def fake(tensor: Tensor) -> Tensor:
-        if id(tensor) not in made:
-            empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-            if isinstance(tensor, nn.Parameter):
-                empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
-            made[id(tensor)] = empty
-        return made[id(tensor)]
-
+    made: dict[nn.Parameter, nn.Parameter] = {}
     for part in module.modules():
-        for held in (part._parameters, part._buffers):
-            for name, tensor in held.items():
-                if tensor is not None:
-                    held[name] = fake(tensor)
+        for name, parameter in part.named_parameters(recurse=False):
+            if parameter not in made:
+                made[parameter] = nn.Parameter(_fake(parameter), parameter.requires_grad)
+            part._parameters[name] = made[parameter]
+        for name, buffer in part.named_buffers(recurse=False):
+            part._buffers[name] = _fake(buffer)
     return module
 
 
-def _cast(module: Any, dtype: torch.dtype) -> Any:
+def _fake(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
     """Floating point numbers in a type, as `from_pretrained` casts them."""
     kept = getattr(module, "_keep_in_fp32_modules", None) or ()
     for name, parameter in module.named_parameters():
@@ -86,4 +91,3 @@ def _cast(module: Any, dtype: torch.dtype) -> Any:
     for buffer in module.buffers():
         if buffer.is_floating_point():
             buffer.data = buffer.data.to(dtype)
-    return module

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from attrs import frozen
@@ -73,7 +72,7 @@ class EncodingCache:
         return tensor
 
 
-def encoding_key(made_of: Mapping[str, Any]) -> str:
+def encoding_key(made_of: Mapping[str, object]) -> str:
     """The name of an encoding: the digest of everything that decides its bytes."""
     return sha256_bytes(canonical_json(made_of))
 

@@ -257,14 +257,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: State) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _stored(value: Any) -> Any:
+def _stored(value: object) -> object:
     """A setting of an optimizer as JSON can hold it: prodigy's growth rate is infinite."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     return value
 
 
-def _read_back(value: Any) -> Any:
+def _read_back(value: object) -> object:
     if isinstance(value, dict):
         return float(value["float"])
     # JSON has lists where an optimizer has tuples.

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from cvbundle.spec.tables.models import Precision
-from cvbundle.training.models import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDDIMScheduler,
-    CogVideoXDPMScheduler,
-    CogVideoXTransformer3DModel,
-    NoiseScheduler,
-)
 from cvbundle.training.pretrained import empty_model, load_weights, stored_weights
 from cvbundle.training.stored import Stored
 
 if TYPE_CHECKING:
-    # A run whose captions are all in the cache doesn't load transformers' models.
     from transformers import PreTrainedTokenizerBase, T5EncoderModel
+
+    from cvbundle.training.models import (
+        AutoencoderKLCogVideoX,
+        CogVideoXTransformer3DModel,
+        NoiseScheduler,
+    )
 
 DTYPES: dict[Precision, torch.dtype] = {
     "no": torch.float32,
@@ -85,12 +83,14 @@ def load_vae(
     tiling: bool,
     slicing: bool,
     decoder: bool,
-) -> AutoencoderKLCogVideoX:
+) -> "AutoencoderKLCogVideoX":
     """The frozen VAE; without its decoder where only encoding is wanted.
 
     Raises:
         UserError: its files are not those of such a VAE.
     """
+    from cvbundle.training.models import AutoencoderKLCogVideoX
+
     path = folder / "vae"
     vae: AutoencoderKLCogVideoX = empty_model(AutoencoderKLCogVideoX, path)
     if not decoder:
@@ -107,7 +107,7 @@ def load_vae(
 
 def load_transformer(
     folder: Path, dtype: torch.dtype, device: torch.device
-) -> CogVideoXTransformer3DModel:
+) -> "CogVideoXTransformer3DModel":
     """The frozen transformer, for samples of the size in its config.
 
     Raises:
@@ -124,15 +124,20 @@ def load_transformer(
     return transformer
 
 
-def empty_transformer(folder: Path) -> CogVideoXTransformer3DModel:
+def empty_transformer(folder: Path) -> "CogVideoXTransformer3DModel":
     """The transformer on the meta device, also the table of positions that it may compute."""
+    from cvbundle.training.models import CogVideoXTransformer3DModel
+
     transformer: CogVideoXTransformer3DModel
     transformer = empty_model(CogVideoXTransformer3DModel, folder / "transformer")
     return transformer
 
 
 def fill_transformer(
-    transformer: CogVideoXTransformer3DModel, folder: Path, dtype: torch.dtype, device: torch.device
+    transformer: "CogVideoXTransformer3DModel",
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> None:
     """Load the weights of an empty transformer, and freeze them.
 
@@ -145,7 +150,7 @@ def fill_transformer(
 
 
 def stored_transformer(
-    transformer: CogVideoXTransformer3DModel, folder: Path, dtype: torch.dtype
+    transformer: "CogVideoXTransformer3DModel", folder: Path, dtype: torch.dtype
 ) -> dict[str, Stored]:
     """Where the weights of an empty transformer are stored, for processes that share them out.
 
@@ -162,8 +167,10 @@ def stored_transformer(
     return stored
 
 
-def load_scheduler(folder: Path) -> NoiseScheduler:
+def load_scheduler(folder: Path) -> "NoiseScheduler":
     """The noise schedule that the model's own folder names, for sampling and for its alphas."""
+    from cvbundle.training.models import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
+
     config = CogVideoXDDIMScheduler.load_config(folder / "scheduler")
     kinds: Mapping[str, type[NoiseScheduler]] = {
         "CogVideoXDDIMScheduler": CogVideoXDDIMScheduler,

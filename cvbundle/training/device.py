@@ -3,7 +3,7 @@
 import ctypes
 import os
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 
@@ -11,6 +11,16 @@ from cvbundle.problems import UserError
 
 _DRIVERS = {"cuda": Path("/sys/module/nvidia/version")}
 """Where Linux says which driver runs a type of device."""
+
+
+class Event(Protocol):
+    """A moment in the work of a device, of whichever type it is."""
+
+    def record(self, stream: object) -> None:
+        """Be the moment at which a stream has done all that it was asked for until now."""
+
+    def synchronize(self) -> None:
+        """Wait for that moment; not at all where none was recorded."""
 
 
 def process_device(kind: str) -> torch.device:
@@ -26,7 +36,7 @@ def process_device(kind: str) -> torch.device:
         return torch.device("cpu")
     try:
         known = torch.device(kind)
-        module: Any = torch.get_device_module(known)
+        module = torch.get_device_module(known)
     except RuntimeError:
         raise UserError(
             f"{kind} is no type of device: set CVBUNDLE_DEVICE to cuda, cpu or what else torch has"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,11 @@ from cvbundle.training.ahead import made_ahead
 from cvbundle.training.cache import EncodingCache, encoding_key
 from cvbundle.training.device import arithmetic
 from cvbundle.training.job import Job
+
+if TYPE_CHECKING:
+    from transformers import T5EncoderModel
+
+    from cvbundle.training.models import AutoencoderKLCogVideoX
 
 Pixels = NDArray[np.uint8]
 
@@ -57,6 +62,30 @@ class SampleKeys:
     """The VAE's moments of the clip, [2C, F, H, W]."""
     image: str | None
     """Image to video: pixels [3, H, W] uint8 if noise goes on them, else moments [2C, 1, H, W]."""
+
+
+class Tokens(Protocol):
+    """What a tokenizer returns, as far as it is used."""
+
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """[texts, length], int64."""
+
+
+class Tokenizer(Protocol):
+    """transformers' tokenizers, as far as they are used."""
+
+    def __call__(
+        self,
+        text: list[str],
+        *,
+        padding: str,
+        max_length: int,
+        truncation: bool,
+        add_special_tokens: bool,
+        return_tensors: str,
+    ) -> Tokens:
+        """The tokens of some texts."""
 
 
 class Encoder:
@@ -110,7 +139,10 @@ class Encoder:
     def _image_key(self, sample: Sample) -> str:
         kind = "pixels" if self._image_is_noisy else "image"
         if sample.image is not None:
-            made_of = {"image": sample.image.digest, "fit": self._job.spec.data.fit}
+            made_of: dict[str, object] = {
+                "image": sample.image.digest,
+                "fit": self._job.spec.data.fit,
+            }
         else:
             made_of = _pixels_of(sample) | {"chosen": sample.chosen[:1]}
         return encoding_key({**self._video, "kind": kind, **made_of})
@@ -206,7 +238,9 @@ class Encoder:
 
 
 @torch.inference_mode()
-def encode_caption(caption: str, tokenizer: Any, encoder: Any, length: int) -> torch.Tensor:
+def encode_caption(
+    caption: str, tokenizer: Tokenizer, encoder: "T5EncoderModel", length: int
+) -> torch.Tensor:
     """The embedding [length, dim] of a caption: padded and cut as the pipeline does it.
 
     Source: diffusers pipeline_cogvideox.py, `_get_t5_prompt_embeds`.
@@ -224,13 +258,13 @@ def encode_caption(caption: str, tokenizer: Any, encoder: Any, length: int) -> t
 
 
 @torch.inference_mode()
-def encode_pixels(pixels: Pixels, vae: Any) -> torch.Tensor:
+def encode_pixels(pixels: Pixels, vae: "AutoencoderKLCogVideoX") -> torch.Tensor:
     """The VAE's moments (mean, then log variance) [2C, F', H/8, W/8] of frames [F, H, W, 3]."""
     moments: torch.Tensor = vae.encode(_scaled(pixels, vae)).latent_dist.parameters[0]
     return moments
 
 
-def _scaled(pixels: Pixels, vae: Any) -> torch.Tensor:
+def _scaled(pixels: Pixels, vae: "AutoencoderKLCogVideoX") -> torch.Tensor:
     """Frames [F, H, W, 3] as the VAE is given them: [1, 3, F, H, W] in -1..1, in its type.
 
     In fp32 as the pipeline's image processor does it, then cast; a few frames at a time, since 81
@@ -243,7 +277,7 @@ def _scaled(pixels: Pixels, vae: Any) -> torch.Tensor:
     return scaled
 
 
-def _pixels_of(sample: Sample) -> dict[str, Any]:
+def _pixels_of(sample: Sample) -> dict[str, object]:
     crop = sample.crop
     return {
         "clip": sample.digest,
@@ -252,7 +286,7 @@ def _pixels_of(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _code(*parts: str | Callable[..., Any]) -> str:
+def _code(*parts: str | Callable[..., object]) -> str:
     """The digest of the code that makes an encoding, in modules (not imported here) and functions.
 
     With every clip in the cache nothing has to be decoded, so no video library has to be loaded.

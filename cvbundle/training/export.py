@@ -1,9 +1,9 @@
 """The result of a run, as diffusers loads it, with a model card that says where it comes from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +18,15 @@ from cvbundle.training.job import Job
 from cvbundle.training.tensors import safetensors_bytes
 from cvbundle.training.weights import ADAPTER_NAME
 
+if TYPE_CHECKING:
+    from cvbundle.training.models import CogVideoXTransformer3DModel
+
 _PREFIX = "transformer"
 
 
-def export_adapter(run: Path, transformer: Any, trained: Mapping[str, Tensor], card: str) -> Path:
+def export_adapter(
+    run: Path, transformer: "CogVideoXTransformer3DModel", trained: Mapping[str, Tensor], card: str
+) -> Path:
     """Write the adapter so that `load_lora_weights` needs no further argument; its folder.
 
     Rank, alpha and targets are in the file's metadata, without which diffusers takes alpha = rank
@@ -76,7 +81,7 @@ def result_digests(folder: Path, run: Path) -> dict[str, str]:
     }
 
 
-def _put(final: Path, write: Any, card: str) -> Path:
+def _put(final: Path, write: Callable[[Path], None], card: str) -> Path:
     remove_tree(final)
     with new_folder(final) as folder:
         write(folder)
@@ -84,7 +89,7 @@ def _put(final: Path, write: Any, card: str) -> Path:
     return final
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value of peft's config as JSON can hold it, always in the same order."""
     if isinstance(value, set):
         return sorted(value)

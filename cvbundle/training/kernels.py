@@ -34,6 +34,7 @@ _NAMES = {
 def same_bits() -> Iterator[None]:
     """Only kernels whose result is the same each time; an operator that has none raises."""
     # Nothing reads memory before it is written, and filling it takes a kernel for every tensor.
+    # A module that puts an object in its own place, for a setting that is a property.
     memory: Any = deterministic
     filled = memory.fill_uninitialized_memory
     memory.fill_uninitialized_memory = False

@@ -129,7 +129,7 @@ _KINDS: tuple[Kind, ...] = ("weights", "gradients", "optimizer", "encoder", "act
 class _Storage:
     bytes: int
     kind: Kind
-    reference: Any
+    reference: "weakref.ref[torch.UntypedStorage]"
     """Calls back when the storage is gone; has to be kept for that."""
 
 

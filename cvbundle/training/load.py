@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -12,7 +13,6 @@ from cvbundle.problems import UserError
 from cvbundle.training import checkpoint, components
 from cvbundle.training.job import Job
 from cvbundle.training.loop import Model, Trainer
-from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from cvbundle.training.objective import (
     Velocity,
     keep_positions,
@@ -26,6 +26,9 @@ from cvbundle.training.recompute import checkpoint_blocks
 from cvbundle.training.sharding import held, part, shard
 from cvbundle.training.shares import fill_shares, stand_ins
 from cvbundle.training.weights import Average, make_trainable
+
+if TYPE_CHECKING:
+    from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 
 
 def load_trainer(
@@ -88,7 +91,9 @@ def load_trainer(
     )
 
 
-def _transformer(job: Job, dtype: torch.dtype, device: torch.device) -> CogVideoXTransformer3DModel:
+def _transformer(
+    job: Job, dtype: torch.dtype, device: torch.device
+) -> "CogVideoXTransformer3DModel":
     """The base model's transformer with what is trained of it, or on it; a share of it in FSDP."""
     spec, strategy = job.spec, job.spec.launch.kind
     frozen_dtype = dtype if spec.lora is not None else torch.float32
@@ -160,7 +165,7 @@ def _put_weights(trained: Mapping[str, nn.Parameter], state: checkpoint.State) -
 
 def _image_encoder(
     job: Job, dtype: torch.dtype, device: torch.device
-) -> AutoencoderKLCogVideoX | None:
+) -> "AutoencoderKLCogVideoX | None":
     """The encoder half of the VAE, where images get new noise at each visit."""
     data, training = job.spec.data, job.spec.training
     if job.spec.model.type != "i2v" or training.image_noise is None:

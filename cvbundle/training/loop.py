@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, frozen
@@ -13,7 +14,6 @@ from cvbundle.bundle.run import Row
 from cvbundle.problems import UserError
 from cvbundle.training.checkpoint import State, optimizer_state
 from cvbundle.training.job import Job
-from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from cvbundle.training.objective import (
     Rotary,
     Velocity,
@@ -29,6 +29,9 @@ from cvbundle.training.sharding import whole
 from cvbundle.training.upcoming import Ready, Upcoming
 from cvbundle.training.weights import Average
 
+if TYPE_CHECKING:
+    from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+
 _HELD = 10
 """Steps whose numbers are kept on the device before they are read: reading waits for the device."""
 
@@ -37,7 +40,7 @@ _HELD = 10
 class Model:
     """The transformer in training, and the constants that it is called with."""
 
-    transformer: CogVideoXTransformer3DModel
+    transformer: "CogVideoXTransformer3DModel"
     wrapped: nn.Module
     """The transformer, in DDP where several processes have a whole one each."""
     velocity: Velocity
@@ -45,7 +48,7 @@ class Model:
     ofs: Tensor | None
     dtype: torch.dtype
     """Of the transformer's inputs."""
-    vae: AutoencoderKLCogVideoX | None = None
+    vae: "AutoencoderKLCogVideoX | None" = None
     """The encoder half, where noise goes on the conditioning image."""
 
 

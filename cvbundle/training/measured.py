@@ -1,7 +1,6 @@
 """What a run measures of itself: seconds of a step, and its device's memory in each phase."""
 
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -36,7 +35,7 @@ class DeviceMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        module: Any = None if device.type == "cpu" else torch.get_device_module(device)
+        module = None if device.type == "cpu" else torch.get_device_module(device)
         self._module = module if hasattr(module, "max_memory_reserved") else None
 
     def begin(self) -> None:

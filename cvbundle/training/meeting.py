@@ -14,8 +14,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from attrs import asdict, field, frozen
 from attrs.validators import instance_of
@@ -279,7 +278,7 @@ def _forget_departed(others: dict[int, tuple[Machine, Link]]) -> None:
             link.close()
 
 
-def _missing(own: Machine, place: Place, others: Mapping[int, Any]) -> str:
+def _missing(own: Machine, place: Place, others: Collection[int]) -> str:
     ranks = [str(rank) for rank in range(1, own.machines) if rank not in others]
     several = len(ranks) > 1
     return (

@@ -2,6 +2,8 @@
 
 `from diffusers import …` shows type checkers placeholders without methods
 (diffusers/utils/dummy_pt_objects.py), so the classes come from the modules that define them.
+Importing them takes seconds, and brings peft and what it finds installed, which writes warnings:
+so they are imported for their types alone, and where a model is made.
 """
 
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import (

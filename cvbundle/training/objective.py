@@ -5,14 +5,17 @@ noise (diffusers 0.42.1, pipelines/cogvideo); the tests call the pipeline's meth
 Shapes: B batch, F latent frames, C latent channels, H and W latent height and width.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvbundle.spec.schema import Resolution
 from cvbundle.spec.tables.architecture import Architecture
+
+if TYPE_CHECKING:
+    from cvbundle.training.models import CogVideoXTransformer3DModel
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -114,7 +117,7 @@ def _crop_region(
 
 
 def keep_positions(
-    transformer: Any,
+    transformer: "CogVideoXTransformer3DModel",
     architecture: Architecture,
     resolution: Resolution,
     dtype: torch.dtype,
@@ -184,7 +187,7 @@ class Velocity:
 
 
 def predict(
-    transformer: Any,
+    transformer: nn.Module,
     noisy: Tensor,
     prompt: Tensor,
     timesteps: Tensor,

@@ -1,7 +1,7 @@
 """The optimizer that the spec names, never another one, and its learning rate schedule."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +13,7 @@ from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.tables.optimizers import OptimizerKind
 
+Constructor = Callable[..., torch.optim.Optimizer]
 _FUSED_ON = ("cpu", "cuda")
 """Devices for which torch has fused steps."""
 _QUANTIZED = 4096
@@ -46,13 +47,14 @@ def make_optimizer(
     return optimizer
 
 
-def _settings(spec: Spec) -> dict[str, Any]:
+def _settings(spec: Spec) -> dict[str, object]:
     """The spec's settings as the optimizer takes them."""
     kind, optimizer = spec.optimizer.kind, spec.optimizer
-    settings: dict[str, Any] = {
+    betas = optimizer.betas[:2]
+    settings: dict[str, object] = {
         "lr": spec.training.learning_rate,
         "weight_decay": optimizer.weight_decay,
-        "betas": tuple(optimizer.betas[:2]),
+        "betas": betas,
     }
     if kind.takes_epsilon:
         settings["eps"] = optimizer.epsilon
@@ -60,12 +62,15 @@ def _settings(spec: Spec) -> dict[str, Any]:
     if kind.third_beta == "beta3":
         settings["beta3"] = third
     elif kind.third_beta == "betas":
-        settings["betas"] = (*settings["betas"], third)
+        settings["betas"] = (*betas, third)
     return settings
 
 
 def _require_code(
-    kind: OptimizerKind, constructor: Any, device: torch.device, settings: Mapping[str, Any]
+    kind: OptimizerKind,
+    constructor: Constructor,
+    device: torch.device,
+    settings: Mapping[str, object],
 ) -> None:
     """Take a step with one parameter.
 
@@ -86,13 +91,13 @@ def _require_code(
         ) from None
 
 
-def _with_flat_state(constructor: Any) -> Any:
+def _with_flat_state(constructor: Constructor) -> Constructor:
     """bitsandbytes' optimizer with a state that a checkpoint can hold.
 
     Its own `state_dict` hides the quantized state in a dict of its own (0.50.2).
     """
 
-    class Flat(constructor):  # type: ignore[misc]
+    class Flat(constructor):  # type: ignore[misc, valid-type]
         def state_dict(self) -> dict[str, Any]:
             """Every tensor of a parameter under its name, with memory of its own."""
             found = torch.optim.Optimizer.state_dict(self)

@@ -8,16 +8,18 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
-from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor, nn
 
 from cvbundle.problems import UserError
 from cvbundle.training.stored import Reader, Stored, file_order, stored_tensors
 
-M = TypeVar("M", bound=ConfigMixin)
+if TYPE_CHECKING:
+    from diffusers.configuration_utils import ConfigMixin
+
+M = TypeVar("M", bound="ConfigMixin")
 
 _NAMES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 """Weights as diffusers and as transformers name them."""

@@ -1,7 +1,7 @@
 """Sample videos with the weights as they are, through diffusers' own pipeline."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,15 @@ from cvbundle.files.digest import json_file
 from cvbundle.files.durable import write_bytes
 from cvbundle.spec.schema import Resolution
 from cvbundle.training.randomness import Purpose, torch_seed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from cvbundle.training.models import (
+        AutoencoderKLCogVideoX,
+        CogVideoXTransformer3DModel,
+        NoiseScheduler,
+    )
 
 
 def sample_path(folder: Path, step: int, index: int) -> Path:
@@ -37,9 +46,9 @@ class Sampler:
     Of a transformer that several processes share, all of them have to ask for the same video.
     """
 
-    transformer: Any
-    vae: Any
-    scheduler: Any
+    transformer: "CogVideoXTransformer3DModel"
+    vae: "AutoencoderKLCogVideoX"
+    scheduler: "NoiseScheduler"
     no_prompt: Tensor
     """Embedding of no prompt, [length, dim]."""
     resolution: Resolution
@@ -51,14 +60,17 @@ class Sampler:
         from cvbundle.training.images import read_image
 
         picture = None if image is None else read_image(image)
-        frames: NDArray[np.float32] = self.video(embedding, picture, seed, "np")
+        frames = self.video(embedding, picture, seed, "np")
+        assert isinstance(frames, np.ndarray)
         return frames
 
     @torch.no_grad()
-    def video(self, embedding: Tensor, image: Any, seed: int, kind: Literal["np", "pt"]) -> Any:
+    def video(
+        self, embedding: Tensor, image: "Image | None", seed: int, kind: Literal["np", "pt"]
+    ) -> NDArray[np.float32] | Tensor:
         """The same from an image that is open, as an array, or as a tensor [F, 3, H, W]."""
         size = self.resolution
-        options: dict[str, Any] = {} if image is None else {"image": image}
+        options = {} if image is None else {"image": image}
         was_training = self.transformer.training
         self.transformer.eval()
         frames = self.pipeline(with_image=image is not None)(
@@ -74,10 +86,11 @@ class Sampler:
             **options,
         ).frames[0]
         self.transformer.train(was_training)
-        return frames
+        video: NDArray[np.float32] | Tensor = frames
+        return video
 
-    def pipeline(self, *, with_image: bool) -> Any:
-        """diffusers' pipeline around the transformer."""
+    def pipeline(self, *, with_image: bool) -> Any:  # the two have no class in common
+        """diffusers' pipeline around the transformer, for text or for an image and text."""
         from diffusers import CogVideoXImageToVideoPipeline, CogVideoXPipeline
 
         kind: Any = CogVideoXImageToVideoPipeline if with_image else CogVideoXPipeline

@@ -1,12 +1,17 @@
 """Gradient checkpointing: what a block computes again in the backward pass."""
 
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from torch._ops import OpOverload
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from cvbundle.spec.schema import GradientCheckpointing
+
+if TYPE_CHECKING:
+    from cvbundle.training.models import CogVideoXTransformer3DModel
 
 _ATTENTION = (
     "_scaled_dot_product_flash_attention",
@@ -18,7 +23,9 @@ _ATTENTION = (
 """Fused attention by backend (aten/src/ATen/native/native_functions.yaml); `math` is none."""
 
 
-def checkpoint_blocks(transformer: Any, how: GradientCheckpointing, *, compiled: bool) -> None:
+def checkpoint_blocks(
+    transformer: "CogVideoXTransformer3DModel", how: GradientCheckpointing, *, compiled: bool
+) -> None:
     """Let each block keep only its inputs, or `selective`: attention's output too.
 
     A block's linear layers take 24 S D^2 operations for S tokens of width D and its attention
@@ -33,11 +40,13 @@ def checkpoint_blocks(transformer: Any, how: GradientCheckpointing, *, compiled:
         transformer.enable_gradient_checkpointing()
 
 
-def _keeping_attention() -> Any:
-    return create_selective_checkpoint_contexts(kept_operators())
+def _keeping_attention() -> "tuple[AbstractContextManager[None], AbstractContextManager[None]]":
+    contexts: tuple[AbstractContextManager[None], AbstractContextManager[None]]
+    contexts = create_selective_checkpoint_contexts(kept_operators())
+    return contexts
 
 
-def kept_operators() -> list[Any]:
+def kept_operators() -> list[OpOverload]:
     """The operators whose results are kept, as far as this torch has them."""
     packets = [getattr(torch.ops.aten, name, None) for name in _ATTENTION]
     return [packet.default for packet in packets if packet is not None]

@@ -19,12 +19,12 @@ from cvbundle.training.measured import DeviceMemory
 class Record:
     """A run's record, written whole at every change."""
 
-    def __init__(self, run: Path, memory: DeviceMemory, **facts: Any) -> None:
+    def __init__(self, run: Path, memory: DeviceMemory, **facts: object) -> None:
         self._path = run / RUN_RECORD
         self._memory = memory
         self.data: dict[str, Any] = {"attempts": [], "phases": {}, **Run(run).data, **facts}
 
-    def start(self, **where: Any) -> None:
+    def start(self, **where: object) -> None:
         """A process begins or goes on with the run."""
         self.data["status"] = "running"
         self.data["attempts"].append(
@@ -38,12 +38,12 @@ class Record:
         )
         self._write()
 
-    def note(self, **facts: Any) -> None:
+    def note(self, **facts: object) -> None:
         """Add to what is known of the current attempt."""
         self.data["attempts"][-1].update(facts)
         self._write()
 
-    def stop(self, status: str, reason: str, **facts: Any) -> None:
+    def stop(self, status: str, reason: str, **facts: object) -> None:
         """The process ends; `status` is complete, stopped or failed."""
         self.data["status"] = status
         self.data.update(facts)

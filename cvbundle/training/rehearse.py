@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from cvbundle.training.encode import encode_caption, encode_pixels
 from cvbundle.training.job import Job
 from cvbundle.training.live_bytes import Kind, LiveBytes, Peak, flash_splits
 from cvbundle.training.loop import Model, Trainer
+from cvbundle.training.models import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from cvbundle.training.objective import (
     Velocity,
     keep_positions,
@@ -167,7 +167,7 @@ class _Stage:
             self._live.name(blank.faked(vae).parameters(), "encoder")
             encode_pixels(pixels, vae)
 
-    def _vae(self, *, decoder: bool) -> Any:
+    def _vae(self, *, decoder: bool) -> AutoencoderKLCogVideoX:
         vae = blank.vae_on_meta(self._architecture.vae, self._dtype)
         data = self._spec.data
         if not decoder:
@@ -202,7 +202,12 @@ class _Stage:
         self._add("step", step)
         return trainer
 
-    def _trainer(self, accelerator: Any, transformer: Any, vae: Any) -> Trainer:
+    def _trainer(
+        self,
+        accelerator: Accelerator,
+        transformer: CogVideoXTransformer3DModel,
+        vae: AutoencoderKLCogVideoX | None,
+    ) -> Trainer:
         """What `load_trainer` makes, of weights that are not there."""
         spec, architecture = self._spec, self._architecture
         self._live.name([*transformer.parameters(), *transformer.buffers()], "weights")

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from cvbundle.training.device import free, process_device
 from cvbundle.training.encode import encode_caption
 from cvbundle.training.job import Job, read_job
 from cvbundle.training.preview import Sampler, write_sample
+
+if TYPE_CHECKING:
+    from cvbundle.training.models import CogVideoXTransformer3DModel
 
 _FAILED = 3
 
@@ -85,7 +88,9 @@ def make(job: Job, options: Any) -> None:
     )
 
 
-def _transformer(job: Job, dtype: torch.dtype, device: torch.device) -> Any:
+def _transformer(
+    job: Job, dtype: torch.dtype, device: torch.device
+) -> "CogVideoXTransformer3DModel":
     """The base model's with the adapter on it, or the fine-tuned one."""
     tuned = job.run / RUN_TRANSFORMER
     if tuned.is_dir():

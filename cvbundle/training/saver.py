@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from cvbundle.training import checkpoint
 from cvbundle.training.checkpoint import State
+from cvbundle.training.device import Event
 from cvbundle.training.sharding import whole
 from cvbundle.training.tensors import tensor_size, written_order
 
@@ -105,7 +105,7 @@ class Saver:
         self._thread.shutdown()
         self._copies.clear()
 
-    def _begin(self, state: State, arrived: Any) -> None:
+    def _begin(self, state: State, arrived: Event | None) -> None:
         def write() -> None:
             if arrived is not None:
                 arrived.synchronize()
@@ -167,8 +167,8 @@ def _device_of(state: State) -> torch.device | None:
     return next((device for device in found if device.type != "cpu"), None)
 
 
-def _recorded(device: torch.device) -> Any:
+def _recorded(device: torch.device) -> Event:
     """An event that comes when the device has done all that it was asked for until now."""
-    event = torch.get_device_module(device).Event()
-    event.record()
+    event: Event = torch.get_device_module(device).Event()
+    event.record(torch.get_device_module(device).current_stream(device))
     return event

@@ -9,7 +9,7 @@ What is saved is whole: a checkpoint says nothing of how many processes wrote it
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
@@ -17,9 +17,16 @@ from torch.distributed.tensor import DTensor
 
 from cvbundle.spec.tables.strategies import StrategyKind
 
+if TYPE_CHECKING:
+    from cvbundle.training.models import CogVideoXTransformer3DModel
+
 
 def shard(
-    transformer: Any, strategy: StrategyKind, *, dtype: torch.dtype, device: torch.device
+    transformer: "CogVideoXTransformer3DModel",
+    strategy: StrategyKind,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> None:
     """Leave this process its share of every weight; what it computes with is in `dtype`.
 

@@ -6,7 +6,6 @@ is 178 GB of host memory.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -62,7 +61,7 @@ def fill_shares(
 
 
 def _share(
-    empty: Any, stored: Stored, reader: Reader, device: torch.device, *, pinned: bool
+    empty: DTensor, stored: Stored, reader: Reader, device: torch.device, *, pinned: bool
 ) -> DTensor:
     """This process's rows of a weight, in the type and layout of an empty one."""
     rows = torch.empty(empty.to_local().shape, dtype=empty.dtype, device=device, pin_memory=pinned)

@@ -2,13 +2,16 @@
 
 import argparse
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from attrs import asdict
-from diffusers import CogVideoXDDIMScheduler
+from torch import Tensor
 
 from cvbundle.spec.tables.architecture import Scheduler
+from cvbundle.training.encode import Tokens
+from cvbundle.training.models import CogVideoXDDIMScheduler
 from cvbundle.training.preview import Sampler
 
 
@@ -22,17 +25,17 @@ class FakeSampler(Sampler):
         return pipeline
 
 
-def scheduler_at_its_last_timestep(config: Scheduler) -> Any:
-    """The noise schedule, which takes every timestep for its last one."""
-    kind: Any = CogVideoXDDIMScheduler
-    scheduler = kind(**asdict(config))
-    step = scheduler.step
+def scheduler_at_its_last_timestep(config: Scheduler) -> CogVideoXDDIMScheduler:
+    """The noise schedule, which treats every timestep as its last one."""
+    scheduler: CogVideoXDDIMScheduler = CogVideoXDDIMScheduler(**asdict(config))
+    # Any arguments, of which the pipeline looks up the names.
+    step: Callable[..., Any] = scheduler.step
 
     @functools.wraps(step)
-    def last(output: Any, _: Any, *args: Any, **kwargs: Any) -> Any:
+    def last(output: Tensor, _: int, *args: object, **kwargs: object) -> object:
         return step(output, config.num_train_timesteps - 1, *args, **kwargs)
 
-    scheduler.step = last
+    scheduler.step = last  # type: ignore[method-assign, assignment]
     return scheduler
 
 
@@ -42,8 +45,6 @@ class TokenCount:
     def __init__(self, length: int) -> None:
         self._length = length
 
-    def __call__(self, texts: list[str], **_: object) -> Any:
+    def __call__(self, text: list[str], **_: object) -> Tokens:
         """As transformers' tokenizers answer."""
-        return argparse.Namespace(
-            input_ids=torch.zeros(len(texts), self._length, dtype=torch.int64)
-        )
+        return argparse.Namespace(input_ids=torch.zeros(len(text), self._length, dtype=torch.int64))

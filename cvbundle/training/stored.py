@@ -18,6 +18,7 @@ from attrs import frozen
 from torch import Tensor
 
 from cvbundle.problems import UserError
+from cvbundle.training.device import Event
 from cvbundle.training.tensors import DTYPES, LENGTH
 
 _BUFFER = 8 << 20
@@ -158,9 +159,8 @@ class _Buffers:
             torch.empty(_BUFFER, dtype=torch.uint8, pin_memory=self._on_gpu)
             for _ in range(2 if self._on_gpu else 1)
         ]
-        self._module: Any = torch.get_device_module(device) if self._on_gpu else None
-        self._sent: list[Any] = [
-            None if self._module is None else self._module.Event() for _ in self._all
+        self._sent: list[Event | None] = [
+            torch.get_device_module(device).Event() if self._on_gpu else None for _ in self._all
         ]
 
     def next(self, dtype: torch.dtype, count: int) -> Tensor:
@@ -180,7 +180,8 @@ class _Buffers:
         to.copy_(piece, non_blocking=self._on_gpu)
         if self._sent[-1] is not None:
             # Of this device, which need not be the current one.
-            self._sent[-1].record(self._module.current_stream(self._device))
+            module = torch.get_device_module(self._device)
+            self._sent[-1].record(module.current_stream(self._device))
 
     def wait(self) -> None:
         """Return when everything that was sent has arrived."""

@@ -9,21 +9,20 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import sentencepiece
 import torch
 from attrs import asdict, evolve
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDDIMScheduler,
-    CogVideoXTransformer3DModel,
-)
 from transformers import T5Config, T5EncoderModel
 
 from cvbundle.files.durable import new_folder
 from cvbundle.spec.tables.architecture import Transformer
 from cvbundle.spec.tables.models import MODELS, Card
+from cvbundle.training.models import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXTransformer3DModel,
+)
 
 _SEED = 0
 _WIDTH = 32
@@ -65,14 +64,15 @@ def tiny_transformer(transformer: Transformer) -> Transformer:
     )
 
 
-def _transformer(card: Card) -> Any:
+def _transformer(card: Card) -> CogVideoXTransformer3DModel:
     config = asdict(tiny_transformer(card.architecture.transformer))
-    return CogVideoXTransformer3DModel(**config)
+    transformer: CogVideoXTransformer3DModel = CogVideoXTransformer3DModel(**config)
+    return transformer
 
 
-def _vae(card: Card) -> Any:
+def _vae(card: Card) -> AutoencoderKLCogVideoX:
     vae = card.architecture.vae
-    return AutoencoderKLCogVideoX(
+    tiny: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX(
         block_out_channels=(8, 16, 16, 16),
         down_block_types=("CogVideoXDownBlock3D",) * 4,
         up_block_types=("CogVideoXUpBlock3D",) * 4,
@@ -85,9 +85,10 @@ def _vae(card: Card) -> Any:
         sample_height=480,
         sample_width=720,
     )
+    return tiny
 
 
-def _text_encoder() -> Any:
+def _text_encoder() -> T5EncoderModel:
     config = T5Config(
         vocab_size=_VOCABULARY,
         d_model=_WIDTH,
@@ -102,9 +103,11 @@ def _text_encoder() -> Any:
     return T5EncoderModel(config)
 
 
-def _scheduler(card: Card) -> Any:
+def _scheduler(card: Card) -> CogVideoXDDIMScheduler:
     config = asdict(card.architecture.scheduler)
-    return CogVideoXDDIMScheduler(**config, clip_sample=False, set_alpha_to_one=True)
+    scheduler: CogVideoXDDIMScheduler
+    scheduler = CogVideoXDDIMScheduler(**config, clip_sample=False, set_alpha_to_one=True)
+    return scheduler
 
 
 def _write_tokenizer(folder: Path) -> None:

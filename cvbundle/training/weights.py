@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,17 @@ from cvbundle.spec.schema import Lora, Spec
 from cvbundle.training.randomness import Purpose, torch_seed
 from cvbundle.training.sharding import held, part
 
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+    from cvbundle.training.models import CogVideoXTransformer3DModel
+
 ADAPTER_NAME = "default"
 
 
-def make_trainable(transformer: Any, spec: Spec) -> dict[str, nn.Parameter]:
+def make_trainable(
+    transformer: "CogVideoXTransformer3DModel", spec: Spec
+) -> dict[str, nn.Parameter]:
     """Put the adapter on, or unfreeze everything; what is trained is in fp32. By name."""
     if spec.lora is not None:
         # peft draws the first weights from torch's generator, on the CPU.
@@ -31,7 +38,7 @@ def make_trainable(transformer: Any, spec: Spec) -> dict[str, nn.Parameter]:
     return {name: p for name, p in transformer.named_parameters() if p.requires_grad}
 
 
-def cast_once(transformer: Any) -> None:
+def cast_once(transformer: "CogVideoXTransformer3DModel") -> None:
     """Cast what attention is given to autocast's type once, not once for each matrix product.
 
     CUDA's autocast computes layer norms in fp32, and each product of `to_q`, `to_k`, `to_v` and of
@@ -44,7 +51,7 @@ def cast_once(transformer: Any) -> None:
         if isinstance(module, LoraLayer):
             module.cast_input_dtype_enabled = False
     for block in transformer.transformer_blocks:
-        block.attn1.register_forward_pre_hook(_in_autocast_type, with_kwargs=True)
+        block.get_submodule("attn1").register_forward_pre_hook(_in_autocast_type, with_kwargs=True)
 
 
 def _in_autocast_type(
@@ -59,7 +66,7 @@ def _in_autocast_type(
     return arguments, {**named, **cast}
 
 
-def lora_config(lora: Lora) -> Any:
+def lora_config(lora: Lora) -> "LoraConfig":
     """The adapter as peft describes it."""
     from peft import LoraConfig
 

@@ -1,6 +1,8 @@
 """The base model's weights are what `from_pretrained` loads, and held once; or one sentence."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,15 @@ def test_a_large_transformer_is_held_once_while_it_loads(
     assert parameters > 100e6
     peak = peak_of_loading(tmp_path, torch.bfloat16)
     assert 2 * parameters < peak < 1.15 * 2 * parameters
+
+
+@pytest.mark.train
+def test_the_trainer_is_imported_without_what_writes_warnings() -> None:
+    """peft imports every package for quantization that it finds, before `quiet` has silenced it."""
+    names = "peft", "bitsandbytes", "transformers"
+    code = (
+        "import sys, cvbundle.training.train\n"
+        f"sys.exit(' '.join(name for name in {names} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
