@@ -150,15 +150,29 @@ def _below(final: Path, name: str) -> str:
 
 
 def _existing(final: Path, contents: Contents) -> Unpacked:
-    """The existing bundle, unchanged, unless the archive has further parts."""
-    if contents.parts:
-        parts = ", ".join(contents.parts)
-        raise UserError(f"{final} already exists, and {parts} can't be added to it: use --out")
+    """The existing bundle, unchanged, if it has all parts of the archive.
+
+    Raises:
+        UserError: it lacks one, or isn't what was compiled.
+    """
     bundle = Bundle(final)
-    difference = next(differences(bundle), None)
-    if difference is not None:
-        raise UserError(f"{final} already exists and is not what was compiled: {difference}")
-    return Unpacked(bundle, False, ())
+    if absent := [part for part in contents.parts if not _has(bundle, part)]:
+        parts = ", ".join(absent)
+        raise UserError(f"{final} already exists, and {parts} can't be added to it: use --out")
+    try:
+        _verify(bundle, contents)
+    except Refused as refused:
+        raise UserError(f"{final} already exists, and {refused}") from None
+    return Unpacked(bundle, False, contents.parts)
+
+
+def _has(bundle: Bundle, part: str) -> bool:
+    """Whether an unpacked bundle has a part."""
+    places = {"data": LOCAL_DATA, "model": LOCAL_MODEL, "runs": layout.RUNS}
+    if part in places:
+        folder = bundle.folder / places[part]
+        return folder.is_dir() and any(folder.iterdir())
+    return any((bundle.folder / name).is_file() for name, of in _SINGLE_FILES.items() if of == part)
 
 
 def _contents(reader: TarReader) -> Contents:

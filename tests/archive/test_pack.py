@@ -134,10 +134,30 @@ def test_unpacking_an_existing_bundle_changes_nothing(compiled: Compiled, tmp_pa
     before = (compiled.bundle.folder / "local/paths.json").read_bytes()
     assert not unpack_archive(archive, compiled.bundle.folder.parent).created
     assert (compiled.bundle.folder / "local/paths.json").read_bytes() == before
+
+
+def test_unpacking_all_parts_again_changes_nothing(compiled: Compiled, tmp_path: Path) -> None:
     _with_run(compiled.bundle.folder)
-    more = Path(archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs"]).file)
-    with pytest.raises(UserError, match="already exists, and runs can't be added to it"):
-        unpack_archive(more, compiled.bundle.folder.parent)
+    path = tmp_path / "a.tar.zst"
+    archive = archive_bundle(compiled.bundle, path, ["runs", "data", "model"]).file
+    first = unpack_archive(archive, tmp_path / "there")
+    again = unpack_archive(archive, tmp_path / "there")
+    assert (first.created, again.created) == (True, False)
+    assert again.bundle.folder == first.bundle.folder
+    (clip, *_) = (first.bundle.folder / "local/data").rglob("*.mp4")
+    clip.chmod(0o644)
+    clip.write_bytes(b"another")
+    with pytest.raises(UserError, match="already exists, and contains a file that doesn't match"):
+        unpack_archive(archive, tmp_path / "there")
+
+
+def test_a_part_cannot_be_added_to_what_is_there(compiled: Compiled, tmp_path: Path) -> None:
+    plain = archive_bundle(compiled.bundle, tmp_path / "a.tar.zst").file
+    unpack_archive(plain, tmp_path / "there")
+    _with_run(compiled.bundle.folder)
+    more = archive_bundle(compiled.bundle, tmp_path / "more.tar.zst", ["runs", "data"]).file
+    with pytest.raises(UserError, match="already exists, and data, runs can't be added to it"):
+        unpack_archive(more, tmp_path / "there")
 
 
 def test_the_folders_of_clips_and_weights_can_be_given(
