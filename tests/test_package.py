@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cvbundle
+from cvbundle.compiler.build import Compiled
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "av"}
 PACKAGE = Path(cvbundle.__file__).parent
@@ -85,3 +86,40 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
     return found
+
+
+def test_specs_and_bundles_are_read_where_the_trainers_packages_cannot_be_imported(
+    compiled: Compiled, own_demo: Path, tmp_path: Path
+) -> None:
+    """tests/test_wheel.py has them in an environment of their own; this is cheaper."""
+    bundle, archive = str(compiled.bundle), str(tmp_path / "bundle.tar.zst")
+    commands = [
+        ["check", str(own_demo / "spec.yaml")],
+        ["show", bundle],
+        ["list", str(Path(bundle).parent)],
+        ["diff", bundle, bundle],
+        ["verify", bundle],
+        ["archive", bundle, "-o", archive],
+        ["unpack", archive, "--out", str(tmp_path / "other")],
+    ]
+    code = f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY}:
+            raise ModuleNotFoundError(f"No module named {{name}}", name=name)
+sys.meta_path.insert(0, Missing())
+from cvbundle.cli import main
+for command in {commands}:
+    try:
+        main(command)
+    except SystemExit as end:
+        assert not end.code, command
+try:
+    main(["check", "--data", {str(own_demo / "spec.yaml")!r}])
+except SystemExit as end:
+    assert end.code == 1
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("error: av is not installed: pip install av\n")

@@ -12,6 +12,7 @@ import click
 import cvbundle
 from cvbundle.cli._commands import Commands
 from cvbundle.problems import CvbundleError, ProblemsFound
+from cvbundle.processes.missing import installation
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +63,8 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         code = 1
     except ImportError as error:
         # Also what the loader says of a library for which there is no memory.
-        click.echo(f"error: {error}: install cvbundle again, or {_MORE_MEMORY}", err=True)
+        words = installation(error) or f"{error}: install cvbundle again, or {_MORE_MEMORY}"
+        click.echo(f"error: {words}", err=True)
         code = 1
     except RuntimeError as error:
         if error.args != _NO_THREAD:

@@ -1,5 +1,6 @@
 """Convert another trainer's launch script or config to an equivalent spec."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -43,10 +44,7 @@ def convert_file(path: Path) -> Converted:
     draft.put("cvbundle", 1)
     draft.put("name", slug(path.stem))
     try:
-        if path.suffix.lower() in (".yaml", ".yml"):
-            draft_config(read(content, str(path)), draft)
-        else:
-            _draft_script(_decoded(content), path.parent, draft)
+        _FORMATS.get(path.suffix.lower(), _draft_script)(content, path, draft)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     for name in ("model.path", "data.root", "output.dir"):
@@ -54,9 +52,20 @@ def convert_file(path: Path) -> Converted:
     return Converted(draft.text(), tuple(draft.notes))
 
 
-def _draft_script(text: str, folder: Path, draft: Draft) -> None:
-    launch = _chosen(read_launches(text), draft)
-    draft_arguments(launch.arguments, read_launcher(launch.launcher, folder, draft), draft)
+def _draft_script(content: bytes, path: Path, draft: Draft) -> None:
+    launch = _chosen(read_launches(_decoded(content)), draft)
+    draft_arguments(launch.arguments, read_launcher(launch.launcher, path.parent, draft), draft)
+
+
+def _draft_yaml(content: bytes, path: Path, draft: Draft) -> None:
+    draft_config(read(content, str(path)), draft)
+
+
+_FORMATS: Mapping[str, Callable[[bytes, Path, Draft], None]] = {
+    ".yaml": _draft_yaml,
+    ".yml": _draft_yaml,
+}
+"""What converts a file, by its suffix; other files are scripts."""
 
 
 def _chosen(launches: tuple[Launch, ...], draft: Draft) -> Launch:
