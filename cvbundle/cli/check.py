@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cvbundle.cli._report import report
 from cvbundle.compiler.check import check_file
-from cvbundle.compiler.datasets import Scanning
 from cvbundle.problems import UserError
+
+if TYPE_CHECKING:
+    from cvbundle.compiler.scanning import Scanning
 
 SECTION = "Specs"
 
@@ -42,7 +45,8 @@ def command(
 
 
 def _scanning() -> "Scanning":
-    # A check without --data shows no progress.
+    # A check without --data opens no clip and shows no progress.
+    from cvbundle.compiler.scanning import Scanning
     from cvbundle.dataset.progress import ProgressBar
 
     return Scanning(progress=ProgressBar())

@@ -10,7 +10,7 @@ import click
 from cvbundle.cli._report import report
 from cvbundle.cli._where import PathType, Text, with_places, with_store
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.compiler.datasets import Scanning
+from cvbundle.compiler.scanning import Scanning
 from cvbundle.dataset.progress import ProgressBar
 from cvbundle.model.memory import render_estimate
 from cvbundle.model.time import render_training

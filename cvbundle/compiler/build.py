@@ -17,7 +17,7 @@ from cvbundle.bundle.packages import lock, needed_distributions
 from cvbundle.bundle.sharing import SharedFiles, share_file
 from cvbundle.bundle.store import is_bundle, staging
 from cvbundle.bundle.verify import require_verified, sums_of, sums_text
-from cvbundle.compiler.check import Checked, Experiment, open_spec, scan_document
+from cvbundle.compiler.check import Checked, Experiment, open_spec
 from cvbundle.compiler.code import Code, training_code
 from cvbundle.compiler.contents import (
     ModelRecords,
@@ -27,8 +27,8 @@ from cvbundle.compiler.contents import (
     local_settings,
     provenance,
 )
-from cvbundle.compiler.datasets import Manifest, Scanning
 from cvbundle.compiler.rendered import accelerate_config, launch_script, readme
+from cvbundle.compiler.scanning import Manifest, Scanning, scan_document
 from cvbundle.files.digest import json_file, sha256_bytes
 from cvbundle.files.durable import settle, write_bytes
 from cvbundle.files.expand import expanded

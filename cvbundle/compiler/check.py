@@ -4,36 +4,31 @@ A document's points are resolved, their datasets are read, and each stage works 
 the one before. `check`, `check --data`, `fix` and `compile` all take this way.
 """
 
-import itertools
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from cvbundle.compiler.datasets import (
     Dataset,
-    Manifest,
-    Scanning,
     Source,
     list_dataset,
-    scan_dataset,
     sound_part,
     source_of,
 )
 from cvbundle.compiler.points import in_order, merged
 from cvbundle.compiler.resolved import Resolved, resolve
-from cvbundle.files.cache_folder import cache_folder
-from cvbundle.files.durable import temporary_folder
 from cvbundle.files.expand import expanded
 from cvbundle.problems import Place, Problem
 from cvbundle.rules.rule import Stage
 from cvbundle.spec.file import SpecFile, read_file
 from cvbundle.spec.overrides import override, with_value
-from cvbundle.spec.sweep import Point, points
+from cvbundle.spec.points import Point, points
 from cvbundle.spec.text.document import Document
+
+if TYPE_CHECKING:
+    from cvbundle.compiler.scanning import Manifest, Scanning
 
 
 @frozen
@@ -42,7 +37,7 @@ class Experiment:
 
     point: Point
     resolved: Resolved
-    manifest: Manifest | None
+    manifest: "Manifest | None"
     """None if clips were not opened, or can't be used."""
     problems: tuple[Problem, ...]
 
@@ -106,7 +101,7 @@ def check_file(
     *,
     data_root: Path | None = None,
     model_path: str | None = None,
-    scanning: Scanning | None = None,
+    scanning: "Scanning | None" = None,
 ) -> Checked:
     """Check a spec file and its dataset's lists; with `scanning`, every clip is opened too.
 
@@ -118,51 +113,21 @@ def check_file(
     file = open_spec(path, settings, data_root=data_root, model_path=model_path)
     if scanning is None:
         return check_document(file.document, file.base)
-    with _scratch() as folder:
-        checked = scan_document(file.document, file.base, folder, scanning)
-    # The manifests are gone; an unchanged dataset's next scan takes them from the cache.
-    return evolve(
-        checked, experiments=tuple(evolve(each, manifest=None) for each in checked.experiments)
-    )
+    # Opening clips needs a video library, reading lists doesn't.
+    from cvbundle.compiler.scanning import scan_file
 
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A temporary folder for manifests, beside the cached ones if that folder can be written."""
-    parent = cache_folder()
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        is_writable = os.access(parent, os.W_OK)
-    except OSError:
-        is_writable = False
-    with temporary_folder(parent if is_writable else Path(tempfile.gettempdir()), "check") as made:
-        yield made
+    return scan_file(file, scanning)
 
 
 def check_document(document: Document, base: Path) -> Checked:
     """Check every point of a document's sweep, and the lists of each point's dataset."""
-    return _check(document, base, list_dataset, [Stage.LISTED])
+    return check_points(document, base, list_dataset, [Stage.LISTED])
 
 
-def scan_document(document: Document, base: Path, folder: Path, scanning: Scanning) -> Checked:
-    """Check the same and open every clip, and write the manifests into an empty folder.
-
-    Raises:
-        UserError: no worker process can be started, or the cluster can't be used.
-    """
-    numbers = itertools.count()
-
-    def scan(source: Source) -> Dataset:
-        below = folder / str(next(numbers))
-        below.mkdir()
-        return scan_dataset(source, below, scanning)
-
-    return _check(document, base, scan, [Stage.LISTED, Stage.SCANNED])
-
-
-def _check(
+def check_points(
     document: Document, base: Path, read: Callable[[Source], Dataset], stages: list[Stage]
 ) -> Checked:
+    """Check every point of a document's sweep; `read` reads a dataset, as far as `stages` need."""
     datasets: dict[Source, Dataset] = {}
     experiments = []
     for point in points(document):

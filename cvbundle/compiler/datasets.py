@@ -1,45 +1,23 @@
-"""Read the dataset of a resolved spec: its lists, and on request its clips, into a manifest."""
+"""Where the dataset of a resolved spec is, and what was read of it."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from cvbundle.bundle import layout
 from cvbundle.compiler.resolved import Resolved
 from cvbundle.dataset.layouts import LISTS, list_fields
 from cvbundle.dataset.listing import list_entries
-from cvbundle.dataset.progress import Progress
 from cvbundle.dataset.rules import reads
-from cvbundle.files.digest import sha256_file
 from cvbundle.files.expand import expanded
 from cvbundle.problems import Problem, UserError
 from cvbundle.rules.findings import is_usable
 from cvbundle.rules.lists import leaves_root
 from cvbundle.spec.schema import Data
 
-
-@frozen(kw_only=True)
-class Scanning:
-    """How the clips of a dataset are scanned."""
-
-    cluster: str | None = None
-    """Address of a Dask scheduler whose workers probe clips; None means this machine."""
-    rehash: bool = False
-    """Ignore cached results and digests, of clips and of weights."""
-    progress: Progress | None = None
-
-
-@frozen(kw_only=True)
-class Manifest:
-    """A written manifest."""
-
-    dataset: Path
-    skipped: Path
-    """Exists only if something was skipped."""
-    samples: int
-    digests: Mapping[str, str]
-    """sha256 of each file, by its name in a bundle."""
+if TYPE_CHECKING:
+    from cvbundle.compiler.scanning import Manifest
 
 
 @frozen(kw_only=True)
@@ -66,7 +44,7 @@ class Dataset:
     """Why what a field of the spec names can't be used, by the field."""
     samples: int | None = None
     """An upper bound until clips are opened; None if it isn't known."""
-    manifest: Manifest | None = None
+    manifest: "Manifest | None" = None
     """None until clips are opened, and if any of them can't be used."""
 
 
@@ -101,52 +79,6 @@ def list_dataset(source: Source) -> Dataset:
     is_complete = not (refused or source.without)
     samples = len(listing.entries) if is_complete else None
     return Dataset(problems=listing.problems, refused=refused, samples=samples)
-
-
-def scan_dataset(source: Source, folder: Path, scanning: Scanning) -> Dataset:
-    """Open the clips of a dataset, and write its manifest into an empty folder.
-
-    Raises:
-        UserError: no worker process can be started, or the cluster can't be used.
-    """
-    # Opening clips needs a video library, reading lists doesn't.
-    from contextlib import ExitStack
-
-    from cvbundle.dataset.build import write_dataset
-    from cvbundle.dataset.cluster import cluster
-    from cvbundle.dataset.tokens import token_limit
-
-    refused: dict[str, UserError] = {}
-    limit = None
-    try:
-        if source.prompt_tokens is not None:
-            limit = token_limit(source.prompt_tokens, source.model)
-    except UserError as error:
-        refused["model.path"] = error
-    dataset, skipped = folder / layout.DATASET, folder / layout.SKIPPED
-    with ExitStack() as stack:
-        prober = None
-        if scanning.cluster is not None:
-            prober = stack.enter_context(cluster(scanning.cluster))
-        summary = write_dataset(
-            source.data,
-            source.root.absolute() if scanning.cluster is not None else source.root,
-            dataset,
-            skipped,
-            limit=limit,
-            prober=prober,
-            rehash=scanning.rehash,
-            progress=scanning.progress,
-            without=source.without,
-        )
-    refused |= {f"data.{name}": error for name, error in summary.refused.items()}
-    read = Dataset(problems=summary.problems, refused=refused)
-    if refused or source.without or summary.blocked:
-        return read
-    written = [path for path in (dataset, skipped) if path.is_file()]
-    digests = {path.name: sha256_file(path) for path in written}
-    manifest = Manifest(dataset=dataset, skipped=skipped, samples=summary.samples, digests=digests)
-    return evolve(read, samples=summary.samples, manifest=manifest)
 
 
 def sound_part(dataset: Dataset, resolved: Resolved) -> Dataset:

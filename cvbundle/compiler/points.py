@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from attrs import evolve
 
 from cvbundle.problems import Problem
-from cvbundle.spec.sweep import Point
+from cvbundle.spec.points import Point
 
 
 def merged(by_point: Sequence[tuple[Point, Sequence[Problem]]]) -> tuple[Problem, ...]:

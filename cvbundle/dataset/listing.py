@@ -12,7 +12,6 @@ from cvbundle.dataset.entries import Entries, Entry
 from cvbundle.dataset.layouts import Lists, read_lists
 from cvbundle.dataset.paths import Finder
 from cvbundle.dataset.rules import CAPTION_COUNT, CLIP_MISSING
-from cvbundle.dataset.shift import shifted
 from cvbundle.dataset.tables import Column
 from cvbundle.problems import Place, Problem, UserError
 from cvbundle.spec.schema import Data
@@ -58,6 +57,8 @@ def list_entries(
         if not missing:
             rows.append(row)
     if lists.images is not None:
+        from cvbundle.dataset.shift import shifted
+
         problems += shifted(lists.clips, lists.images)
     return Listing(_entries(lists.clips, lists, data, rows), tuple(problems), lists.refused)
 

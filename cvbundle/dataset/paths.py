@@ -25,7 +25,7 @@ def not_a_file(path: Path) -> str | None:
     return "is a folder" if stat.S_ISDIR(mode) else "is a device or a pipe"
 
 
-@define
+@define(eq=False, repr=False)
 class Finder:
     """Finds files below a dataset's root; symlinks are followed, but not out of it."""
 

@@ -1,7 +1,5 @@
 """Read columns of text from the files that list a dataset's clips."""
 
-import csv
-import io
 import json
 from array import array
 from collections.abc import Iterator, Sequence
@@ -11,7 +9,6 @@ from typing import Any
 from attrs import frozen
 
 from cvbundle.dataset.cells import checked_cell, require_rows, require_size
-from cvbundle.dataset.parquet import Parquet
 from cvbundle.dataset.texts import Texts
 from cvbundle.problems import Place, UserError
 
@@ -101,6 +98,10 @@ _Rows = Iterator[tuple[int, list[str]]]
 
 def _separated(path: Path, names: Sequence[str]) -> _Rows:
     """CSV (RFC 4180), or the same with tabs; the first row names the columns."""
+    # Few datasets have such a list.
+    import csv
+    import io
+
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
     end = 0
@@ -177,6 +178,8 @@ def _as_text(path: Path, number: int, name: str, value: object) -> str:
 
 
 def _parquet(path: Path, names: Sequence[str]) -> _Rows:
+    from cvbundle.dataset.parquet import Parquet
+
     _require_file(path)
     file = Parquet(path)
     for name in names:

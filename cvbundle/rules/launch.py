@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from cvbundle.model.identify import BaseModel
-from cvbundle.model.memory import GIB, estimate, in_gib
 from cvbundle.problems import Severity
 from cvbundle.rules.rule import Finding, Subject, rule
 from cvbundle.spec.schema import Lora, Resolution, Spec
@@ -120,6 +119,9 @@ def memory(subject: Subject) -> Iterator[Finding]:
     spec, available = subject.spec, subject.spec.launch.memory_gib
     if available is None:
         return
+    # Few specs state what a device has.
+    from cvbundle.model.memory import GIB, estimate, in_gib
+
     room = available * GIB
     needed = estimate(spec, subject.model)
     if needed.peak > room:
@@ -134,6 +136,8 @@ def memory(subject: Subject) -> Iterator[Finding]:
 
 def _fitting(spec: Spec, model: BaseModel, room: float) -> str:
     """Settings that make the estimate fit: each by itself where one is enough, else together."""
+    from cvbundle.model.memory import estimate, in_gib
+
     changes = list(_savings(spec, model))
     fits = [text for text, changed in changes if estimate(changed, model).peak <= room]
     if fits:

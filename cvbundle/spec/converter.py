@@ -14,10 +14,11 @@ from cattrs import Converter
 from cattrs.errors import (
     AttributeValidationNote,
     BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
     IterableValidationError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_structure_fn, override
 
 from cvbundle.problems import Path
 from cvbundle.spec.about import is_section
@@ -187,13 +188,32 @@ def _validated(attribute: "Attribute[Any]") -> Callable[[Any, Any], Any]:
 
 
 def _section(cls: Any) -> Callable[[Any, Any], Any]:
-    hooks = {a.name: override(struct_hook=_validated(a)) for a in attrs.fields(cls)}
-    fill = make_dict_structure_fn(cls, converter, **hooks)  # type: ignore[arg-type]
+    """Structure a section by its fields.
 
-    def hook(value: Any, type_: Any) -> Any:
+    cattrs would generate and compile a function for each class, which takes longer than a spec.
+    """
+    hooks = {a.name: (a, _validated(a)) for a in attrs.fields(cls)}
+
+    def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             raise WrongType(SECTION, value)
-        return fill(value, type_)
+        values: dict[str, Any] = {}
+        errors: list[Exception] = []
+        for name, (attribute, structured) in hooks.items():
+            try:
+                if name in value:
+                    values[name] = structured(value[name], attribute.type)
+                elif attribute.default is attrs.NOTHING:
+                    raise KeyError(name)
+            except (KeyError, TypeError, ValueError, BaseValidationError) as error:
+                note = AttributeValidationNote(f"field {name}", name, attribute.type)
+                error.__notes__ = [*getattr(error, "__notes__", []), note]
+                errors.append(error)
+        if unknown := value.keys() - hooks.keys():
+            errors.append(ForbiddenExtraKeysError("", cls, unknown))
+        if errors:
+            raise ClassValidationError(f"While structuring {cls.__name__}", errors, cls)
+        return cls(**values)
 
     return hook
 
@@ -209,7 +229,7 @@ def is_tuple(type_: Any) -> bool:
 
 
 def _make_converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter = Converter()
     converter.register_structure_hook(int, _strict(WHOLE_NUMBER, int, refuse=(bool,)))
     converter.register_structure_hook(bool, _strict(SWITCH, bool))
     converter.register_structure_hook(str, _strict(TEXT, str))

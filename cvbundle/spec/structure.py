@@ -10,7 +10,6 @@ from cattrs.errors import BaseValidationError
 from cvbundle.problems import Path, Problem, dotted
 from cvbundle.spec.about import is_section, section_class
 from cvbundle.spec.converter import converter, failures
-from cvbundle.spec.failures import places_of, problems_of
 from cvbundle.spec.schema import Spec
 from cvbundle.spec.stand_in import copied, stand_in
 from cvbundle.spec.text.document import Document
@@ -54,6 +53,9 @@ def structure(
         try:
             spec = converter.structure(remaining, Spec)
         except BaseValidationError as error:
+            # What words a failure is not needed by a spec that has none.
+            from cvbundle.spec.failures import places_of, problems_of
+
             for path, cause in failures(error):
                 problems.extend(problems_of(document, path, cause, invalid))
                 for bad in places_of(path, cause):

@@ -18,6 +18,7 @@ from cvbundle.spec.about import About
 from cvbundle.spec.fields import Field, Sweep, all_fields
 from cvbundle.spec.flow import flow
 from cvbundle.spec.nearest import nearest
+from cvbundle.spec.points import AT, Point
 from cvbundle.spec.rules import KEY_UNKNOWN, VALUE_CHOICE, VALUE_RANGE, VALUE_TYPE
 from cvbundle.spec.text.document import Document
 
@@ -34,23 +35,6 @@ FIELD = Field(
 )
 """The documentation of `sweep`, like that of the fields of the spec's classes."""
 MAX_POINTS = 1000
-
-_AT: Path = ("sweep",)
-
-
-@frozen
-class Point:
-    """One experiment of a sweep; without a sweep, the only one, which has no name."""
-
-    settings: tuple[str, ...]
-    """The swept fields with their values: `lora.rank=64`."""
-    document: Document
-    """The spec without `sweep`, with the point's values in place."""
-
-    @property
-    def name(self) -> str:
-        """All of its settings; empty without a sweep."""
-        return ", ".join(self.settings)
 
 
 @frozen
@@ -72,16 +56,10 @@ def sweepable() -> tuple[str, ...]:
     )
 
 
-def points(document: Document) -> tuple[Point, ...]:
-    """Every point of a document's sweep, in order; the last field changes fastest.
-
-    Problems with the sweep itself are among those of every point. At least one point is returned.
-    """
-    if document.data.get("sweep") is None and _AT not in document.invalid:
-        return (Point((), _without_sweep(document)),)
+def swept(document: Document, base: Document) -> tuple[Point, ...]:
+    """Every point of a document's sweep, in order; `base` is the document without it."""
     reading = _Reading(document)
     settings = reading.settings()
-    base = _without_sweep(document)
     base = evolve(
         base,
         problems=(*base.problems, *reading.problems),
@@ -101,7 +79,7 @@ class _Reading:
 
     def settings(self) -> list[tuple[_Setting, ...]]:
         """The settings of each point."""
-        refused = (path[1] for path in self.document.invalid if path[:1] == _AT and len(path) == 2)
+        refused = (path[1] for path in self.document.invalid if path[:1] == AT and len(path) == 2)
         self.invalid.update(
             tuple(key.split(".")) for key in map(str, refused) if key in sweepable()
         )
@@ -111,16 +89,16 @@ class _Reading:
             settings = self._grid(section)
         elif isinstance(section, list):
             settings = self._points(section)
-        elif _AT not in self.document.invalid:
-            self._problem(VALUE_TYPE, _AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
+        elif AT not in self.document.invalid:
+            self._problem(VALUE_TYPE, AT, f"sweep: expected {_FORM}, not {flow(section)}", _HINT)
         return settings or [()]
 
     def _grid(self, section: Mapping[str, object]) -> list[tuple[_Setting, ...]]:
-        if not section and _AT not in self.document.invalid:
-            self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a field, or remove sweep")
+        if not section and AT not in self.document.invalid:
+            self._problem(VALUE_RANGE, AT, "the sweep is empty", "name a field, or remove sweep")
         axes = []
         for key, values in section.items():
-            at: Path = (*_AT, key)
+            at: Path = (*AT, key)
             path = self._field(key, at, values)
             if path is None:
                 continue
@@ -153,14 +131,14 @@ class _Reading:
         return axis
 
     def _points(self, section: list[object]) -> list[tuple[_Setting, ...]]:
-        if not section and _AT not in self.document.invalid:
-            self._problem(VALUE_RANGE, _AT, "the sweep is empty", "name a point, or remove sweep")
+        if not section and AT not in self.document.invalid:
+            self._problem(VALUE_RANGE, AT, "the sweep is empty", "name a point, or remove sweep")
         if len(section) > MAX_POINTS:
             self._too_many(len(section))
             return []
         points: list[tuple[_Setting, ...]] = []
         for index, point in enumerate(section):
-            at: Path = (*_AT, index)
+            at: Path = (*AT, index)
             if at in self.document.invalid:
                 continue
             if not isinstance(point, Mapping) or not point:
@@ -209,13 +187,13 @@ class _Reading:
 
     def _too_many(self, size: int) -> None:
         message = f"{size:,} points, more than {MAX_POINTS:,}"
-        self._problem(VALUE_RANGE, _AT, message, "sweep over fewer values, or list points")
+        self._problem(VALUE_RANGE, AT, message, "sweep over fewer values, or list points")
 
     def _problem(
         self, rule: Rule, path: Path, message: str, hint: str, replacement: str | None = None
     ) -> None:
         place = self.document.place(path)
-        if path == _AT:
+        if path == AT:
             place = self.document.section(path)
         if not place.whole:
             replacement = None
@@ -224,19 +202,6 @@ class _Reading:
 
 _FORM = "a map of fields to lists of values, or a list of points"
 _HINT = "write {lora.rank: [64, 128]}"
-
-
-def _without_sweep(document: Document) -> Document:
-    def kept(places: Mapping[Path, Place]) -> dict[Path, Place]:
-        return {path: place for path, place in places.items() if path[:1] != _AT}
-
-    return evolve(
-        document,
-        data={key: value for key, value in document.data.items() if key != "sweep"},
-        values=kept(document.values),
-        keys=kept(document.keys),
-        invalid=frozenset(path for path in document.invalid if path[:1] != _AT),
-    )
 
 
 def _with(document: Document, base: Document, settings: tuple[_Setting, ...]) -> Document:

@@ -12,7 +12,7 @@ import pytest
 
 from cvbundle.cli import main
 from cvbundle.compiler.check import Checked, check_file
-from cvbundle.compiler.datasets import Scanning
+from cvbundle.compiler.scanning import Scanning
 from cvbundle.problems import Severity
 from cvbundle.rules import optimizer
 from cvbundle.spec.tables.models import MODELS

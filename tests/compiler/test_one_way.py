@@ -7,7 +7,7 @@ import pytest
 
 from cvbundle.compiler.build import compile_file
 from cvbundle.compiler.check import check_file
-from cvbundle.compiler.datasets import Scanning
+from cvbundle.compiler.scanning import Scanning
 from cvbundle.problems import Problem, ProblemsFound
 from tests.dataset.clips import make_clip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cvbundle.compiler.build import Compiled, compile_file
-from cvbundle.compiler.datasets import Scanning
+from cvbundle.compiler.scanning import Scanning
 from cvbundle.execution.verification import verify_bundle
 from cvbundle.files import known_digests
 from cvbundle.files.cache_folder import cache_folder

@@ -6,7 +6,7 @@ import pytest
 
 from cvbundle.problems import Problem
 from cvbundle.spec.overrides import override
-from cvbundle.spec.sweep import Point, points
+from cvbundle.spec.points import Point, points
 from cvbundle.spec.text.reader import read
 
 HEAD = """\

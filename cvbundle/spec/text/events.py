@@ -40,7 +40,7 @@ class _Stop(Exception):
     """The rest of the text can't be read."""
 
 
-@define
+@define(eq=False, repr=False)
 class _Open:
     """A mapping or sequence whose end has not been read."""
 
@@ -53,7 +53,7 @@ class _Open:
     key_kept: bool = True
 
 
-@define
+@define(eq=False, repr=False)
 class EventReader:
     """Reads one text; its problems are collected."""
 

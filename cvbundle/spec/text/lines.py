@@ -18,7 +18,7 @@ class Mark(Protocol):
     column: int
 
 
-@define
+@define(eq=False, repr=False)
 class Lines:
     """The lines of a file's text."""
 
