@@ -28,7 +28,10 @@
 set -euo pipefail
 trap 'exit 130' INT TERM
 
-here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+own="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+# `cvbundle run` starts a verified copy of this script and of code/, which are not in the bundle.
+here="${CVBUNDLE_BUNDLE:-$own}"
+unset CVBUNDLE_BUNDLE
 python="${PYTHON:-python}"
 
 # `cvbundle run` has looked already.
@@ -52,7 +55,7 @@ export CVBUNDLE_DEVICE
 export CVBUNDLE_NUM_PROCESSES="${CVBUNDLE_NUM_PROCESSES:-{{ launch.num_processes }}}"
 
 # The trainer is the one in this bundle, and importing it writes nothing into the bundle.
-export PYTHONPATH="$here/code${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$own/code${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONSAFEPATH=1
 export PYTHONDONTWRITEBYTECODE=1
 # The same weights each time: no random hashes, and cuBLAS with a fixed workspace.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.difference import FileDifference, listed
@@ -81,16 +82,37 @@ def differences(bundle: Bundle) -> Iterator[FileDifference]:
     Raises:
         UserError: its `SHA256SUMS` can't be read.
     """
+    _, differing = _verified(bundle)
+    yield from differing
+
+
+def require_verified(bundle: Bundle) -> Mapping[str, str]:
+    """Path to digest of a bundle's files, which are what was compiled.
+
+    Raises:
+        UserError: the bundle differs; the message names the first differences.
+    """
+    sums, differing = _verified(bundle)
+    if differing:
+        raise UserError(f"{bundle.folder} is not what was compiled: {listed(differing)}")
+    return sums
+
+
+def _verified(bundle: Bundle) -> tuple[Mapping[str, str], list[FileDifference]]:
+    """Path to digest as listed in `SHA256SUMS`, and how the bundle differs."""
     content = _sums_content(bundle.folder)
     digest = sha256_bytes(content)[:NAME_DIGITS]
-    wrong: list[FileDifference] = []
+    sums: Mapping[str, str] = {}
+    differing: list[FileDifference] = []
     try:
-        wrong += _against(bundle.folder, parse_sums(content, SUMS))
+        sums = parse_sums(content, SUMS)
+        differing += _against(bundle.folder, sums)
     except UserError as error:
-        wrong.append(FileDifference(SUMS, "sums", actual=str(error)))
+        differing.append(FileDifference(SUMS, "sums", actual=str(error)))
     if digest != bundle.name:
-        yield FileDifference("", "digest" if wrong else "name", digest, bundle.name)
-    yield from wrong
+        kind: Literal["digest", "name"] = "digest" if differing else "name"
+        differing.insert(0, FileDifference("", kind, digest, bundle.name))
+    return sums, differing
 
 
 def _against(folder: Path, sums: Mapping[str, str]) -> Iterator[FileDifference]:
@@ -117,14 +139,3 @@ def _against(folder: Path, sums: Mapping[str, str]) -> Iterator[FileDifference]:
             yield FileDifference(name, "not a file")
         elif (digest := sha256_file(path)) != sums[name]:
             yield FileDifference(name, "bytes", sums[name], digest)
-
-
-def require_verified(bundle: Bundle) -> None:
-    """Raise unless a bundle is what was compiled.
-
-    Raises:
-        UserError: it differs; the message names the first differences.
-    """
-    wrong = list(differences(bundle))
-    if wrong:
-        raise UserError(f"{bundle.folder} is not what was compiled: {listed(wrong)}")

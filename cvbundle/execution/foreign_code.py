@@ -9,6 +9,7 @@ from cvbundle.bundle.layout import ACCELERATE, CODE, LAUNCH, NOT_HASHED, VALIDAT
 from cvbundle.bundle.packages import needed_distributions
 from cvbundle.compiler.code import training_code
 from cvbundle.compiler.rendered import accelerate_config, launch_script
+from cvbundle.files.digest import sha256_bytes
 from cvbundle.problems import UserError
 from cvbundle.spec.schema import Spec
 
@@ -23,30 +24,37 @@ class ForeignCode(UserError):
         self.details = details
 
 
-def foreign_code(bundle: Bundle) -> list[str]:
-    """The executed files that this installation would not write, sorted."""
-    own, there = _own(bundle.spec), _there(bundle.folder)
-    return sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
+def foreign_code(bundle: Bundle, sums: Mapping[str, str]) -> list[str]:
+    """The executed files that this installation would not write, sorted.
+
+    Compares digests: `sums` is path to digest of the bundle's files as verified, so that what is
+    compared is what runs.
+    """
+    own = {name: sha256_bytes(content) for name, content in _own(bundle.spec).items()}
+    executed = {name for name in sums if name in own or name.startswith(f"{CODE}/")}
+    return sorted(name for name in own.keys() | executed if own.get(name) != sums.get(name))
 
 
-def require_own_code(bundle: Bundle) -> None:
+def require_own_code(bundle: Bundle, sums: Mapping[str, str]) -> None:
     """Raise unless this installation would write the same code.
+
+    `sums` is path to digest of the bundle's files, as verified.
 
     Raises:
         ForeignCode: it would not; its `details` are the first lines of the difference.
     """
-    foreign = foreign_code(bundle)
+    foreign = foreign_code(bundle, sums)
     if not foreign:
         return
     names = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
-    message = (
-        f"{bundle.name} has code that this installation would not write ({names}): "
-        "read it, then run with --trust"
-    )
-    lines = list(_unified(foreign, _own(bundle.spec), _there(bundle.folder)))
+    lines = list(_unified(foreign, _own(bundle.spec), bundle.folder))
     more = len(lines) - _EXCERPT_LINES
     tail = [f"… and {more} more lines"] if more > 0 else []
-    raise ForeignCode(message, tuple(lines[:_EXCERPT_LINES] + tail))
+    raise ForeignCode(
+        f"{bundle.name} has code that this installation would not write ({names}): "
+        "read it, then run with --trust",
+        tuple(lines[:_EXCERPT_LINES] + tail),
+    )
 
 
 def require_own_files(bundle: Bundle) -> None:
@@ -107,20 +115,12 @@ def _own(spec: Spec) -> dict[str, bytes]:
     return code | {LAUNCH: launch_script(spec), ACCELERATE: accelerate_config(spec)}
 
 
-def _there(bundle: Path) -> dict[str, bytes]:
-    files = (path for path in (bundle / CODE).rglob("*") if path.is_file())
-    code = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in files}
-    return code | {name: (bundle / name).read_bytes() for name in (LAUNCH, ACCELERATE)}
-
-
-def _unified(
-    names: list[str], own: Mapping[str, bytes], there: Mapping[str, bytes]
-) -> Iterator[str]:
+def _unified(names: list[str], own: Mapping[str, bytes], folder: Path) -> Iterator[str]:
     """The changed lines without those around them: `-` this installation's, `+` the bundle's."""
     for name in names:
-        old, new = (
-            files.get(name, b"").decode("utf-8", "replace").splitlines() for files in (own, there)
-        )
+        path = folder / name
+        contents = own.get(name, b""), path.read_bytes() if path.is_file() else b""
+        old, new = (content.decode("utf-8", "replace").splitlines() for content in contents)
         for line in difflib.unified_diff(old, new, f"here/{name}", f"bundle/{name}", "", "", 0, ""):
             yield "".join(map(_printable, line))
 

