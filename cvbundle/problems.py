@@ -1,6 +1,7 @@
 """Problems of a spec or a dataset, as data, and their output formats."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TypeVar
@@ -123,10 +124,10 @@ def render_text(problem: Problem) -> str:
     place = problem.place
     kind = "warning" if problem.severity is Severity.WARNING else "error"
     head = (
-        f"{place.file}:{place.line}:{place.column}: {kind}[{problem.rule}]: "
-        f"{_printable(problem.message)}"
+        f"{printable(place.file)}:{place.line}:{place.column}: {kind}[{problem.rule}]: "
+        f"{printable(problem.message)}"
     )
-    hint = _printable(problem.hint)
+    hint = printable(problem.hint)
     if not place.text.strip():
         return f"{head}\n    {hint}" if hint else head
     number = f"{place.line:>5}"
@@ -136,9 +137,25 @@ def render_text(problem: Problem) -> str:
     return f"{head}\n{number} | {text}\n{' ' * len(number)} | {under}"
 
 
-def _printable(text: str) -> str:
-    """The text with control characters (escapes, line ends) escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""They show a text in another order than it has: trojansource.codes."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with what would do something to a terminal escaped, but for the characters to keep.
+
+    These are control characters, ends of lines, halves of characters, and changes of direction.
+    """
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if _acts(c) and c not in keep else c for c in text
+    )
+
+
+def _acts(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind in ("Cc", "Cs", "Zl", "Zp") or character in _BIDIRECTIONAL
 
 
 def _window(place: Place, size: int = 160) -> tuple[str, int, int]:
@@ -153,7 +170,7 @@ def _window(place: Place, size: int = 160) -> tuple[str, int, int]:
 
 def render_json(problems: Iterable[Problem]) -> str:
     """A JSON list of problems, for programs."""
-    return json.dumps([_as_data(problem) for problem in problems], indent=2, ensure_ascii=False)
+    return json.dumps([_as_data(problem) for problem in problems], indent=2)
 
 
 def _as_data(problem: Problem) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Run a command, and end in its exit code and one sentence whatever happens."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import click
 
 import cvbundle
 from cvbundle.cli._commands import Commands
+from cvbundle.cli._echo import echo
 from cvbundle.problems import CvbundleError, ProblemsFound
 from cvbundle.processes.missing import installation
 
@@ -44,7 +46,9 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(file=text)
+        echo(text.getvalue(), err=True, nl=False)
         code = error.exit_code
     except ProblemsFound as error:
         from cvbundle.cli._report import report
@@ -53,23 +57,23 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         code = 1
     except CvbundleError as error:
         for line in (*error.details, f"error: {error}"):
-            click.echo(line, err=True)
+            echo(line, err=True)
         code = 1
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = 128 + signal.SIGINT
     except MemoryError:
-        click.echo(f"error: out of memory: {_MORE_MEMORY}", err=True)
+        echo(f"error: out of memory: {_MORE_MEMORY}", err=True)
         code = 1
     except ImportError as error:
         # Also what the loader says of a library for which there is no memory.
         words = installation(error) or f"{error}: install cvbundle again, or {_MORE_MEMORY}"
-        click.echo(f"error: {words}", err=True)
+        echo(f"error: {words}", err=True)
         code = 1
     except RuntimeError as error:
         if error.args != _NO_THREAD:
             raise
-        click.echo(f"error: {error}: {_MORE_MEMORY}", err=True)
+        echo(f"error: {error}: {_MORE_MEMORY}", err=True)
         code = 1
     except BrokenPipeError:
         # The reader of our output is gone, and Python would complain when it flushes stdout.
@@ -78,6 +82,6 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         hint = ": free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        click.echo(f"error: {where}{error.strerror or error}{hint}", err=True)
+        echo(f"error: {where}{error.strerror or error}{hint}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

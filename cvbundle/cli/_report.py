@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-import click
-
+from cvbundle.cli._echo import echo
 from cvbundle.problems import Problem, Severity, render_github, render_json, render_text
 
 
 def report(problems: Sequence[Problem], style: str = "text") -> None:
     """Print problems as text to stderr, or as JSON or GitHub annotations to stdout."""
     if style == "json":
-        click.echo(render_json(problems))
+        echo(render_json(problems))
     elif style == "github":
         _each(problems, render_github, err=False)
     elif problems:
         _each(problems, render_text, err=True)
-        click.echo(summary(problems), err=True)
+        echo(summary(problems), err=True)
 
 
 def summary(problems: Sequence[Problem]) -> str:
@@ -28,7 +27,7 @@ def summary(problems: Sequence[Problem]) -> str:
 
 def _each(problems: Sequence[Problem], render: Callable[[Problem], str], *, err: bool) -> None:
     for problem in problems:
-        click.echo(render(problem), err=err)
+        echo(render(problem), err=err)
 
 
 def _counted(number: int, word: str) -> str:

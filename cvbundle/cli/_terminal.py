@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cvbundle.problems import printable
+
 _PLAIN_WIDTH = 160
 """Width in columns without a terminal."""
 
@@ -24,8 +26,7 @@ def heading(text: str) -> Text:
 def plain(value: object, style: str = "") -> Text:
     """A value as text, with control characters escaped."""
     text = "-" if value is None else value if isinstance(value, str) else _shown(value)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return Text(text, style=style, overflow="fold")
+    return Text(printable(text), style=style, overflow="fold")
 
 
 def _shown(value: object) -> str:

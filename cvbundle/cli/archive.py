@@ -8,6 +8,7 @@ import click
 
 from cvbundle.archive.pack import SUFFIX, Archived, Part, archive_bundle
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._where import PathType, Text
 
 
@@ -66,12 +67,12 @@ def command(
     target = output or f"{opened.name}{SUFFIX}"
     archived = archive_bundle(opened, target, parts, key=key, provenance=provenance)
     for name in archived.left_out:
-        click.echo(f"{name} is a symlink and is not archived", err=True)
+        echo(f"{name} is a symlink and is not archived", err=True)
     if as_json:
-        click.echo(json.dumps(_as_data(archived)))
+        echo(json.dumps(_as_data(archived)))
         return
-    click.echo(f"{archived.files} files of {archived.bytes:,} bytes", err=True)
-    click.echo(archived.file)
+    echo(f"{archived.files} files of {archived.bytes:,} bytes", err=True)
+    echo(archived.file)
 
 
 def _as_data(archived: Archived) -> dict[str, object]:

@@ -4,6 +4,7 @@ import json
 
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.execution.cache_contents import Contents, cache_contents, prune_cache
 from cvbundle.files.cache_folder import cache_folder
 
@@ -22,17 +23,17 @@ def command(pruned: bool, as_json: bool) -> None:
     folder = cache_folder()
     contents = prune_cache(folder) if pruned else cache_contents(folder)
     if as_json:
-        click.echo(json.dumps(_as_data(contents, pruned)))
+        echo(json.dumps(_as_data(contents, pruned)))
         return
-    click.echo(f"{contents.folder}: {contents.entries} encodings, {_mib(contents.bytes)}")
+    echo(f"{contents.folder}: {contents.entries} encodings, {_mib(contents.bytes)}")
     for use in contents.uses:
         gone = "" if use.present else " (gone)"
-        click.echo(f"  {_mib(use.bytes):>12}  {use.entries:6} for {use.bundle}{gone}")
+        echo(f"  {_mib(use.bytes):>12}  {use.entries:6} for {use.bundle}{gone}")
     word = "removed" if pruned else "unused, --prune removes them"
-    click.echo(f"  {_mib(contents.unused_bytes):>12}  {len(contents.unused):6} {word}")
+    echo(f"  {_mib(contents.unused_bytes):>12}  {len(contents.unused):6} {word}")
     for environment in contents.environments:
         word = "in use" if environment.used else "removed" if pruned else "unused"
-        click.echo(f"  {_mib(environment.bytes):>12}  packages {word}: {environment.folder}")
+        echo(f"  {_mib(environment.bytes):>12}  packages {word}: {environment.folder}")
 
 
 def _as_data(contents: Contents, pruned: bool) -> dict[str, object]:

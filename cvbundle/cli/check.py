@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.cli._report import report
 from cvbundle.compiler.check import check_file
 from cvbundle.problems import UserError
@@ -40,7 +41,7 @@ def command(
     checked = check_file(spec, settings, scanning=_scanning() if open_clips else None)
     report(checked.problems, style)
     if style == "text" and not checked.problems:
-        click.echo(f"{checked.document.file}: no problems")
+        echo(f"{checked.document.file}: no problems")
     return 1 if checked.blocked else 0
 
 
@@ -64,16 +65,16 @@ def _fix(spec: Path, settings: tuple[str, ...], *, ask: bool) -> None:
     except UserError as error:
         raise click.UsageError(str(error)) from None
     if not plan.changes:
-        click.echo(f"{spec}: no problem that can be fixed automatically", err=True)
+        echo(f"{spec}: no problem that can be fixed automatically", err=True)
         return
     old, new = (text.decode("utf-8-sig").splitlines() for text in (plan.before, plan.after))
     for line in difflib.unified_diff(old, new, str(spec), f"{spec} (fixed)", lineterm=""):
-        click.echo(line, err=True)
+        echo(line, err=True)
     if ask and not _confirmed(spec):
-        click.echo(f"{spec}: nothing is written", err=True)
+        echo(f"{spec}: nothing is written", err=True)
         return
     plan.write()
-    click.echo(f"{spec}: written", err=True)
+    echo(f"{spec}: written", err=True)
 
 
 def _confirmed(spec: Path) -> bool:

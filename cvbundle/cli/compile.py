@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.cli._report import report
 from cvbundle.cli._where import PathType, Text, with_places, with_store
 from cvbundle.compiler.build import Compiled, compile_file
@@ -56,17 +57,17 @@ def command(
     report(compilation.warnings)
     if as_json:
         results = [_as_data(compiled) for compiled in compilation.bundles]
-        click.echo(json.dumps(results if len(results) > 1 else results[0]))
+        echo(json.dumps(results if len(results) > 1 else results[0]))
         return
     for compiled in compilation.bundles:
         outcome = "compiled" if compiled.created else "already exists"
         at = f" at {compiled.point}" if compiled.point else ""
-        click.echo(f"{outcome}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
+        echo(f"{outcome}{at}: {compiled.samples} samples, sha256 {compiled.digest}", err=True)
     if len(compilation.bundles) == 1:
-        click.echo(render_estimate(compilation.only.memory), err=True)
-        click.echo(render_training(compilation.only.training), err=True)
+        echo(render_estimate(compilation.only.memory), err=True)
+        echo(render_training(compilation.only.training), err=True)
     for compiled in compilation.bundles:
-        click.echo(compiled.bundle)
+        echo(compiled.bundle)
 
 
 def _as_data(compiled: Compiled) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import get_args
 
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.spec.schema import TrainingType
 from cvbundle.spec.tables.models import DEFAULT_MODEL, MODELS
 
@@ -22,10 +23,10 @@ def command(folder: Path, model: str, kind: TrainingType) -> None:
     from cvbundle.authoring.demo import write_demo
 
     demo = write_demo(folder, model, kind)
-    click.echo("wrote" if demo.created else "already exists:", err=True, nl=False)
-    click.echo(
+    echo("wrote" if demo.created else "already exists:", err=True, nl=False)
+    echo(
         f" {folder}/: model, data, {demo.spec.name}; now compile it, and run the bundle:", err=True
     )
     spec = shlex.quote(str(demo.spec))
-    click.echo(f"cvbundle compile {spec}")
-    click.echo(f'cvbundle run "$(cvbundle compile {spec})"')
+    echo(f"cvbundle compile {spec}")
+    echo(f'cvbundle run "$(cvbundle compile {spec})"')

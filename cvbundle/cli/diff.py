@@ -12,6 +12,7 @@ from rich.padding import Padding
 
 from cvbundle.bundle.difference import Change
 from cvbundle.bundle.result import Result
+from cvbundle.cli._echo import echo
 from cvbundle.cli._terminal import console, heading, plain, table
 from cvbundle.cli._where import Text
 from cvbundle.comparison.diff import Comparison, TextChange, compare
@@ -41,7 +42,7 @@ def command(a: str, b: str, as_json: bool) -> int:
         sides = [open_side(text, folder / str(i)) for i, text in enumerate((a, b))]
         comparison = compare(*sides)
     if as_json:
-        click.echo(json.dumps(_as_data(comparison)))
+        echo(json.dumps(_as_data(comparison)))
     else:
         _show(comparison)
     return 0 if comparison.same else 1

@@ -12,6 +12,7 @@ from cvbundle.authoring.explain import (
     topic_data,
     topic_text,
 )
+from cvbundle.cli._echo import echo
 
 SECTION = "Specs"
 
@@ -22,16 +23,16 @@ SECTION = "Specs"
 def command(name: str | None, as_json: bool) -> None:
     """Explain a rule or a field; without a name, list them all."""
     if name is None:
-        click.echo(_json(overview_data()) if as_json else overview_text())
+        echo(_json(overview_data()) if as_json else overview_text())
         return
     try:
         topics = find_topics(name)
     except UnknownTopic as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        click.echo(_json([topic_data(topic) for topic in topics]))
+        echo(_json([topic_data(topic) for topic in topics]))
     else:
-        click.echo("\n\n".join(topic_text(topic) for topic in topics))
+        echo("\n\n".join(topic_text(topic) for topic in topics))
 
 
 def _json(data: object) -> str:

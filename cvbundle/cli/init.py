@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cvbundle.authoring.starters import DEFAULT, find_starter, overview, starter_text
+from cvbundle.cli._echo import echo
 from cvbundle.files.durable import write_bytes
 from cvbundle.problems import UserError
 
@@ -28,11 +29,11 @@ def command(path: Path, name: str | None, launched: Path | None) -> None:
         raise click.UsageError("--template and --from can't be used together")
     text = _starter(name or DEFAULT) if launched is None else _converted(launched)
     if str(path) == "-":
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     _write_new(path, text)
     todo = "set data.root, then" if launched is None else "next"
-    click.echo(f"{path}: written; {todo}: cvbundle check {path}")
+    echo(f"{path}: written; {todo}: cvbundle check {path}")
 
 
 def _starter(name: str) -> str:
@@ -47,7 +48,7 @@ def _converted(launched: Path) -> str:
 
     converted = convert_file(launched)
     for note in converted.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     return converted.text
 
 

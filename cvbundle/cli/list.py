@@ -8,6 +8,7 @@ import attrs
 import click
 
 from cvbundle.bundle.store import STORE
+from cvbundle.cli._echo import echo
 from cvbundle.cli._terminal import console, plain, table
 from cvbundle.cli._where import PathType
 from cvbundle.comparison.listing import Column, Listed, list_store
@@ -36,10 +37,10 @@ def command(
     """Show the bundles of STORE with the state of the newest run of each."""
     listed = list_store(store, where, sort=sort, reverse=reverse)
     if as_json:
-        click.echo(json.dumps([_as_data(each) for each in listed]))
+        echo(json.dumps([_as_data(each) for each in listed]))
         return
     if not listed:
-        click.echo(f"no bundle in {store}{' has these settings' if where else ''}", err=True)
+        echo(f"no bundle in {store}{' has these settings' if where else ''}", err=True)
         return
     rows = table("hash", "name", "model", "type", ">samples", "status", ">loss", ">size")
     for each in listed:

@@ -6,6 +6,7 @@ import attrs
 import click
 
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._where import Text
 from cvbundle.execution.rehearsal import Rehearsal, RehearsedPhase, rehearse_bundle
 from cvbundle.model.memory import in_gib
@@ -35,13 +36,13 @@ def command(bundle: str, name: str | None, as_json: bool) -> None:
     seconds = step_seconds(found.step_flops, gpu, spec.training.mixed_precision)
     if as_json:
         data = attrs.asdict(found)
-        click.echo(json.dumps({**data, "peak": found.peak, "gpu": gpu.name, "seconds": seconds}))
+        echo(json.dumps({**data, "peak": found.peak, "gpu": gpu.name, "seconds": seconds}))
         return
     for line in _lines(found):
-        click.echo(line)
+        echo(line)
     took = "" if seconds is None else f", {render_seconds(seconds)} on {gpu.title}"
-    click.echo(f"a step: {found.step_flops / 1e12:,.4g} TFLOP{took}")
-    click.echo(f"trained: {found.trained:,} parameters")
+    echo(f"a step: {found.step_flops / 1e12:,.4g} TFLOP{took}")
+    echo(f"trained: {found.trained:,} parameters")
 
 
 def _lines(found: Rehearsal) -> list[str]:

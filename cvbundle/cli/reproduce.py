@@ -7,6 +7,7 @@ import attrs
 import click
 
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._run_options import with_run_options
 from cvbundle.cli._terminal import console, heading, plain, table
 from cvbundle.cli._where import Text
@@ -32,12 +33,12 @@ def command(bundle: str, number: int | None, options: RunOptions, as_json: bool)
         find_bundle(bundle),
         number,
         options,
-        notify=partial(click.echo, err=True),
+        notify=partial(echo, err=True),
     )
     if done.outcome.failure is not None:
-        click.echo(f"error: {done.outcome.failure}", err=True)
+        echo(f"error: {done.outcome.failure}", err=True)
     if as_json:
-        click.echo(json.dumps(_as_data(done)))
+        echo(json.dumps(_as_data(done)))
     elif done.comparison is not None:
         _show(done.comparison)
     if done.comparison is None:

@@ -8,6 +8,7 @@ import click
 
 from cvbundle.bundle.runs import Choice
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._run_options import with_run_options
 from cvbundle.cli._where import Text
 from cvbundle.execution.launch import Outcome, RunOptions, execute, plan_launch, result_files
@@ -31,20 +32,20 @@ def command(
         options,
         choice=choice or "auto",
         dry=dry_run,
-        notify=partial(click.echo, err=True),
+        notify=partial(echo, err=True),
     )
     for drift in launch.drift:
-        click.echo(f"drift: {drift}", err=True)
+        echo(f"drift: {drift}", err=True)
     if dry_run:
         settings = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
-        click.echo(" ".join([*settings, shlex.join(launch.command)]))
+        echo(" ".join([*settings, shlex.join(launch.command)]))
         return 0
     finished = launch.finished
     if finished is not None:
-        click.echo(f"run {finished.name} is complete; --fresh begins another", err=True)
+        echo(f"run {finished.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)
     if outcome.failure is not None:
-        click.echo(f"error: {outcome.failure}: run it again to go on", err=True)
+        echo(f"error: {outcome.failure}: run it again to go on", err=True)
     _show(outcome, as_json)
     return outcome.code
 
@@ -54,7 +55,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     is_complete = run is not None and run.is_complete and outcome.code == 0
     files = [str(path) for path in result_files(run)] if run is not None and is_complete else []
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "run": None if run is None else str(run.folder),
@@ -67,4 +68,4 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         )
         return
     for path in files:
-        click.echo(path)
+        echo(path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.execution.sample import SampleRequest, make_sample
 
 SECTION = "Runs"
@@ -48,5 +49,5 @@ def command(
     )
     code = make_sample(run, request)
     if not code:
-        click.echo(output)
+        echo(output)
     return code

@@ -4,6 +4,7 @@ import json
 
 import click
 
+from cvbundle.cli._echo import echo
 from cvbundle.rules.every import acceptable_rules
 from cvbundle.spec.json_schema import spec_schema
 
@@ -17,4 +18,4 @@ def command() -> None:
     An editor with YAML support uses it for a spec that begins with
     `# yaml-language-server: $schema=spec.schema.json`.
     """
-    click.echo(json.dumps(spec_schema(acceptable_rules()), indent=2, ensure_ascii=False))
+    echo(json.dumps(spec_schema(acceptable_rules()), indent=2, ensure_ascii=False))

@@ -10,6 +10,7 @@ from rich.padding import Padding
 
 from cvbundle.bundle.result import Result
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._terminal import console, heading, plain, table
 from cvbundle.cli._where import Text
 from cvbundle.comparison.description import Description, Setting, describe
@@ -29,7 +30,7 @@ def command(bundle: str, as_json: bool) -> None:
     """Describe BUNDLE (a folder, or a prefix of its hash), unusual settings first."""
     found = describe(find_bundle(bundle))
     if as_json:
-        click.echo(json.dumps(_as_data(found)))
+        echo(json.dumps(_as_data(found)))
     else:
         _show(found)
 
@@ -49,7 +50,7 @@ def _show(found: Description) -> None:
     rest = [setting for setting in found.settings if setting.is_default]
     _show_settings(out, "settings that are the default", rest, defaults=False)
     for reason in found.unreadable:
-        click.echo(reason, err=True)
+        echo(reason, err=True)
 
 
 def _show_settings(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cvbundle.archive.unpack import unpack_archive
+from cvbundle.cli._echo import echo
 from cvbundle.cli._where import Text, with_places, with_signers, with_store
 
 SECTION = "Bundles"
@@ -33,7 +34,7 @@ def command(
         archive, out, data_root=data_root, model_path=model_path, signers=signers
     )
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "bundle": str(unpacked.bundle.folder),
@@ -45,5 +46,5 @@ def command(
         )
         return
     outcome = "unpacked" if unpacked.created else "already exists"
-    click.echo(f"{outcome}: sha256 {unpacked.bundle.digest}", err=True)
-    click.echo(unpacked.bundle.folder)
+    echo(f"{outcome}: sha256 {unpacked.bundle.digest}", err=True)
+    echo(unpacked.bundle.folder)

@@ -7,6 +7,7 @@ import click
 
 from cvbundle.bundle.difference import FileDifference
 from cvbundle.bundle.store import find_bundle
+from cvbundle.cli._echo import echo
 from cvbundle.cli._where import Text, with_signers
 from cvbundle.execution.verification import Verification, verify_bundle
 
@@ -30,7 +31,7 @@ def command(
         find_bundle(bundle), clips=not no_clips, weights=not no_weights, signers=signers
     )
     if as_json:
-        click.echo(json.dumps(_as_data(result)))
+        echo(json.dumps(_as_data(result)))
     else:
         _show(result)
     return 0 if result.verified else 1
@@ -38,27 +39,25 @@ def command(
 
 def _show(result: Verification) -> None:
     for difference in result.files:
-        click.echo(str(difference))
+        echo(str(difference))
     for kind, differences in (
         ("clip", result.clips),
         ("weights", result.weights),
         ("signature", result.signature),
     ):
         for each in differences or ():
-            click.echo(f"{kind}: {each}")
+            echo(f"{kind}: {each}")
     for reason in result.unknown:
-        click.echo(reason, err=True)
+        echo(reason, err=True)
     if result.signer is not None:
-        click.echo(f"signed by {result.signer}")
+        echo(f"signed by {result.signer}")
     if result.verified:
         checked = ["every file"]
         checked += ["every clip"] if result.clips is not None else []
         checked += ["the base model"] if result.weights is not None else []
         last = checked.pop()
         listed = f"{', '.join(checked)} and {last}" if checked else last
-        click.echo(
-            f"{result.bundle.folder}: {listed} {'are' if checked else 'is'} what was compiled"
-        )
+        echo(f"{result.bundle.folder}: {listed} {'are' if checked else 'is'} what was compiled")
 
 
 def _as_data(result: Verification) -> dict[str, object]:

@@ -10,7 +10,7 @@ from cvbundle.bundle.packages import needed_distributions
 from cvbundle.compiler.code import training_code
 from cvbundle.compiler.rendered import accelerate_config, launch_script
 from cvbundle.files.digest import sha256_bytes
-from cvbundle.problems import UserError
+from cvbundle.problems import UserError, printable
 from cvbundle.spec.schema import Spec
 
 _EXCERPT_LINES = 20
@@ -122,11 +122,4 @@ def _unified(names: list[str], own: Mapping[str, bytes], folder: Path) -> Iterat
         contents = own.get(name, b""), path.read_bytes() if path.is_file() else b""
         old, new = (content.decode("utf-8", "replace").splitlines() for content in contents)
         for line in difflib.unified_diff(old, new, f"here/{name}", f"bundle/{name}", "", "", 0, ""):
-            yield "".join(map(_printable, line))
-
-
-def _printable(character: str) -> str:
-    """The character, escaped if a terminal would interpret it."""
-    if character.isprintable() or character == "\t":
-        return character
-    return character.encode("unicode_escape").decode()
+            yield printable(line, keep="\t")

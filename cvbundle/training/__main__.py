@@ -9,7 +9,7 @@ import time
 import traceback
 from types import FrameType
 
-from cvbundle.problems import UserError
+from cvbundle.problems import UserError, printable
 from cvbundle.processes.children import die_with_parent
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
@@ -96,7 +96,7 @@ def _say(text: str, code: int, *, alone: bool = False) -> int:
     if code == FAILED and descriptor is not None:
         os.write(int(descriptor), text.removeprefix("error: ").encode()[:LONGEST_REPORT])
     elif alone or os.environ.get("LOCAL_RANK", "0") == "0":
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(printable(f"{text}\n", keep="\n"))
         sys.stderr.flush()
     return code
 

@@ -26,7 +26,7 @@ from attrs import frozen
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.runs import record_failure
-from cvbundle.problems import UserError
+from cvbundle.problems import UserError, printable
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
 from cvbundle.training.meeting import Interrupted, Machine, Meeting, Place, gather, join, listening
@@ -276,7 +276,7 @@ def _outcome(host: str, ends: Sequence[BadEnd], elsewhere: Ended | None) -> tupl
 
 
 def _say(text: str, code: int = DONE) -> int:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(printable(f"{text}\n", keep="\n"))
     sys.stderr.flush()
     return code
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cvbundle.bundle.layout import RUN_LOG
+from cvbundle.problems import printable
 
 _PLAIN_SECONDS = 10.0
 """Time between two lines of one phase where there is no terminal."""
@@ -24,6 +25,7 @@ class Reporter:
 
     def print(self, text: str) -> None:
         """Write a line to stderr and to the log."""
+        text = printable(text, keep="\n")
         self.log(text)
         if self._file is not None:
             tqdm.write(text, file=sys.stderr)
@@ -31,7 +33,8 @@ class Reporter:
     def log(self, text: str) -> None:
         """Write a line to the log."""
         if self._file is not None:
-            self._file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}\n")
+            shown = printable(text, keep="\n")
+            self._file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {shown}\n")
             self._file.flush()
 
     @contextmanager

@@ -10,7 +10,7 @@ import torch
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.bundle.layout import ADAPTER_WEIGHTS, RUN_ADAPTER, RUN_TRANSFORMER
-from cvbundle.problems import UserError
+from cvbundle.problems import UserError, printable
 from cvbundle.spec.schema import Validation
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import components
@@ -42,11 +42,11 @@ def main() -> int:
     try:
         make(read_job(Bundle(options.bundle), options.run, device, 1), options)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return _FAILED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        sys.stderr.write(f"error: {printable(where)}{error.strerror or error}\n")
         return _FAILED
     return 0
 
