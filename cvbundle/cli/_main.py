@@ -14,7 +14,6 @@ import cvbundle
 from cvbundle.cli._commands import Commands
 from cvbundle.cli._echo import echo
 from cvbundle.problems import CvbundleError, ProblemsFound
-from cvbundle.processes.missing import installation
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,6 +65,8 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         echo(f"error: out of memory: {_MORE_MEMORY}", err=True)
         code = 1
     except ImportError as error:
+        from cvbundle.processes.missing import installation
+
         # Also what the loader says of a library for which there is no memory.
         words = installation(error) or f"{error}: install cvbundle again, or {_MORE_MEMORY}"
         echo(f"error: {words}", err=True)
