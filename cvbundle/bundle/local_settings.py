@@ -10,8 +10,7 @@ from typing import Any
 
 from cvbundle.files.json_objects import DamagedFile
 from cvbundle.problems import UserError
-from cvbundle.spec.fields import Field, local_fields
-from cvbundle.spec.limits import Choice, Limit
+from cvbundle.spec.local_fields import LocalField, local_fields
 
 Value = str | int | float | None
 """A local setting; None if it isn't set."""
@@ -29,24 +28,14 @@ def local_settings(recorded: Mapping[str, Any], place: str) -> dict[str, Value]:
     return {field.name: _value(field, recorded, place) for field in local_fields()}
 
 
-def _value(field: Field, recorded: Mapping[str, Any], place: str) -> Value:
-    variable = field.about.local
-    if text := os.environ.get(variable):
+def _value(field: LocalField, recorded: Mapping[str, Any], place: str) -> Value:
+    if text := os.environ.get(field.variable):
         try:
-            value: Value = field.type(text)
-        except ValueError:
-            value = None
-        if value is None or not _is_allowed(field.limit, value):
-            raise UserError(f"{variable} is {text}: it has to be {field.kind}")
-        return value
-    value = recorded.get(field.name)
+            return field.parse(text)
+        except ValueError as error:
+            raise UserError(f"{field.variable} {error}") from None
+    value: Value = recorded.get(field.name)
     accepted = (int, float) if field.type is float else field.type
     if value is not None and not isinstance(value, accepted):
-        raise DamagedFile(f"{place}: {field.name} is not {field.kind}: set {variable}")
+        raise DamagedFile(f"{place}: {field.name} is not {field.expected}: set {field.variable}")
     return value
-
-
-def _is_allowed(limit: Limit | Choice | None, value: str | int | float) -> bool:
-    if isinstance(limit, Choice):
-        return value in limit.names
-    return limit is None or limit.holds(value)

@@ -1,4 +1,9 @@
-"""Collect the source of the trainer and of all that it imports, for a bundle."""
+"""Collect the source of the trainer and of all that it imports, for a bundle.
+
+A bundle is named by what decides its result. So what is written for people who write specs is left
+out: the words in `about(...)`, and the library that `import cvbundle` offers. Rewording a field's
+help, or adding a command, a rule or a function to the library, changes no bundle's name.
+"""
 
 import ast
 import sys
@@ -8,9 +13,12 @@ from pathlib import Path
 from attrs import frozen
 
 import cvbundle
+from cvbundle.compiler.undocumented import without_words
 
 _ENTRIES = ("cvbundle.training.__main__", "cvbundle.training.launcher")
 """What `launch.sh` starts: one process, or the one that starts several."""
+
+_LIBRARY = "cvbundle/__init__.py"
 
 
 @frozen
@@ -21,9 +29,11 @@ class Code:
     packages: frozenset[str]
 
 
-def training_code() -> Code:
-    """Follow the imports of the trainer's entry points, without importing anything."""
-    root = Path(cvbundle.__file__).parent.parent
+def training_code(root: Path = Path(cvbundle.__file__).parent.parent) -> Code:
+    """Follow the imports of the trainer's entry points, without importing anything.
+
+    `root` is the folder that the package is in.
+    """
     files: dict[str, bytes] = {}
     packages: set[str] = set()
     waiting = list(_ENTRIES)
@@ -35,9 +45,11 @@ def training_code() -> Code:
         name = path.relative_to(root).as_posix()
         if name in files:
             continue
-        files[name] = path.read_bytes()
+        source = path.read_bytes()
+        tree = ast.parse(source)
+        files[name] = b"" if name == _LIBRARY else without_words(source, tree)
         waiting.extend(_parents(module))
-        for imported in _imports(files[name]):
+        for imported in () if name == _LIBRARY else _imports(tree):
             if imported.split(".")[0] == "cvbundle":
                 waiting.append(imported)
             elif imported.split(".")[0] not in sys.stdlib_module_names:
@@ -59,9 +71,9 @@ def _parents(module: str) -> Iterator[str]:
     return (".".join(parts[:count]) for count in range(1, len(parts)))
 
 
-def _imports(source: bytes) -> Iterator[str]:
+def _imports(tree: ast.Module) -> Iterator[str]:
     """The modules that a file may import, including inside functions."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:

@@ -18,7 +18,7 @@ from cvbundle.model.identify import BaseModel
 from cvbundle.model.pin import blob_names, pin_folder
 from cvbundle.problems import UserError
 from cvbundle.spec.converter import plain
-from cvbundle.spec.fields import local_fields
+from cvbundle.spec.local_fields import local_fields
 from cvbundle.spec.schema import Spec
 
 
@@ -72,7 +72,7 @@ def local_settings(spec: Spec, base: Path, model: BaseModel) -> dict[str, Any]:
     for field in local_fields():
         section, name = field.path
         value = data[section][name]
-        is_path = field.is_free_text and value is not None
+        is_path = field.is_path and value is not None
         told[field.name] = str((base / expanded(value)).absolute()) if is_path else value
     return told | ({"model.path": model.path} if model.is_on_hub else {})
 

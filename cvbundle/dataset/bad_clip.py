@@ -1,6 +1,9 @@
 """A clip or image that can't be used."""
 
-from cvbundle.problems import Rule
+from typing import Literal
+
+Fault = Literal["clip-unreadable", "clip-truncated", "clip-short"]
+"""The id of the rule that a clip or image breaks; the trainer, which decodes, has no rules."""
 
 
 class BadClip(Exception):
@@ -9,7 +12,7 @@ class BadClip(Exception):
     `lasting` is whether the same bytes will always be bad; false for a disk or network failure.
     """
 
-    def __init__(self, rule: Rule, reason: str, lasting: bool = True) -> None:
+    def __init__(self, rule: Fault, reason: str, lasting: bool = True) -> None:
         self.rule = rule
         self.reason = reason
         self.lasting = lasting

@@ -11,7 +11,6 @@ from av.video.stream import VideoStream
 
 from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.limits import MAX_PIXELS, too_much_memory
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 
 
 @frozen
@@ -58,7 +57,7 @@ def open_clip(
     """
     name = container_format(head)
     if name is None:
-        raise BadClip(CLIP_UNREADABLE, f"is not a video file ({FORMATS})")
+        raise BadClip("clip-unreadable", f"is not a video file ({FORMATS})")
     try:
         with av.open(
             file,
@@ -76,7 +75,7 @@ def open_clip(
         raise too_much_memory() from None
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadClip(CLIP_UNREADABLE, f"can't be decoded ({reason})") from None
+        raise BadClip("clip-unreadable", f"can't be decoded ({reason})") from None
 
 
 def _stream(container: InputContainer) -> VideoStream:
@@ -86,6 +85,6 @@ def _stream(container: InputContainer) -> VideoStream:
             continue
         # PyAV's types say otherwise, but there is no context without a decoder.
         if getattr(stream, "codec_context", None) is None:
-            raise BadClip(CLIP_UNREADABLE, "uses a codec that FFmpeg has no decoder for")
+            raise BadClip("clip-unreadable", "uses a codec that FFmpeg has no decoder for")
         return stream
-    raise BadClip(CLIP_UNREADABLE, "has no video stream")
+    raise BadClip("clip-unreadable", "has no video stream")

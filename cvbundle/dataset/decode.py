@@ -16,7 +16,6 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.container import HEAD, Opened, open_clip
 from cvbundle.dataset.frames import displayed_size, scaled_box
 from cvbundle.dataset.manifest import Sample
-from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 
 Pixels = NDArray[np.uint8]
 
@@ -50,7 +49,7 @@ def decode(content: bytes | Path, sample: Sample, height: int, width: int) -> Pi
             if number == last:
                 break
     if number < last:
-        raise BadClip(CLIP_TRUNCATED, f"has {number + 1} frames, the manifest needs {last + 1}")
+        raise BadClip("clip-truncated", f"has {number + 1} frames, the manifest needs {last + 1}")
     return frames
 
 
@@ -62,7 +61,7 @@ def _open(content: bytes | Path) -> Iterator[Opened]:
         try:
             file = content.open("rb")
         except OSError as error:
-            raise BadClip(CLIP_UNREADABLE, f"can't be read ({error.strerror})") from None
+            raise BadClip("clip-unreadable", f"can't be read ({error.strerror})") from None
     with file:
         head = file.read(HEAD)
         file.seek(0)
@@ -75,12 +74,12 @@ def _image(
 ) -> Image.Image:
     """A frame in display orientation, before its sample aspect ratio is applied."""
     if frame.is_corrupt:
-        raise BadClip(CLIP_UNREADABLE, "has a damaged frame")
+        raise BadClip("clip-unreadable", "has a damaged frame")
     aspect = opened.stream.sample_aspect_ratio
     size = displayed_size(frame.height, frame.width, aspect, sample.rotation)
     if size != (sample.height, sample.width):
         stated = f"{sample.height}x{sample.width}"
-        raise BadClip(CLIP_UNREADABLE, f"is {size[0]}x{size[1]}, the manifest says {stated}")
+        raise BadClip("clip-unreadable", f"is {size[0]}x{size[1]}, the manifest says {stated}")
     rgb = reformatter.reformat(frame, format="rgb24", interpolation=_EXACT, threads=1)
     pixels = np.rot90(rgb.to_ndarray(), sample.rotation // 90)
     if sample.mirrored:

@@ -10,7 +10,6 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.container import open_clip
 from cvbundle.dataset.limits import CpuTime, too_much_memory
 from cvbundle.dataset.orientation import Orientation, orientation_of
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 
 # Many clips are decoded at a time, one thread each.
 _ONE_THREAD = {"threads": "1"}
@@ -73,9 +72,9 @@ def _decode(file: BinaryIO, head: bytes, time: CpuTime, limit: int | None) -> De
                 picture = picture or current
                 shown.append(frame.pts)
                 if current != picture:
-                    raise BadClip(CLIP_UNREADABLE, f"changes its size at frame {len(shown)}")
+                    raise BadClip("clip-unreadable", f"changes its size at frame {len(shown)}")
                 if frame.is_corrupt:
-                    raise BadClip(CLIP_UNREADABLE, f"is damaged at frame {len(shown)}")
+                    raise BadClip("clip-unreadable", f"is damaged at frame {len(shown)}")
                 if len(shown) == limit:
                     break
         except MemoryError:
@@ -83,8 +82,8 @@ def _decode(file: BinaryIO, head: bytes, time: CpuTime, limit: int | None) -> De
             raise too_much_memory() from None
         except av.error.FFmpegError as error:
             where = f"frame {len(shown) + 1} can't be decoded ({error.strerror})"
-            raise BadClip(CLIP_UNREADABLE, f"is damaged: {where}") from None
+            raise BadClip("clip-unreadable", f"is damaged: {where}") from None
     if picture is None:
-        raise BadClip(CLIP_UNREADABLE, "has no frame that can be decoded")
+        raise BadClip("clip-unreadable", "has no frame that can be decoded")
     stated = tuple(sorted(at for at in shown if at is not None))
     return Decoded(picture, len(shown), stated if len(stated) == len(shown) else ())

@@ -9,7 +9,6 @@ from PIL import UnidentifiedImageError
 
 from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.limits import MAX_PIXELS, too_large
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.files.digest import sha256_bytes
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -34,7 +33,7 @@ def open_image(content: bytes) -> Pillow.Image:
     try:
         image = Pillow.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise BadClip(CLIP_UNREADABLE, f"is not an image ({', '.join(_FORMATS)})") from None
+        raise BadClip("clip-unreadable", f"is not an image ({', '.join(_FORMATS)})") from None
     except _BROKEN:
         raise _undecodable() from None
     if image.width * image.height > MAX_PIXELS:
@@ -51,7 +50,7 @@ _BROKEN = (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError)
 
 
 def _undecodable() -> BadClip:
-    return BadClip(CLIP_UNREADABLE, "is not an image that can be decoded")
+    return BadClip("clip-unreadable", "is not an image that can be decoded")
 
 
 def probe_image(path: Path) -> ImageFile:
@@ -64,6 +63,6 @@ def probe_image(path: Path) -> ImageFile:
         content = path.read_bytes()
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
-        raise BadClip(CLIP_UNREADABLE, reason, lasting=False) from None
+        raise BadClip("clip-unreadable", reason, lasting=False) from None
     open_image(content)
     return ImageFile(sha256_bytes(content), len(content))

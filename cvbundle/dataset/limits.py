@@ -9,7 +9,6 @@ import time
 from attrs import field, frozen
 
 from cvbundle.dataset.bad_clip import BadClip
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 
 MAX_PIXELS = 8192 * 4320
 """Pixels of a frame or an image: those of DCI 8K, the largest format of cameras."""
@@ -49,7 +48,7 @@ def too_slow(seconds: float) -> BadClip:
     """The problem with a file that takes more than its share of time."""
     # Another machine may be faster.
     return BadClip(
-        CLIP_UNREADABLE,
+        "clip-unreadable",
         f"takes more than {seconds:.0f} s of CPU time to decode: encode it again",
         lasting=False,
     )
@@ -58,14 +57,14 @@ def too_slow(seconds: float) -> BadClip:
 def too_large(height: int, width: int) -> BadClip:
     """The problem with a frame of too many pixels."""
     return BadClip(
-        CLIP_UNREADABLE, f"is of {width}x{height} pixels; at most {MAX_PIXELS:,} are opened"
+        "clip-unreadable", f"is of {width}x{height} pixels; at most {MAX_PIXELS:,} are opened"
     )
 
 
 def too_much_memory() -> BadClip:
     """The problem with a file that takes too much memory."""
     return BadClip(
-        CLIP_UNREADABLE,
+        "clip-unreadable",
         f"takes more than {MEMORY_BYTES >> 30} GiB of memory to decode: encode it again",
         lasting=False,
     )

@@ -8,7 +8,6 @@ from attrs import frozen
 from av.sidedata.sidedata import SideData
 
 from cvbundle.dataset.bad_clip import BadClip
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.truncation import boxes
 
 
@@ -46,7 +45,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     right = (_sign(a), _sign(b))
     # After a rotation, "down" is 90 degrees clockwise of "right".
     if right not in _ROTATIONS or (_sign(c), _sign(d)) != (-right[1], right[0]):
-        raise BadClip(CLIP_UNREADABLE, "is sheared, or rotated by other than a multiple of 90°")
+        raise BadClip("clip-unreadable", "is sheared, or rotated by other than a multiple of 90°")
     return Orientation(_ROTATIONS[right], mirrored)
 
 

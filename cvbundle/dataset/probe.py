@@ -27,7 +27,6 @@ from cvbundle.dataset.limits import CpuTime, cpu_seconds
 from cvbundle.dataset.nal import Condition
 from cvbundle.dataset.orientation import is_unrotated
 from cvbundle.dataset.packets import Packets, read_packets
-from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.truncation import stated_size
 from cvbundle.files.identity import identity_of
 
@@ -89,16 +88,16 @@ def probe(path: Path, depth: Depth = Depth.NEEDED) -> Probed:
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
-                raise BadClip(CLIP_UNREADABLE, "is not a file")
+                raise BadClip("clip-unreadable", "is not a file")
             if not before.st_size:
-                raise BadClip(CLIP_UNREADABLE, "is empty")
+                raise BadClip("clip-unreadable", "is empty")
             probed = _read(file, before.st_size, depth)
             after = path.stat()
     except OSError as error:
         reason = f"can't be read ({error.strerror})"
-        raise BadClip(CLIP_UNREADABLE, reason, lasting=False) from None
+        raise BadClip("clip-unreadable", reason, lasting=False) from None
     if not identity_of(before).has_content_of(identity_of(after)):
-        raise BadClip(CLIP_UNREADABLE, "changed while it was read", lasting=False)
+        raise BadClip("clip-unreadable", "changed while it was read", lasting=False)
     return probed
 
 
@@ -125,7 +124,7 @@ def _check(file: BinaryIO, size: int, digest: str, depth: Depth) -> Probed:
     head = file.read(HEAD)
     container = container_format(head)
     if container and (stated := stated_size(file, size, container)) > size:
-        raise BadClip(CLIP_TRUNCATED, f"is truncated: {size} of {stated} bytes are present")
+        raise BadClip("clip-truncated", f"is truncated: {size} of {stated} bytes are present")
     packets = read_packets(file, head, time)
     if packets.present < packets.claimed:
         raise _missing_frames(packets.present, packets.claimed)
@@ -146,7 +145,7 @@ _DAMAGED = "contains bytes that no encoder writes, though its decoder reports no
 
 
 def _missing_frames(present: int, claimed: int) -> BadClip:
-    return BadClip(CLIP_TRUNCATED, f"has {present} of the {claimed} frames in its index")
+    return BadClip("clip-truncated", f"has {present} of the {claimed} frames in its index")
 
 
 def _picture(

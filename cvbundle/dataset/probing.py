@@ -8,7 +8,6 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.images import ImageFile, probe_image
 from cvbundle.dataset.limits import too_much_memory
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed, probe
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.files.identity import Identity, identity_of
 from cvbundle.problems import UserError
 
@@ -65,10 +64,10 @@ def probe_file(file: File, identity: Identity, depth: Depth) -> ProbeResult:
     except BadClip as error:
         return error
     except OSError as error:
-        return BadClip(CLIP_UNREADABLE, f"can't be read ({error.strerror})", lasting=False)
+        return BadClip("clip-unreadable", f"can't be read ({error.strerror})", lasting=False)
     except MemoryError:
         return too_much_memory()
     # Inodes are not compared: machines may number the files of a network share differently.
     if (size, changed) != identity[:2]:
-        return BadClip(CLIP_UNREADABLE, "changed during the scan", lasting=False)
+        return BadClip("clip-unreadable", "changed during the scan", lasting=False)
     return result

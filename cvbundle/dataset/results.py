@@ -9,14 +9,13 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.dataset.probing import ProbeResult
-from cvbundle.problems import declared
 
 
 def result_as_text(result: ProbeResult) -> tuple[str, str]:
     """Digest and properties: a JSON object for a clip, a list if it is bad, null for an image."""
     match result:
         case BadClip():
-            return "", json.dumps([result.rule.id, result.reason, result.lasting])
+            return "", json.dumps([result.rule, result.reason, result.lasting])
         case ImageFile():
             return result.digest, "null"
         case _:
@@ -39,5 +38,5 @@ def _read(properties: str) -> Facts | BadClip | None:
         return None
     if isinstance(data, list):
         rule, reason, lasting = data
-        return BadClip(declared()[rule], reason, lasting)
+        return BadClip(rule, reason, lasting)
     return Facts(**data)

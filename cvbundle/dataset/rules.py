@@ -1,7 +1,10 @@
 """Rules that are checked while a dataset's clips are listed and probed."""
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
+from cvbundle.dataset.bad_clip import Fault
 from cvbundle.problems import Rule, Severity, declare, declared
 
 
@@ -128,3 +131,10 @@ CLIP_ASPECT = _rule(
         "data.fit",
     ),
 )
+
+FAULTS: Mapping[Fault, DatasetRule] = {
+    "clip-unreadable": CLIP_UNREADABLE,
+    "clip-truncated": CLIP_TRUNCATED,
+    "clip-short": CLIP_SHORT,
+}
+"""The rules that a bad clip or image breaks."""

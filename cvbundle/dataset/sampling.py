@@ -19,6 +19,7 @@ from cvbundle.dataset.rules import (
     CLIP_FPS,
     CLIP_SHORT,
     CLIP_UPSCALED,
+    FAULTS,
 )
 from cvbundle.problems import Problem, Rule
 from cvbundle.spec.schema import Data
@@ -55,7 +56,7 @@ class Sampler:
             return [_bad(entry, entry.image or "", image, data)]
         facts = clip.facts
         if facts.frames < size.frames and data.short_clips != "repeat_last":
-            short = BadClip(CLIP_SHORT, f"has {facts.frames} frames, {size.frames} are needed")
+            short = BadClip("clip-short", f"has {facts.frames} frames, {size.frames} are needed")
             return [_bad(entry, entry.clip, short, data)]
         crop = _crop(facts.height, facts.width, size.height, size.width, data.fit)
         sample = Sample(
@@ -123,14 +124,15 @@ def _warning(rule: Rule, entry: Entry, message: str, hint: str) -> Problem:
 def _bad(entry: Entry, name: str, error: BadClip, data: Data) -> Skipped | Problem:
     """A file that can't be used: skipped or a problem, as set in the spec."""
     message = f"{name} {error.reason}"
+    rule = FAULTS[error.rule]
     if not error.lasting:
         # A temporary failure must not change the training set.
         hint = "make sure that the file can be read and doesn't change, then run again"
-        return error.rule.problem(entry.place, message, hint)
-    short = error.rule == CLIP_SHORT
+        return rule.problem(entry.place, message, hint)
+    short = rule is CLIP_SHORT
     if (data.short_clips if short else data.bad_samples) == "skip":
         reason = error.reason if name == entry.clip else f"its image {message}"
-        return Skipped(number=entry.number, clip=entry.clip, rule=error.rule.id, reason=reason)
+        return Skipped(number=entry.number, clip=entry.clip, rule=rule.id, reason=reason)
     field = "short_clips" if short else "bad_samples"
     hint = f"repair or remove it, or write data.{field}: skip"
-    return error.rule.problem(entry.place, message, hint)
+    return rule.problem(entry.place, message, hint)

@@ -17,7 +17,6 @@ from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import PROBE_VERSION, Depth, Probed
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, probe_files
 from cvbundle.dataset.progress import NoProgress, Progress
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.dataset.sampling import Row, Sampler
 from cvbundle.dataset.scan_cache import ScanCache
 from cvbundle.dataset.workers import workers
@@ -158,7 +157,7 @@ class _Probing:
                 identities[path] = identity_of(os.stat(path))  # noqa: PTH116 (a Path takes longer)
             except OSError as error:
                 reason = f"can't be read ({error.strerror})"
-                group.results[path] = BadClip(CLIP_UNREADABLE, reason, lasting=False)
+                group.results[path] = BadClip("clip-unreadable", reason, lasting=False)
         if self.on_file is not None:
             for path, identity in identities.items():
                 self.on_file(path, identity)

@@ -14,7 +14,6 @@ from cvbundle.dataset.limits import cpu_seconds, too_slow
 from cvbundle.dataset.probe import Depth
 from cvbundle.dataset.probing import File, ProbeResult, ProbeTask, require_version
 from cvbundle.dataset.results import result_from_text
-from cvbundle.dataset.rules import CLIP_UNREADABLE
 from cvbundle.files.identity import Identity
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
@@ -123,4 +122,4 @@ def _ended(code: int, identity: Identity, kills: OomKills) -> BadClip:
         command = shlex.join(module_command("cvbundle.dataset.worker"))
         raise UserError(f"a process to open clips ended with exit code {code}: try {command}")
     reason = f"can't be decoded: its decoder {killed_by(-code, kills)}"
-    return BadClip(CLIP_UNREADABLE, reason, lasting=False)
+    return BadClip("clip-unreadable", reason, lasting=False)

@@ -104,11 +104,6 @@ def all_fields() -> tuple[Field, ...]:
     return tuple(_walk(Spec, ()))
 
 
-def local_fields() -> tuple[Field, ...]:
-    """The fields that are about this machine, and so no part of what is hashed."""
-    return tuple(field for field in all_fields() if field.about.local)
-
-
 def _walk(cls: Any, above: FieldPath) -> Iterator[Field]:
     for attribute in attrs.fields(cls):
         field = _field(attribute, above)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import cvbundle
 from cvbundle.authoring.demo import write_demo
 from cvbundle.compiler.build import Compiled, compile_file
 from cvbundle.problems import ProblemsFound, UserError
@@ -38,6 +40,73 @@ def test_folder_umask_locale_time_zone_and_hash_seed_do_not_matter(
         own_demo, tmp_path / "b", 0o077, PYTHONHASHSEED="2", TZ="Asia/Tokyo", LC_ALL="C.UTF-8"
     )
     assert here == there
+
+
+_RULE = """
+
+@rule(
+    "rule-of-a-test",
+    Severity.WARNING,
+    why="There are more rules than before.",
+    source="tests/compiler/test_identity.py",
+    reads=("training.steps",),
+    good={"training.steps": 1000},
+    bad={"training.steps": 2000},
+)
+def rule_of_a_test(subject: Subject) -> Iterator[Finding]:
+    \"\"\"Nothing breaks it.\"\"\"
+    yield from ()
+"""
+
+
+def test_help_texts_commands_rules_and_exports_change_no_name(
+    compiled: Compiled, demo: Path, tmp_path: Path
+) -> None:
+    """The same spec is compiled by a copy of cvbundle in which all of these are changed."""
+    package, root = tmp_path / "cvbundle", Path(cvbundle.__file__).parent.parent
+    for name in ("cvbundle", "templates"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / name, tmp_path / name, ignore=ignored)
+    for path in (package / "spec/schema").glob("*.py"):
+        source = path.read_text()
+        reworded = re.sub(r'\babout\((\s*)"', r'about(\1"Reworded, at some length: ', source)
+        path.write_text(reworded)
+    # Longer texts move the line breaks of what is beside them.
+    formatter = [sys.executable, "-m", "ruff", "format", "-q", "--isolated", "--line-length=100"]
+    subprocess.run([*formatter, package / "spec/schema"], check=True)
+    command = (package / "cli/verify.py").read_text()
+    (package / "cli/examine.py").write_text(command.replace('"verify"', '"examine"'))
+    with (package / "rules/schedule.py").open("a") as rules:
+        rules.write(_RULE)
+    with (package / "dataset/rules.py").open("a") as rules:
+        rules.write(
+            'CLIP_LOUD = _rule("clip-loud", Severity.WARNING, why="Loud.", source="ears")\n'
+        )
+    shutil.copy(package / "training/export.py", package / "training/export_elsewhere.py")
+    with (package / "__init__.py").open("a") as library:
+        library.write('\nANOTHER_NAME = "of the library"\n')
+    there = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    assert _compile_elsewhere(demo, tmp_path / "bundles", 0o022, **there) == compiled.bundle.name
+    explained = [sys.executable, "-m", "cvbundle.cli", "explain", "rule-of-a-test"]
+    subprocess.run(explained, env={**os.environ, **there}, check=True, capture_output=True)
+
+
+def test_the_trainer_has_no_rules_no_texts_and_no_commands(compiled: Compiled) -> None:
+    code = compiled.bundle.folder / "code/cvbundle"
+    assert sorted(path.name for path in code.iterdir() if path.is_dir()) == [
+        "bundle",
+        "dataset",
+        "files",
+        "model",
+        "processes",
+        "spec",
+        "training",
+    ]
+    words = [path for path in code.rglob("*.py") if path.stem in ("rules", "fields", "flow")]
+    assert [*words, *(code / "spec").glob("text")] == []
+    assert (code / "__init__.py").read_bytes() == b""
+    fields = (code / "spec/schema/run.py").read_text()
+    assert 'about("", None, local="CVBUNDLE_OUTPUT_DIR")' in fields
 
 
 def test_the_name_is_the_digest_of_the_sums(compiled: Compiled) -> None:

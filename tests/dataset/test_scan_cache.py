@@ -8,7 +8,6 @@ from cvbundle.dataset.bad_clip import BadClip
 from cvbundle.dataset.images import ImageFile
 from cvbundle.dataset.probe import Facts, Probed
 from cvbundle.dataset.probing import ProbeResult
-from cvbundle.dataset.rules import CLIP_TRUNCATED, CLIP_UNREADABLE
 from cvbundle.dataset.scan_cache import scan_cache
 from cvbundle.files.identity import Identity
 
@@ -33,7 +32,7 @@ LATER = 1_800_000_000_000_000_000
 
 @pytest.mark.parametrize(
     "seen",
-    [CLIP, ImageFile("cd" * 32, 12), BadClip(CLIP_TRUNCATED, "is truncated")],
+    [CLIP, ImageFile("cd" * 32, 12), BadClip("clip-truncated", "is truncated")],
     ids=["clip", "image", "bad"],
 )
 def test_stored_results_are_found(tmp_path: Path, seen: ProbeResult) -> None:
@@ -62,6 +61,7 @@ def test_another_version_of_the_probe_finds_nothing(tmp_path: Path) -> None:
 def test_a_disk_failure_is_not_cached(tmp_path: Path) -> None:
     with scan_cache(1, tmp_path) as cache:
         cache.keep(
-            [("/a.mp4", WAS, BadClip(CLIP_UNREADABLE, "can't be read", lasting=False))], began=LATER
+            [("/a.mp4", WAS, BadClip("clip-unreadable", "can't be read", lasting=False))],
+            began=LATER,
         )
         assert not cache.lookup({"/a.mp4": WAS})

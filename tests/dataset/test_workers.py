@@ -65,7 +65,7 @@ def test_a_worker_says_what_the_probe_says(tmp_path: Path) -> None:
     clip, bad = probed(make_clip(), b"text", folder=tmp_path)
     assert clip == probe_bytes(make_clip())
     assert isinstance(bad, BadClip)
-    assert (bad.rule.id, bad.lasting) == ("clip-unreadable", True)
+    assert (bad.rule, bad.lasting) == ("clip-unreadable", True)
 
 
 def test_frames_of_too_many_pixels_are_refused_before_they_are_allocated() -> None:
