@@ -10,12 +10,10 @@ from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from attrs import frozen
-from numpy.typing import NDArray
 
 from cvbundle.dataset.manifest import Sample
 from cvbundle.files.digest import sha256_bytes
@@ -25,19 +23,14 @@ from cvbundle.training import components
 from cvbundle.training.ahead import made_ahead
 from cvbundle.training.cache import EncodingCache, encoding_key
 from cvbundle.training.device import arithmetic
+from cvbundle.training.encoders import Pixels, encode_caption, encode_pixels, scaled
 from cvbundle.training.job import Job
 
 if TYPE_CHECKING:
-    from transformers import T5EncoderModel
-
-    from cvbundle.training.models import AutoencoderKLCogVideoX
-
-Pixels = NDArray[np.uint8]
+    pass
 
 _AHEAD = 2
 """Clips that are decoded while one is encoded."""
-_SCALED = 4
-"""Frames whose pixels are scaled at a time."""
 
 
 _TEXT_CODE = ("cvbundle.training.components", "cvbundle.training.pretrained")
@@ -64,30 +57,6 @@ class SampleKeys:
     """Image to video: pixels [3, H, W] uint8 if noise goes on them, else moments [2C, 1, H, W]."""
 
 
-class Tokens(Protocol):
-    """What a tokenizer returns, as far as it is used."""
-
-    @property
-    def input_ids(self) -> torch.Tensor:
-        """[texts, length], int64."""
-
-
-class Tokenizer(Protocol):
-    """transformers' tokenizers, as far as they are used."""
-
-    def __call__(
-        self,
-        text: list[str],
-        *,
-        padding: str,
-        max_length: int,
-        truncation: bool,
-        add_special_tokens: bool,
-        return_tensors: str,
-    ) -> Tokens:
-        """The tokens of some texts."""
-
-
 class Encoder:
     """Knows the key of every encoding of a job, and makes those that the cache lacks."""
 
@@ -111,7 +80,7 @@ class Encoder:
         self._video = {
             **common,
             "encoder": component_digest(job.model_files, "vae"),
-            "code": _code(*_PIXEL_CODE, encode_pixels, _scaled),
+            "code": _code(*_PIXEL_CODE, encode_pixels, scaled),
             "packages": [version("diffusers"), version("av"), version("pillow")],
             "size": [job.spec.data.resolution.height, job.spec.data.resolution.width],
             "tiling": job.spec.data.vae_tiling,
@@ -235,46 +204,6 @@ class Encoder:
                 "bring back the file, or compile again"
             )
         return content
-
-
-@torch.inference_mode()
-def encode_caption(
-    caption: str, tokenizer: Tokenizer, encoder: "T5EncoderModel", length: int
-) -> torch.Tensor:
-    """The embedding [length, dim] of a caption: padded and cut as the pipeline does it.
-
-    Source: diffusers pipeline_cogvideox.py, `_get_t5_prompt_embeds`.
-    """
-    tokens = tokenizer(
-        [caption],
-        padding="max_length",
-        max_length=length,
-        truncation=True,
-        add_special_tokens=True,
-        return_tensors="pt",
-    )
-    embedding: torch.Tensor = encoder(tokens.input_ids.to(encoder.device))[0][0]
-    return embedding
-
-
-@torch.inference_mode()
-def encode_pixels(pixels: Pixels, vae: "AutoencoderKLCogVideoX") -> torch.Tensor:
-    """The VAE's moments (mean, then log variance) [2C, F', H/8, W/8] of frames [F, H, W, 3]."""
-    moments: torch.Tensor = vae.encode(_scaled(pixels, vae)).latent_dist.parameters[0]
-    return moments
-
-
-def _scaled(pixels: Pixels, vae: "AutoencoderKLCogVideoX") -> torch.Tensor:
-    """Frames [F, H, W, 3] as the VAE is given them: [1, 3, F, H, W] in -1..1, in its type.
-
-    In fp32 as the pipeline's image processor does it, then cast; a few frames at a time, since 81
-    of 768 x 1360 pixels are 1 GiB in fp32 and several of that are alive at once.
-    """
-    whole = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].to(vae.device)
-    scaled = torch.empty_like(whole, dtype=vae.dtype)
-    for some, place in zip(whole.split(_SCALED, 2), scaled.split(_SCALED, 2), strict=True):
-        place.copy_(some.to(torch.float32) / 255 * 2 - 1)
-    return scaled
 
 
 def _pixels_of(sample: Sample) -> dict[str, object]:

@@ -29,7 +29,8 @@ from cvbundle.bundle.runs import record_failure
 from cvbundle.problems import UserError, printable
 from cvbundle.training.arguments import parse_arguments
 from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
-from cvbundle.training.meeting import Interrupted, Machine, Meeting, Place, gather, join, listening
+from cvbundle.training.machines import Machine, Place
+from cvbundle.training.meeting import Interrupted, Meeting, gather, join, listening
 from cvbundle.training.watch import Ended, Peers
 from cvbundle.training.workers import BadEnd, Workers
 

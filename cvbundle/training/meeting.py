@@ -13,14 +13,12 @@ import selectors
 import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable
 
-from attrs import asdict, field, frozen
-from attrs.validators import instance_of
+from attrs import asdict, frozen
 
 from cvbundle.problems import UserError
 from cvbundle.training.link import Link, Message
+from cvbundle.training.machines import Machine, Place, missing, names, other_job, unfit
 from cvbundle.training.watch import Peers
 
 _LOOK_S = 0.2
@@ -35,21 +33,6 @@ class Interrupted(Exception):
 
 
 @frozen(kw_only=True)
-class Machine:
-    """A machine as it introduces itself."""
-
-    host: str = field(validator=instance_of(str))
-    job: str = field(validator=instance_of(str))
-    """Tells two runs of one bundle apart; empty where nobody has said."""
-    bundle: str = field(validator=instance_of(str))
-    """The bundle's digest."""
-    rank: int = field(validator=instance_of(int))
-    machines: int = field(validator=instance_of(int))
-    processes: int = field(validator=instance_of(int))
-    """On all machines."""
-
-
-@frozen(kw_only=True)
 class Meeting:
     """All machines have come."""
 
@@ -58,18 +41,6 @@ class Meeting:
     """Where the first machine's first process has the store of the process group."""
     own_address: str
     """The address of this machine by which the others reach it."""
-
-
-@frozen(kw_only=True)
-class Place:
-    """Where the machines meet, and how long they wait for each other."""
-
-    address: str
-    port: int
-    wait_s: float
-
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
 
 
 def gather(own: Machine, place: Place, store_port: int, stop: threading.Event) -> Meeting:
@@ -89,18 +60,18 @@ def gather(own: Machine, place: Place, store_port: int, stop: threading.Event) -
                 if stop.is_set():
                     raise Interrupted
                 if time.monotonic() > until:
-                    raise UserError(_missing(own, place, others))
+                    raise UserError(missing(own, place, others))
                 selector.select(_LOOK_S)
                 strangers += _arrivals(server)
                 strangers = [link for link in strangers if not _settled(own, link, others)]
                 _forget_departed(others)
-        names = _names([own, *(machine for machine, _ in others.values())])
+        called = names([own, *(machine for machine, _ in others.values())])
         for rank, (_, link) in others.items():
             link.send(
                 {
                     "kind": "welcome",
-                    "first": names[0],
-                    "name": names[rank],
+                    "first": called[0],
+                    "name": called[rank],
                     "store_port": store_port,
                 }
             )
@@ -113,19 +84,9 @@ def gather(own: Machine, place: Place, store_port: int, stop: threading.Event) -
     finally:
         for link in strangers:
             link.close()
-    links = {names[rank]: link for rank, (_, link) in sorted(others.items())}
-    address = links[names[1]].own_address
-    return Meeting(peers=Peers(names[0], links), store_port=store_port, own_address=address)
-
-
-def _names(machines: Iterable[Machine]) -> dict[int, str]:
-    """What each machine is called, by its rank: its host, if no other machine is on that."""
-    hosts = {machine.rank: machine.host for machine in machines}
-    several = {host for host, count in Counter(hosts.values()).items() if count > 1}
-    return {
-        rank: f"{host} (machine {rank})" if host in several else host
-        for rank, host in hosts.items()
-    }
+    links = {called[rank]: link for rank, (_, link) in sorted(others.items())}
+    address = links[called[1]].own_address
+    return Meeting(peers=Peers(called[0], links), store_port=store_port, own_address=address)
 
 
 def join(own: Machine, place: Place, stop: threading.Event) -> Meeting:
@@ -205,7 +166,7 @@ def _settled(own: Machine, link: Link, others: dict[int, tuple[Machine, Link]]) 
             link.close()
             return True
         if other.job != own.job:
-            link.farewell(_refusal(_other_job(own, other)))
+            link.farewell(_refusal(other_job(own, other)))
             return True
         taken = others.get(other.rank)
         reason = unfit(own, other, None if taken is None else taken[0])
@@ -226,42 +187,6 @@ def _introduced(message: Message) -> Machine | None:
         return None
 
 
-def _other_job(own: Machine, other: Machine) -> str:
-    return (
-        f"{own.host} is the first machine of {_job(own.job)} and {other.host} is of "
-        f"{_job(other.job)}: give each job a MAIN_PROCESS_PORT of its own"
-    )
-
-
-def _job(job: str) -> str:
-    return f"job {job}" if job else "no job"
-
-
-def unfit(first: Machine, other: Machine, taken: Machine | None) -> str | None:
-    """Why a machine can't train with the first one; None where it can.
-
-    `taken` is the machine that has come as the same one already.
-    """
-    if other.bundle != first.bundle:
-        return (
-            f"{other.host} has bundle {other.bundle[:16]}, and {first.host} has "
-            f"{first.bundle[:16]}: start the same bundle on every machine"
-        )
-    if (other.machines, other.processes) != (first.machines, first.processes):
-        return (
-            f"{other.host} counts {other.processes} processes on {other.machines} machines, and "
-            f"{first.host} {first.processes} on {first.machines}: set CVBUNDLE_NUM_PROCESSES and "
-            "CVBUNDLE_NUM_MACHINES to the same everywhere"
-        )
-    if taken is not None or not 0 < other.rank < first.machines:
-        who = taken.host if taken is not None else first.host if other.rank == 0 else "no machine"
-        return (
-            f"{other.host} comes as machine {other.rank}, which {who} is: set MACHINE_RANK to 0 "
-            f"on {first.host} and to another number below {first.machines} on each other machine"
-        )
-    return None
-
-
 def _forget_departed(others: dict[int, tuple[Machine, Link]]) -> None:
     """Those that went away before all had come may come again.
 
@@ -276,16 +201,6 @@ def _forget_departed(others: dict[int, tuple[Machine, Link]]) -> None:
         if not link.is_open:
             del others[rank]
             link.close()
-
-
-def _missing(own: Machine, place: Place, others: Collection[int]) -> str:
-    ranks = [str(rank) for rank in range(1, own.machines) if rank not in others]
-    several = len(ranks) > 1
-    return (
-        f"machine{'s' if several else ''} {', '.join(ranks)} of {own.machines} did not come to "
-        f"{own.host} at {place} within {place.wait_s:g} s: start launch.sh there with "
-        f"MACHINE_RANK {' and '.join(ranks)}; CVBUNDLE_WAIT_S changes how long the others wait"
-    )
 
 
 def _refusal(reason: str) -> Message:

@@ -15,7 +15,7 @@ from cvbundle.spec.schema import Validation
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import components
 from cvbundle.training.device import free, process_device
-from cvbundle.training.encode import encode_caption
+from cvbundle.training.encoders import encode_caption
 from cvbundle.training.job import Job, read_job
 from cvbundle.training.preview import Sampler, write_sample
 

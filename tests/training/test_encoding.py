@@ -9,7 +9,8 @@ import torch
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.files.encodings import entries_folder
 from cvbundle.training.cache import EncodingCache
-from cvbundle.training.encode import Encoder, _scaled
+from cvbundle.training.encode import Encoder
+from cvbundle.training.encoders import scaled
 from cvbundle.training.job import Job, read_job
 from tests.training.conftest import CompileDemo
 
@@ -30,7 +31,7 @@ def test_pixels_are_scaled_a_few_frames_at_a_time_to_what_they_are_all_at_once(
     vae: Any = _Vae(dtype)
     at_once = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].to(torch.float32)
     expected = (at_once / 255 * 2 - 1).to(dtype)
-    found = _scaled(pixels, vae)
+    found = scaled(pixels, vae)
     assert torch.equal(found, expected)
     # The layout chooses the kernel, and so the last bits.
     assert found.stride() == expected.stride()

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend
 
 from cvbundle.compiler.build import Compiled
 from cvbundle.spec.schema import TrainingType
-from cvbundle.training import encode, kernels, objective, weights
+from cvbundle.training import encode, encoders, kernels, objective, weights
 from cvbundle.training.fill import fill_cache
 from cvbundle.training.load import load_trainer
 from cvbundle.training.loop import Trainer
@@ -203,7 +203,7 @@ def test_only_what_is_encoded_takes_the_same_bits_always(
 
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))
     before = torch.are_deterministic_algorithms_enabled()
-    monkeypatch.setattr(encode, "encode_pixels", watched("encoded", encode.encode_pixels))
+    monkeypatch.setattr(encode, "encode_pixels", watched("encoded", encoders.encode_pixels))
     predict = "cvbundle.training.loop.predict"
     monkeypatch.setattr(predict, watched("trained", objective.predict))
     settings = (*_QUICK, f"training.deterministic={json.dumps(deterministic)}")

@@ -11,7 +11,8 @@ from attrs import evolve
 
 from cvbundle.problems import UserError
 from cvbundle.training import watch
-from cvbundle.training.meeting import Interrupted, Machine, Meeting, Place, gather, join
+from cvbundle.training.machines import Machine, Place
+from cvbundle.training.meeting import Interrupted, Meeting, gather, join
 
 _FIRST = Machine(host="cvh1", job="7", bundle="ab" * 32, rank=0, machines=2, processes=4)
 _SECOND = evolve(_FIRST, host="cvh2", rank=1)

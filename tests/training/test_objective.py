@@ -18,7 +18,7 @@ from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.training import objective
 from cvbundle.training.components import load_text_encoder, load_tokenizer
-from cvbundle.training.encode import encode_caption
+from cvbundle.training.encoders import encode_caption
 from cvbundle.training.randomness import Purpose, normal
 
 ARCHITECTURES: dict[str, Architecture] = {name: card.architecture for name, card in MODELS.items()}

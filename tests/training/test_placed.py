@@ -15,7 +15,7 @@ from torch import nn
 from cvbundle.spec.schema import Resolution
 from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.spec.tables.models import MODELS
-from cvbundle.training import components, encode, objective
+from cvbundle.training import components, encoders, objective
 from tests.training.conftest import DemoOf
 
 _ARCHITECTURES: dict[str, Architecture] = {name: card.architecture for name, card in MODELS.items()}
@@ -76,11 +76,11 @@ def test_a_caption_and_its_encoder(base: Path, device: torch.device) -> None:
     encoder = components.load_text_encoder(base, _DTYPE, device)
     assert _places(encoder) == {device}
     tokenizer = components.load_tokenizer(base)
-    assert encode.encode_caption("A red square.", tokenizer, encoder, 226).device == device
+    assert encoders.encode_caption("A red square.", tokenizer, encoder, 226).device == device
 
 
 def test_a_clip_and_its_encoder(base: Path, device: torch.device) -> None:
     vae: Any = components.load_vae(base, _DTYPE, device, tiling=False, slicing=False, decoder=False)
     assert _places(vae) == {device}
     pixels = np.zeros((1, 16, 16, 3), np.uint8)
-    assert encode.encode_pixels(pixels, vae).device == device
+    assert encoders.encode_pixels(pixels, vae).device == device

@@ -22,11 +22,12 @@ from cvbundle.spec.schema import Resolution, Spec, TrainingType
 from cvbundle.spec.tables.architecture import Architecture
 from cvbundle.spec.tables.gpus import GPUS
 from cvbundle.spec.tables.models import MODELS
-from cvbundle.training import checkpoint
+from cvbundle.training import checkpoint, fake_run
 from cvbundle.training import rehearse as rehearsing
 from cvbundle.training.cuda_autocast import cuda_autocast
+from cvbundle.training.fake_run import Rehearsal
 from cvbundle.training.live_bytes import LiveBytes, flash_splits
-from cvbundle.training.rehearse import Rehearsal, rehearse
+from cvbundle.training.rehearse import rehearse
 from tests.conftest import COMMIT
 from tests.rules.specs import spec_of
 from tests.training.conftest import CompileDemo, CompileModel
@@ -92,7 +93,7 @@ def test_fake_tensors_hold_what_real_ones_hold(
     opened = Bundle(bundle)
     spec, architecture = opened.spec, opened.model.architecture
     fake = training_of(spec, architecture)
-    monkeypatch.setattr(rehearsing, "FakeTensorMode", lambda **_: nullcontext())
+    monkeypatch.setattr(fake_run, "FakeTensorMode", lambda **_: nullcontext())
     assert training_of(spec, architecture) == fake
 
 
@@ -171,10 +172,10 @@ def test_what_a_checkpoint_is_said_to_take_is_what_is_written(
 ) -> None:
     bundle = compile_model("cogvideox-2b", "lora")
     opened = Bundle(bundle)
-    stage = rehearsing._Stage(opened.spec, opened.model.architecture, LiveBytes(1))
-    stage._fake = nullcontext()  # type: ignore[assignment]
+    run = fake_run.FakeRun(opened.spec, opened.model.architecture, LiveBytes(1))
+    run._fake = nullcontext()  # type: ignore[assignment]
     with cuda_autocast():
-        trainer = stage._train()
+        trainer = run._train()
     saved = checkpoint.save(tmp_path, trainer.state(), limit=None)
     written = sum(path.stat().st_size for path in saved.iterdir() if path.name != "SHA256SUMS")
     assert checkpoint.size_on_disk(trainer.state()) == written
