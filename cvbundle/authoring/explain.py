@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from textwrap import fill
 
-from cvbundle.problems import Rule, Severity
+from cvbundle.problems import Rule, Severity, UserError
 from cvbundle.rules.every import all_rules
 from cvbundle.rules.rule import Constraint
 from cvbundle.spec import sweep
@@ -18,7 +18,7 @@ Topic = Field | Rule
 _WIDTH = 96
 
 
-class UnknownTopic(LookupError):
+class UnknownTopic(UserError, LookupError):
     """A name that is neither a rule nor a field; `near` is the most similar name."""
 
     def __init__(self, name: str, near: str | None) -> None:

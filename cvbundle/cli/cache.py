@@ -5,7 +5,7 @@ import json
 import click
 
 from cvbundle.cli._echo import echo
-from cvbundle.execution.cache_contents import Contents, cache_contents, prune_cache
+from cvbundle.execution.cache_contents import CacheContents, cache_contents, prune_cache
 from cvbundle.files.cache_folder import cache_folder
 
 SECTION = "Runs"
@@ -36,7 +36,7 @@ def command(pruned: bool, as_json: bool) -> None:
         echo(f"  {_mib(environment.bytes):>12}  packages {word}: {environment.folder}")
 
 
-def _as_data(contents: Contents, pruned: bool) -> dict[str, object]:
+def _as_data(contents: CacheContents, pruned: bool) -> dict[str, object]:
     return {
         "folder": str(contents.folder),
         "entries": contents.entries,

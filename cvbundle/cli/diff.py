@@ -1,9 +1,7 @@
 """`cvbundle diff`."""
 
 import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 import click
@@ -15,10 +13,9 @@ from cvbundle.bundle.result import Result
 from cvbundle.cli._echo import echo
 from cvbundle.cli._terminal import console, heading, plain, table
 from cvbundle.cli._where import Text
-from cvbundle.comparison.diff import Comparison, TextChange, compare
+from cvbundle.comparison.diff import Comparison, TextChange, compare_bundles
 from cvbundle.comparison.manifests import DataDifference
-from cvbundle.comparison.operands import Side, open_side
-from cvbundle.files.durable import temporary_folder
+from cvbundle.comparison.operands import Side
 
 _SHOWN = 10
 """Samples of each kind to show."""
@@ -37,10 +34,7 @@ def command(a: str, b: str, as_json: bool) -> int:
 
     Exits with 0 if they are the same, with 1 if they differ.
     """
-    with temporary_folder(Path(tempfile.gettempdir()), "cvbundle-diff") as folder:
-        # Each side has its own temporary store: both may be the same bundle.
-        sides = [open_side(text, folder / str(i)) for i, text in enumerate((a, b))]
-        comparison = compare(*sides)
+    comparison = compare_bundles(a, b)
     if as_json:
         echo(json.dumps(_as_data(comparison)))
     else:

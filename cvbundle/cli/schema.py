@@ -4,9 +4,8 @@ import json
 
 import click
 
+from cvbundle.authoring.schema import json_schema
 from cvbundle.cli._echo import echo
-from cvbundle.rules.every import acceptable_rules
-from cvbundle.spec.json_schema import spec_schema
 
 SECTION = "Specs"
 
@@ -18,4 +17,4 @@ def command() -> None:
     An editor with YAML support uses it for a spec that begins with
     `# yaml-language-server: $schema=spec.schema.json`.
     """
-    echo(json.dumps(spec_schema(acceptable_rules()), indent=2, ensure_ascii=False))
+    echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

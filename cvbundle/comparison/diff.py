@@ -1,6 +1,7 @@
 """Compare two bundles: settings, samples, weights, packages, code and results."""
 
 import difflib
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from cvbundle.bundle.result import Result, result_of
 from cvbundle.bundle.runs import newest_complete
 from cvbundle.bundle.verify import hashed_files
 from cvbundle.comparison.manifests import DataDifference, compare_manifests
-from cvbundle.comparison.operands import Side
+from cvbundle.comparison.operands import Side, open_side
 from cvbundle.files.digest import sha256_file
+from cvbundle.files.durable import temporary_folder
 
 
 @frozen
@@ -51,6 +53,21 @@ class Comparison:
         return self.data.same and not (
             self.settings or self.weights or self.packages or self.code or self.others
         )
+
+
+def compare_bundles(before: str, after: str) -> Comparison:
+    """Compare what two texts name: each a bundle's folder or hash, an archive, or a spec.
+
+    Archives and specs are gone afterwards: the sides' folders are not to be read.
+
+    Raises:
+        UserError: there is no such bundle, or a file of one is damaged.
+        ProblemsFound: a spec can't be compiled.
+    """
+    with temporary_folder(Path(tempfile.gettempdir()), "cvbundle-diff") as folder:
+        # Each side has its own temporary store: both may be the same bundle.
+        sides = [open_side(text, folder / str(i)) for i, text in enumerate((before, after))]
+        return compare(*sides)
 
 
 def compare(before: Side, after: Side) -> Comparison:

@@ -42,7 +42,7 @@ class Environment:
 
 
 @frozen
-class Contents:
+class CacheContents:
     """The contents of the cache; entries used by several bundles count once."""
 
     folder: Path
@@ -55,7 +55,7 @@ class Contents:
     environments: tuple[Environment, ...]
 
 
-def cache_contents(cache: Path) -> Contents:
+def cache_contents(cache: Path) -> CacheContents:
     """List the contents of the cache."""
     sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
     uses, used = [], set[str]()
@@ -67,7 +67,7 @@ def cache_contents(cache: Path) -> Contents:
             used.update(keys)
     unused = [path for path in _entries(cache) if path.stem not in used]
     unused += _abandoned(cache)
-    return Contents(
+    return CacheContents(
         folder=cache,
         entries=len(sizes),
         bytes=sum(sizes.values()),
@@ -78,7 +78,7 @@ def cache_contents(cache: Path) -> Contents:
     )
 
 
-def prune_cache(cache: Path) -> Contents:
+def prune_cache(cache: Path) -> CacheContents:
     """Remove everything that no existing bundle uses; returns the contents before."""
     contents = cache_contents(cache)
     for path in contents.unused:

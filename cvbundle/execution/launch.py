@@ -156,6 +156,21 @@ def _drift(bundle: Bundle, *, allowed: bool) -> tuple[Drift, ...]:
     return differing
 
 
+def run_bundle(
+    bundle: Bundle,
+    options: RunOptions = AS_COMPILED,
+    *,
+    choice: Choice = "auto",
+    notify: Notify = lambda _: None,
+) -> Outcome:
+    """Train a bundle, or continue its newest run; a complete run is the outcome as it is.
+
+    See `plan_launch` for the arguments and errors, and `execute` for the outcome.
+    """
+    launch = plan_launch(bundle, options, choice=choice, notify=notify)
+    return execute(launch) if launch.finished is None else Outcome(0, launch.finished)
+
+
 def execute(launch: Launch) -> Outcome:
     """Run `launch.sh` to its end; it gets this process's signals, and dies with it.
 

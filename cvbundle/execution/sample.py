@@ -18,11 +18,14 @@ class SampleRequest:
     """A video to make."""
 
     prompt: str
-    image: Path | None
     output: Path
-    seed: int
-    num_inference_steps: int | None
-    guidance_scale: float | None
+    image: Path | None = None
+    """The first frame, for a model of image to video."""
+    seed: int = 42
+    num_inference_steps: int | None = None
+    """Denoising steps; None for those of the bundle's validation, or 50."""
+    guidance_scale: float | None = None
+    """How much the prompt counts; None for the bundle's, or 6."""
 
 
 def find_result(text: str) -> tuple[Bundle, Run]:
