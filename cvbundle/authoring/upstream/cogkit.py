@@ -7,7 +7,7 @@ Source: src/cogkit/finetune/base/base_args.py, base_trainer.py and utils/lora.py
 from collections.abc import Mapping
 
 from cvbundle.authoring.upstream.draft import Draft, slug
-from cvbundle.authoring.upstream.trainer import draft_cogkit_data, draft_upstream_frames
+from cvbundle.authoring.upstream.samples import draft_cogkit_data, draft_upstream_frames
 from cvbundle.problems import ProblemsFound, UserError
 from cvbundle.spec.tables.models import MODELS
 from cvbundle.spec.text.document import Document

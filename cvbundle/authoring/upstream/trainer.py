@@ -4,78 +4,18 @@ Source: finetune/schemas/args.py, finetune/trainer.py and finetune/datasets/util
 zai-org/CogVideo; src/cogkit/finetune/base/base_args.py of THUDM/CogKit (62c9bfb).
 """
 
-import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
 from cvbundle.authoring.upstream.draft import Draft
 from cvbundle.authoring.upstream.launcher import Processes
-from cvbundle.authoring.upstream.shell import Word, resolved_texts
+from cvbundle.authoring.upstream.options import parsed_options
+from cvbundle.authoring.upstream.samples import draft_cogkit_data, draft_upstream_frames
+from cvbundle.authoring.upstream.shell import Word
 from cvbundle.problems import UserError
 from cvbundle.spec.tables.optimizers import OPTIMIZERS
 
-_TEXT = [
-    "model_path",
-    "model_name",
-    "model_type",
-    "training_type",
-    "output_dir",
-    "report_to",
-    "data_root",
-    "caption_column",
-    "video_column",
-    "image_column",
-    "train_resolution",
-    "optimizer",
-    "lr_scheduler",
-    "mixed_precision",
-    "resume_from_checkpoint",
-    "validation_dir",
-    "validation_prompts",
-    "validation_images",
-    "validation_videos",
-    "do_validation",
-    "low_vram",
-    "teacher_model_path",
-]
-_WHOLE = [
-    "seed",
-    "train_epochs",
-    "train_steps",
-    "gradient_accumulation_steps",
-    "batch_size",
-    "lr_warmup_steps",
-    "lr_num_cycles",
-    "num_workers",
-    "nccl_timeout",
-    "rank",
-    "lora_alpha",
-    "checkpointing_steps",
-    "checkpointing_limit",
-    "validation_steps",
-    "gen_fps",
-    "teacher_model_num_classes",
-]
-_NUMBER = [
-    "learning_rate",
-    "beta1",
-    "beta2",
-    "beta3",
-    "epsilon",
-    "weight_decay",
-    "max_grad_norm",
-    "lr_power",
-    "kd_loss_weight",
-]
-_SWITCH = ["pin_memory", "gradient_checkpointing", "enable_slicing", "enable_tiling"]
-
 _OPTIMIZERS = ("adam", "adamw", "prodigy", "came")
 _DEFAULT_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"the trainer would refuse its arguments: {message}")
 
 
 def draft_arguments(words: Sequence[Word], processes: Processes, draft: Draft) -> None:
@@ -84,7 +24,7 @@ def draft_arguments(words: Sequence[Word], processes: Processes, draft: Draft) -
     Raises:
         UserError: it is not this trainer's, or a spec can't express it.
     """
-    options = _parsed(words, draft)
+    options = parsed_options(words, draft)
     if "model_path" not in options:
         raise UserError(
             "no --model_path: only zai-org/CogVideo's finetune/train.py and CogKit are supported"
@@ -102,26 +42,6 @@ def draft_arguments(words: Sequence[Word], processes: Processes, draft: Draft) -
     draft.put("launch.num_processes", processes.num_processes)
     if processes.num_machines > 1:
         draft.put("launch.num_machines", processes.num_machines)
-
-
-def _parsed(words: Sequence[Word], draft: Draft) -> dict[str, object]:
-    """The options on the command line and their values, as the trainer's parser reads them."""
-    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    for name in _TEXT + _SWITCH:
-        parser.add_argument(f"--{name}", type=str)
-    for name in _WHOLE:
-        parser.add_argument(f"--{name}", type=int)
-    for name in _NUMBER:
-        parser.add_argument(f"--{name}", type=float)
-    parser.add_argument("--target_modules", type=str, nargs="+")
-    texts, unresolved = resolved_texts(words)
-    for text in unresolved:
-        draft.note(f"{text}: the value is only known when the script runs; omitted")
-    options, unknown = parser.parse_known_args(texts)
-    for option in unknown:
-        if option.startswith("-"):
-            draft.note(f"{option}: not an option of this trainer; omitted")
-    return vars(options)
 
 
 class _Converter:
@@ -329,24 +249,3 @@ class _Converter:
 
 
 _TRACKER = "finetrainer-cogvideo"
-
-
-def draft_upstream_frames(draft: Draft) -> None:
-    """How both trainers make a sample of a clip (finetune/datasets/utils.py:100-146)."""
-    draft.put("data.fit", "stretch", "upstream doesn't keep the aspect ratio")
-    draft.put("data.frame_sampling", "stride", "every n-th frame, for an integer n")
-    draft.put("data.short_clips", "repeat_last")
-
-
-def draft_cogkit_data(draft: Draft, root: str, *, is_i2v: bool) -> None:
-    """The layout of CogKit's datasets (docs/04-Finetune/03-Data Format.md)."""
-    draft.put("data.root", f"{root.rstrip('/')}/train", "CogKit trains on its folder train")
-    draft.put("data.metadata", "metadata.jsonl")
-    draft.put("data.caption_column", "prompt")
-    draft.put("data.video_column", "file_name")
-    if is_i2v:
-        draft.note(
-            "CogKit joins train/metadata.jsonl with videos/metadata.jsonl (and images/) by id: add "
-            "the clip's path to train/metadata.jsonl as file_name, such as videos/1.mp4"
-        )
-        draft.put("data.image_column", None, "the clip's first frame; or the column of its image")

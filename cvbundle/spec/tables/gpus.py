@@ -2,7 +2,8 @@
 
 Rates are dense, without the sparsity that data sheets multiply them by, and of sums in fp32, which
 is what training adds up in. Memory is what CUDA reports as a device's total, a little less than
-what is printed on the box.
+what is printed on the box. Names are those of the driver's list of GPUs
+(github.com/NVIDIA/open-gpu-kernel-modules, README.md at 015742d).
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Gpu:
     """
     source: str
     memory_source: str
+    unread: str = ""
+    """What of the row is remembered or computed, and was not read in a source."""
 
     def rate(self, precision: str) -> float | None:
         """Matrix products in TFLOP/s where training is in a type; None where it can't be."""
@@ -94,6 +97,7 @@ GPUS = _table(
         bandwidth=1555,
         source="NVIDIA A100 data sheet",
         memory_source="bottlerocket-os/bottlerocket#3873: 42298834944 bytes",
+        unread="the name without NVIDIA, of older drivers",
     ),
     Gpu(
         name="a100-80",
@@ -109,6 +113,7 @@ GPUS = _table(
         bandwidth=2039,
         source="NVIDIA A100 data sheet",
         memory_source="out-of-memory messages of torch: 79.14 GiB",
+        unread="the name without NVIDIA, of older drivers",
     ),
     Gpu(
         name="l40s",
@@ -149,8 +154,10 @@ GPUS = _table(
         fp8=None,
         fp32=35.6,
         bandwidth=936,
-        source="NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A",
+        source="holynerdvana.blogspot.com/2022/10/nvidia-geforce-rtx-3090-specifications.html: 82 "
+        "multiprocessors, 35.6 TFLOP/s in fp32, 142 in fp16, 936 GB/s",
         memory_source="out-of-memory messages of torch: 23.69 GiB",
+        unread="bf16 and fp16 with sums in fp32, taken as half of the 142 with sums in fp16",
     ),
     Gpu(
         name="3060-12",
@@ -158,14 +165,16 @@ GPUS = _table(
         reported=("NVIDIA GeForce RTX 3060",),
         memory_gib=11.7,
         processors=28,
-        # 512 operations a clock and multiprocessor, as the whitepaper has it, at 1.777 GHz.
+        # 512 operations a clock and multiprocessor at 1.777 GHz.
         bf16=25.5,
         fp16=25.5,
         fp8=None,
         fp32=12.7,
         bandwidth=360,
-        source="NVIDIA Ampere GA102 GPU Architecture whitepaper; GeForce RTX 3060 specifications",
+        source="pcpartdb.com/gpus/view/nvidia-geforce-rtx-3060-12-gb-ga104: 1777 MHz, 360 GB/s; "
+        "cholla.mmto.org/nvidia/my3060.html: 28 multiprocessors",
         memory_source="Kunhao-Liu/StyleGaussian#12: 11.75 GiB",
+        unread="bf16 and fp16, computed from operations a clock of the 3090",
     ),
     Gpu(
         name="t4",
@@ -180,6 +189,7 @@ GPUS = _table(
         bandwidth=320,
         source="NVIDIA T4 Tensor Core GPU data sheet",
         memory_source="hpcaitech/Open-Sora#697: 14.75 GiB",
+        unread="both names",
     ),
 )
 
