@@ -1,5 +1,6 @@
 """`cvbundle init`."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -63,8 +64,7 @@ def _write_new(path: Path, text: str) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         raise UserError(f"{path} already exists: use another file") from None
-    try:
+    with contextlib.ExitStack() as failed:
+        failed.callback(path.unlink)
         write_bytes(path, text.encode())
-    except BaseException:
-        path.unlink()
-        raise
+        failed.pop_all()

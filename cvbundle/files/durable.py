@@ -37,9 +37,9 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
-    except BaseException:
+    finally:
+        # It is there only if the block has failed, or was interrupted.
         temporary.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
 
 

@@ -142,12 +142,11 @@ def _connect(path: Path) -> "sqlite3.Connection":
     import sqlite3
 
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
+    with contextlib.ExitStack() as failed:
+        failed.callback(database.close)
         # Not WAL, whose shared memory works on one machine only: machines may share the folder.
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
         database.execute("SELECT what, version, status, value FROM known LIMIT 1")
-    except BaseException:
-        database.close()
-        raise
+        failed.pop_all()
     return database

@@ -4,6 +4,7 @@ They use flock(2) on files opened for writing, the only kind that NFS makes visi
 machines (nfs(5); flock(2), "NFS details").
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -44,13 +45,12 @@ def take(
         if not shared or error.errno not in (errno.EACCES, errno.EROFS):
             raise
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with contextlib.ExitStack() as failed:
+        failed.callback(os.close, descriptor)
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
+        try:
+            fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        failed.pop_all()
     return Lock(descriptor)
