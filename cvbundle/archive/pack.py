@@ -1,23 +1,22 @@
 """Archive a bundle as one `.tar.zst` file: the same content gives the same bytes.
 
-The first member declares the contents, so that unpacking can refuse anything else:
 
-    cvbundle-archive.json        format, the bundle's digest, number of files, bytes, and parts
-    3f9c0a1b2c3d4e5f/…           the bundle, without local/, which is about one machine
-    3f9c0a1b2c3d4e5f/runs/…      with `runs`
-    3f9c0a1b2c3d4e5f/local/data/…, local/model/…   with `data`, `model`
-    3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it is signed
-    3f9c0a1b2c3d4e5f/local/provenance.intoto.json   with its provenance
+cvbundle-archive.json        format, the bundle's digest, number of files, bytes, and parts
+3f9c0a1b2c3d4e5f/…           the bundle, without local/, which is about one machine
+3f9c0a1b2c3d4e5f/runs/…      with `runs`
+3f9c0a1b2c3d4e5f/local/data/…, local/model/…   with `data`, `model`
+3f9c0a1b2c3d4e5f/local/SHA256SUMS.sig           if it is signed
+3f9c0a1b2c3d4e5f/local/provenance.intoto.json   with its provenance
 """
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from attrs import frozen
 
+from cvbundle.archive.contents import Contents, Part, write_contents
 from cvbundle.archive.member_names import MemberNames
 from cvbundle.archive.provenance import CRATE, run_crate, statement
 from cvbundle.archive.remote import is_remote, upload
@@ -35,15 +34,10 @@ from cvbundle.bundle.layout import LOCAL_DATA, LOCAL_MODEL, SIGNATURE, STATEMENT
 from cvbundle.bundle.run import Run
 from cvbundle.bundle.run_lock import unchanging
 from cvbundle.bundle.verify import read_sums, require_verified
-from cvbundle.files.digest import canonical_json, json_file
+from cvbundle.files.digest import json_file
 from cvbundle.files.durable import new_large_file, write_bytes
 from cvbundle.problems import UserError
 
-Part = Literal["runs", "data", "model"]
-"""A part that an archive can contain besides the bundle."""
-
-HEADER = "cvbundle-archive.json"
-FORMAT = 1
 SUFFIX = ".tar.zst"
 
 _CHUNK_BYTES = 1 << 20
@@ -133,19 +127,12 @@ def _archive(
             raise UserError(f"{bundle.name} can't be archived: {problem}")
     digest = bundle.digest
     total = sum(source.size for source in sources)
-    header = {
-        "bundle": digest,
-        "bytes": total,
-        "cvbundle_archive": FORMAT,
-        "files": len(sources),
-        "with": chosen,
-    }
+    contents = Contents(digest, len(sources), total, tuple(chosen))
     with _target(str(target)) as path, new_large_file(path) as file:
         writer = TarWriter(file)
-        head = canonical_json(header) + b"\n"
-        writer.write(Member(HEADER, len(head)), iter([head]))
+        write_contents(writer, contents)
         for source in sources:
-            member = Member(f"{digest[: layout.NAME_DIGITS]}/{source.name}", source.size)
+            member = Member(f"{contents.name}/{source.name}", source.size)
             try:
                 executable = source.name == layout.LAUNCH
                 writer.write(member, _content(source), executable=executable)

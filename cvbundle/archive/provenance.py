@@ -27,7 +27,11 @@ _STATUS = {
 
 
 def statement(bundle: Bundle) -> dict[str, Any]:
-    """The in-toto statement of a bundle: its digest and all its inputs."""
+    """The in-toto statement of a bundle: its digest and all its inputs.
+
+    Raises:
+        UserError: a file of the bundle can't be read.
+    """
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": bundle.name, "digest": {"sha256": bundle.digest}}],
@@ -67,7 +71,11 @@ def _materials(bundle: Bundle) -> Iterator[dict[str, Any]]:
 
 
 def run_crate(bundle: Bundle, run: Run) -> dict[str, Any]:
-    """The RO-Crate of a run's folder."""
+    """The RO-Crate of a run's folder.
+
+    Raises:
+        UserError: a file of the bundle, or the run's record, can't be read.
+    """
     name = bundle.settings["name"]
     started = run.attempts[0].started if run.attempts else None
     stopped = run.attempts[-1].stopped if run.attempts else None

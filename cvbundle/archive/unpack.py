@@ -6,16 +6,15 @@ the archive declares, and removed again if they don't verify.
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import BinaryIO
 
 from attrs import frozen
 
+from cvbundle.archive.contents import Contents, read_contents
 from cvbundle.archive.member_names import MemberNames
-from cvbundle.archive.pack import FORMAT, HEADER
 from cvbundle.archive.remote import open_archive
 from cvbundle.archive.signatures import signer
 from cvbundle.archive.tar import Member, Refused, TarReader
@@ -34,31 +33,12 @@ from cvbundle.bundle.verify import differences, hashed_files, read_sums
 from cvbundle.files.digest import json_file
 from cvbundle.files.durable import settle
 from cvbundle.files.expand import expanded
-from cvbundle.files.json_objects import DamagedFile, parse_object
+from cvbundle.files.json_objects import DamagedFile
 from cvbundle.model.hub import is_hub_id
 from cvbundle.problems import UserError
 
-_HEADER_LIMIT = 4096
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_PARTS = ("data", "model", "provenance", "runs", "signature")
 _SINGLE_FILES = {SIGNATURE: "signature", STATEMENT: "provenance"}
 """Parts that are a single file."""
-
-
-@frozen
-class Contents:
-    """The contents that an archive declares."""
-
-    digest: str
-    """sha256 of the bundle's `SHA256SUMS`, in hex."""
-    files: int
-    bytes: int
-    parts: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The bundle's name."""
-        return self.digest[: layout.NAME_DIGITS]
 
 
 @frozen
@@ -112,7 +92,7 @@ def _unpack(
     signers: Path | None,
 ) -> Unpacked:
     reader = TarReader(file)
-    contents = _contents(reader)
+    contents = read_contents(reader)
     final = out / contents.name
     if final.exists():
         return _existing(final, contents)
@@ -173,34 +153,6 @@ def _has(bundle: Bundle, part: str) -> bool:
         folder = bundle.folder / places[part]
         return folder.is_dir() and any(folder.iterdir())
     return any((bundle.folder / name).is_file() for name, of in _SINGLE_FILES.items() if of == part)
-
-
-def _contents(reader: TarReader) -> Contents:
-    """The contents declared by the first member."""
-    member = reader.next_member()
-    if member is None or member.name != HEADER or member.size > _HEADER_LIMIT:
-        raise Refused("is not an archive of a bundle")
-    try:
-        declared = parse_object(b"".join(reader.chunks(member)), HEADER, "")
-    except DamagedFile:
-        raise Refused("does not declare its contents") from None
-    if declared.get("cvbundle_archive") != FORMAT:
-        raise Refused("has another format: a newer cvbundle may be able to read it")
-    digest, files, size, parts = (declared.get(key) for key in ("bundle", "files", "bytes", "with"))
-    if (
-        not isinstance(digest, str)
-        or not _DIGEST.fullmatch(digest)
-        or not _is_count(files)
-        or not _is_count(size)
-        or not isinstance(parts, list)
-        or not all(part in _PARTS for part in parts)
-    ):
-        raise Refused("does not declare its contents")
-    return Contents(digest, files, size, tuple(parts))
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
 def _require_room(folder: Path, contents: Contents) -> None:

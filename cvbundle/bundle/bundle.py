@@ -1,4 +1,4 @@
-"""A bundle: a folder, and what its files say."""
+"""A bundle: a folder, and what is in its files."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property

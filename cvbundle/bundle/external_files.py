@@ -34,7 +34,11 @@ class ExternalFile:
 
 
 def clip_files(bundle: Bundle) -> Iterator[ExternalFile]:
-    """The clips and images of a bundle's samples, each once."""
+    """The clips and images of a bundle's samples, each once.
+
+    Raises:
+        DamagedFile: the manifest can't be read.
+    """
     seen: set[str] = set()
     for sample in bundle.samples():
         for path, size, digest in [
@@ -47,7 +51,11 @@ def clip_files(bundle: Bundle) -> Iterator[ExternalFile]:
 
 
 def weight_files(bundle: Bundle) -> tuple[ExternalFile, ...]:
-    """The files of the base model that a bundle pins; none if it pins a commit of the hub."""
+    """The files of the base model that a bundle pins; none if it pins a commit of the hub.
+
+    Raises:
+        DamagedFile: `model.json` can't be read.
+    """
     return tuple(ExternalFile(file.path, file.size, file.sha256) for file in bundle.model.files)
 
 
@@ -55,6 +63,10 @@ def located_weights(bundle: Bundle) -> tuple[Path, tuple[ExternalFile, ...]] | N
     """The folder and files of a bundle's base model on this machine; None if unknown.
 
     A hub model is in the hub's cache, where files are named by their digests.
+
+    Raises:
+        DamagedFile: `model.json` can't be read.
+        UserError: the model is incomplete.
     """
     hub = bundle.model.hub
     if hub is None:

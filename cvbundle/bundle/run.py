@@ -1,4 +1,4 @@
-"""A run of a bundle: a folder, and what its files say."""
+"""A run of a bundle: a folder, and what is in its files."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ from cvbundle.files.json_objects import (
 
 _TAIL_BYTES = 1 << 16
 """The end of a metrics file that contains its last line."""
-_ADVICE = "remove the file, and the run goes on without it; or begin another one with --fresh"
+_ADVICE = "remove the file to continue the run without it; or begin another one with --fresh"
 
 Row = Mapping[str, Any]
 """A step's `step`, `loss`, `grad_norm`, `lr` and so on."""
@@ -113,7 +113,7 @@ class Run:
     @cached_property
     def record(self) -> RunRecord:
         """What `run.json` says, as far as this version knows it."""
-        data = _known(self.data, RunRecord)
+        data = _fields(self.data, RunRecord)
         attempts = data.get("attempts")
         if isinstance(attempts, list):
             data["attempts"] = [_attempt(each) for each in attempts]
@@ -200,15 +200,15 @@ def list_runs(folder: Path) -> tuple[Run, ...]:
     return tuple(Run(path) for path in sorted(paths, key=lambda path: int(path.name)))
 
 
-def _known(data: Mapping[str, Any], cls: type) -> dict[str, Any]:
+def _fields(data: Mapping[str, Any], cls: type) -> dict[str, Any]:
     return {name: data[name] for name in fields_dict(cls) if name in data}
 
 
 def _attempt(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
-    known = _known(data, Attempt)
-    if isinstance(known.get("drift"), list):
+    values = _fields(data, Attempt)
+    if isinstance(values.get("drift"), list):
         # Version 0.1 recorded each drift as a sentence.
-        known["drift"] = [drift for drift in known["drift"] if not isinstance(drift, str)]
-    return known
+        values["drift"] = [drift for drift in values["drift"] if not isinstance(drift, str)]
+    return values

@@ -32,7 +32,7 @@ def share_file(source: Path, target: Path) -> bool:
 class SharedFiles:
     """The large files of a store, which new bundles link to.
 
-    Candidates are found in the bundles' `SHA256SUMS`; a file is linked only after its bytes were
+    Candidates are contents in the bundles' `SHA256SUMS`; a file is linked only after its bytes were
     compared. If it can't be linked, the bundle keeps its own copy.
     """
 
@@ -70,11 +70,11 @@ class SharedFiles:
 
     @cached_property
     def _sums(self) -> list[tuple[Path, bytes]]:
-        found = []
+        contents = []
         for bundle in list_bundles(self._store):
             with contextlib.suppress(OSError):
-                found.append((bundle.folder, (bundle.folder / SUMS).read_bytes()))
-        return found
+                contents.append((bundle.folder, (bundle.folder / SUMS).read_bytes()))
+        return contents
 
 
 def _is_equal(other: Path, own: Path) -> bool:

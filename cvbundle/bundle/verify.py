@@ -27,10 +27,10 @@ def _covered(folder: Path) -> Iterator[tuple[str, bool]]:
             yield name, path.is_dir() and not path.is_symlink()
 
 
-def sums_of(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """Path to digest of a bundle's files as they are now; those in `known` are not hashed."""
+def sums_of(folder: Path, computed: Mapping[str, str]) -> dict[str, str]:
+    """Path to digest of a bundle's files as they are now; those in `computed` are not hashed."""
     names = hashed_files(folder)
-    return {name: known.get(name) or sha256_file(folder / name) for name in names}
+    return {name: computed.get(name) or sha256_file(folder / name) for name in names}
 
 
 def sums_text(sums: Mapping[str, str]) -> str:

@@ -6,7 +6,8 @@ from typing import get_args
 
 import click
 
-from cvbundle.archive.pack import SUFFIX, Archived, Part, archive_bundle
+from cvbundle.archive.contents import Part
+from cvbundle.archive.pack import SUFFIX, Archived, archive_bundle
 from cvbundle.bundle.store import find_bundle
 from cvbundle.cli._echo import echo
 from cvbundle.cli._where import PathType, Text

@@ -14,7 +14,7 @@ from cvbundle.model.time import render_seconds, step_seconds
 from cvbundle.spec.tables.gpus import GPUS
 
 _OTHERWISE = "h100"
-"""The device that is rehearsed for where nobody names one."""
+"""The GPU if neither the command nor the bundle names one."""
 
 SECTION = "Runs"
 
@@ -32,25 +32,25 @@ def command(bundle: str, name: str | None, as_json: bool) -> None:
     opened = find_bundle(bundle)
     spec = opened.spec
     gpu = GPUS[name or spec.launch.gpu or _OTHERWISE]
-    found = rehearse_bundle(opened, gpu)
-    seconds = step_seconds(found.step_flops, gpu, spec.training.mixed_precision)
+    rehearsal = rehearse_bundle(opened, gpu)
+    seconds = step_seconds(rehearsal.step_flops, gpu, spec.training.mixed_precision)
     if as_json:
-        data = attrs.asdict(found)
-        echo(json.dumps({**data, "peak": found.peak, "gpu": gpu.name, "seconds": seconds}))
+        data = attrs.asdict(rehearsal)
+        echo(json.dumps({**data, "peak": rehearsal.peak, "gpu": gpu.name, "seconds": seconds}))
         return
-    for line in _lines(found):
+    for line in _lines(rehearsal):
         echo(line)
     took = "" if seconds is None else f", {render_seconds(seconds)} on {gpu.title}"
-    echo(f"a step: {found.step_flops / 1e12:,.4g} TFLOP{took}")
-    echo(f"trained: {found.trained:,} parameters")
+    echo(f"a step: {rehearsal.step_flops / 1e12:,.4g} TFLOP{took}")
+    echo(f"trained: {rehearsal.trained:,} parameters")
 
 
-def _lines(found: Rehearsal) -> list[str]:
-    width = max(len(phase.name) for phase in found.phases)
+def _lines(rehearsal: Rehearsal) -> list[str]:
+    width = max(len(phase.name) for phase in rehearsal.phases)
     return [
         f"{phase.name.replace('_', ' '):<{width}}  {in_gib(phase.bytes):>9}  {_parts(phase)}"
-        f"{'  <- peak' if phase.bytes == found.peak else ''}"
-        for phase in found.phases
+        f"{'  <- peak' if phase.bytes == rehearsal.peak else ''}"
+        for phase in rehearsal.phases
     ]
 
 

@@ -46,33 +46,34 @@ def command(bundle: str, number: int | None, options: RunOptions, as_json: bool)
     return 0 if done.comparison.identical else 1
 
 
-def _show(found: RunComparison) -> None:
+def _show(comparison: RunComparison) -> None:
     out = console()
-    runs = f"run {found.reproduced.name} and run {found.recorded.name}"
-    if found.identical:
-        files = ", ".join(found.recorded.record.digests)
-        out.print(plain(f"identical: {runs}, all {found.steps:,} steps and {files}", "green"))
-    elif found.first is not None:
-        out.print(plain(f"not reproduced: {runs} differ from step {found.first.step:,} on", "red"))
-        for name in {**found.first.recorded, **found.first.reproduced}:
-            old, new = found.first.recorded.get(name), found.first.reproduced.get(name)
+    runs = f"run {comparison.reproduced.name} and run {comparison.recorded.name}"
+    if comparison.identical:
+        files = ", ".join(comparison.recorded.record.digests)
+        out.print(plain(f"identical: {runs}, all {comparison.steps:,} steps and {files}", "green"))
+    elif comparison.first is not None:
+        first = comparison.first
+        out.print(plain(f"not reproduced: {runs} differ from step {first.step:,} on", "red"))
+        for name in {**first.recorded, **first.reproduced}:
+            old, new = first.recorded.get(name), first.reproduced.get(name)
             out.print(plain(f"  {name}: {_value(new)} instead of {_value(old)}"))
     else:
         out.print(plain(f"not reproduced: {runs} are the same in all steps, but not in", "red"))
-    for change in found.files:
+    for change in comparison.files:
         out.print(plain(f"  {change.name}: {_value(change.after)} instead of {change.before}"))
-    if not found.identical and not found.is_deterministic:
+    if not comparison.identical and not comparison.is_deterministic:
         out.print(
             "the bundle doesn't promise the same bits (training.deterministic is false): "
-            f"losses of a step are at most {100 * found.loss_apart:.2g} % apart"
+            f"losses of a step are at most {100 * comparison.loss_apart:.2g} % apart"
         )
-    if found.conditions:
+    if comparison.conditions:
         out.print(heading("what else differs"))
-        rows = table("", f"run {found.recorded.name}", f"run {found.reproduced.name}")
-        for change in found.conditions:
+        rows = table("", f"run {comparison.recorded.name}", f"run {comparison.reproduced.name}")
+        for change in comparison.conditions:
             rows.add_row(plain(f"  {change.name}"), plain(change.before), plain(change.after))
         out.print(rows)
-    elif found.is_deterministic and not found.identical:
+    elif comparison.is_deterministic and not comparison.identical:
         out.print("packages and devices are the same: look at the cache of encodings")
 
 
@@ -81,17 +82,28 @@ def _value(value: object) -> object:
 
 
 def _as_data(done: Reproduction) -> dict[str, object]:
-    found = done.comparison
-    made = done.outcome.run
-    return {
-        "run": str(made.folder) if made else None,
+    comparison, run = done.comparison, done.outcome.run
+    data: dict[str, object] = {
+        "run": str(run.folder) if run else None,
         "code": done.outcome.code,
-        "recorded": str(found.recorded.folder) if found else None,
-        "identical": found.identical if found else None,
-        "promised": found.is_deterministic if found else None,
-        "loss_apart": found.loss_apart if found else None,
-        "steps": found.steps if found else None,
-        "first_difference": attrs.asdict(found.first) if found and found.first else None,
-        "files": [attrs.asdict(change) for change in found.files] if found else [],
-        "circumstances": [attrs.asdict(c) for c in found.conditions] if found else [],
+        "recorded": None,
+        "identical": None,
+        "promised": None,
+        "loss_apart": None,
+        "steps": None,
+        "first_difference": None,
+        "files": [],
+        "circumstances": [],
     }
+    if comparison is not None:
+        data |= {
+            "recorded": str(comparison.recorded.folder),
+            "identical": comparison.identical,
+            "promised": comparison.is_deterministic,
+            "loss_apart": comparison.loss_apart,
+            "steps": comparison.steps,
+            "first_difference": comparison.first and attrs.asdict(comparison.first),
+            "files": [attrs.asdict(change) for change in comparison.files],
+            "circumstances": [attrs.asdict(change) for change in comparison.conditions],
+        }
+    return data

@@ -45,7 +45,7 @@ def command(
         echo(f"run {finished.name} is complete; --fresh begins another", err=True)
     outcome = Outcome(0, finished) if finished else execute(launch)
     if outcome.failure is not None:
-        echo(f"error: {outcome.failure}: run it again to go on", err=True)
+        echo(f"error: {outcome.failure}: run it again to continue", err=True)
     _show(outcome, as_json)
     return outcome.code
 

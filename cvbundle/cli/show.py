@@ -28,28 +28,30 @@ SECTION = "Bundles"
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: str, as_json: bool) -> None:
     """Describe BUNDLE (a folder, or a prefix of its hash), unusual settings first."""
-    found = describe(find_bundle(bundle))
+    description = describe(find_bundle(bundle))
     if as_json:
-        echo(json.dumps(_as_data(found)))
+        echo(json.dumps(_as_data(description)))
     else:
-        _show(found)
+        _show(description)
 
 
-def _show(found: Description) -> None:
+def _show(description: Description) -> None:
     out = console()
-    out.print(heading(f"{found.name}  {found.bundle.name}"))
-    changed = [setting for setting in found.settings if not setting.is_default]
+    out.print(heading(f"{description.name}  {description.bundle.name}"))
+    changed = [setting for setting in description.settings if not setting.is_default]
     _show_settings(out, "settings that are not the default", changed, defaults=True)
-    _show_data(out, found)
-    if found.memory is not None:
-        _part(out, "memory of one device, estimated", render_estimate(found.memory).splitlines())
-    if found.training is not None:
-        _part(out, "training, estimated", render_training(found.training).splitlines())
-    _show_measured(out, found.runs)
-    _show_runs(out, found)
-    rest = [setting for setting in found.settings if setting.is_default]
+    _show_data(out, description)
+    if description.memory is not None:
+        _part(
+            out, "memory of one device, estimated", render_estimate(description.memory).splitlines()
+        )
+    if description.training is not None:
+        _part(out, "training, estimated", render_training(description.training).splitlines())
+    _show_measured(out, description.runs)
+    _show_runs(out, description)
+    rest = [setting for setting in description.settings if setting.is_default]
     _show_settings(out, "settings that are the default", rest, defaults=False)
-    for reason in found.unreadable:
+    for reason in description.unreadable:
         echo(reason, err=True)
 
 
@@ -65,8 +67,8 @@ def _show_settings(
     out.print(Padding(rows, (0, 0, 0, 2)))
 
 
-def _show_data(out: Console, found: Description) -> None:
-    data, model = found.data, found.model
+def _show_data(out: Console, description: Description) -> None:
+    data, model = description.data, description.model
     if data is not None:
         lines = [
             f"{data.samples:,} samples of {data.clips:,} clips, {data.seconds / 60:.1f} minutes, "
@@ -85,9 +87,9 @@ def _show_data(out: Console, found: Description) -> None:
         _part(out, "base model", [f"{model.name} ({model.task}): {source}"])
 
 
-def _show_runs(out: Console, found: Description) -> None:
-    runs = found.runs
-    length = "" if found.total_steps is None else f" of {found.total_steps:,} steps"
+def _show_runs(out: Console, description: Description) -> None:
+    runs = description.runs
+    length = "" if description.total_steps is None else f" of {description.total_steps:,} steps"
     out.print()
     if not runs:
         out.print(heading(f"no run yet{length and ','}{length}"))
@@ -131,20 +133,21 @@ def _part(out: Console, title: str, lines: Iterable[str]) -> None:
         out.print(plain(f"  {line}"))
 
 
-def _as_data(found: Description) -> dict[str, object]:
-    training = found.training
+def _as_data(description: Description) -> dict[str, object]:
+    training = description.training
     return {
-        "bundle": str(found.bundle.folder),
-        "hash": found.bundle.digest,
-        "name": found.name,
+        "bundle": str(description.bundle.folder),
+        "hash": description.bundle.digest,
+        "name": description.name,
         "settings": [
-            attrs.asdict(setting) | {"is_default": setting.is_default} for setting in found.settings
+            attrs.asdict(setting) | {"is_default": setting.is_default}
+            for setting in description.settings
         ],
-        "data": found.data and attrs.asdict(found.data),
-        "model": found.model and attrs.asdict(found.model),
-        "memory": found.memory and attrs.asdict(found.memory),
+        "data": description.data and attrs.asdict(description.data),
+        "model": description.model and attrs.asdict(description.model),
+        "memory": description.memory and attrs.asdict(description.memory),
         "training": training and attrs.asdict(training) | {"hours": training.hours},
-        "total_steps": found.total_steps,
-        "runs": [attrs.asdict(run) for run in found.runs],
-        "unreadable": list(found.unreadable),
+        "total_steps": description.total_steps,
+        "runs": [attrs.asdict(run) for run in description.runs],
+        "unreadable": list(description.unreadable),
     }

@@ -95,8 +95,8 @@ def compare(before: Side, after: Side) -> Comparison:
     )
 
 
-def _sorted(found: Iterable[Change]) -> tuple[Change, ...]:
-    return tuple(sorted(found, key=lambda change: change.name))
+def _sorted(unsorted: Iterable[Change]) -> tuple[Change, ...]:
+    return tuple(sorted(unsorted, key=lambda change: change.name))
 
 
 def _weights(bundle: Bundle) -> dict[str, Any]:

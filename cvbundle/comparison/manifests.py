@@ -123,16 +123,16 @@ def _unmatched(
             pairs = []
             if line_old is not None:
                 digest = _digest(line_old)
-                if (found := waiting_new.take(digest)) is None:
+                if (other := waiting_new.take(digest)) is None:
                     waiting_old.add(digest, at_old)
                 else:
-                    pairs.append((at_old, found))
+                    pairs.append((at_old, other))
             if line_new is not None:
                 digest = _digest(line_new)
-                if (found := waiting_old.take(digest)) is None:
+                if (other := waiting_old.take(digest)) is None:
                     waiting_new.add(digest, at_new)
                 else:
-                    pairs.append((found, at_new))
+                    pairs.append((other, at_new))
         for pair in pairs:
             # Pairs of unmoved lines appear in order, whatever was added or removed between them.
             if pair[0] < last[0] or pair[1] < last[1]:

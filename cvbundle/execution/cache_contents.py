@@ -56,7 +56,11 @@ class CacheContents:
 
 
 def cache_contents(cache: Path) -> CacheContents:
-    """List the contents of the cache."""
+    """List the contents of the cache.
+
+    Raises:
+        UserError: an environment in it was changed.
+    """
     sizes = {path.stem: path.stat().st_size for path in _entries(cache)}
     uses, used = [], set[str]()
     for bundle, needed in _recorded_uses(cache):
@@ -79,7 +83,11 @@ def cache_contents(cache: Path) -> CacheContents:
 
 
 def prune_cache(cache: Path) -> CacheContents:
-    """Remove everything that no existing bundle uses; returns the contents before."""
+    """Remove everything that no existing bundle uses; returns the contents before.
+
+    Raises:
+        UserError: an environment in the cache was changed.
+    """
     contents = cache_contents(cache)
     for path in contents.unused:
         path.unlink(missing_ok=True)
@@ -114,8 +122,8 @@ def _entries(cache: Path) -> list[Path]:
 
 def _abandoned(cache: Path) -> list[Path]:
     now = time.time()
-    found = entries_folder(cache).glob("*/.*.tmp")
-    return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
+    files = entries_folder(cache).glob("*/.*.tmp")
+    return [path for path in files if now - path.stat().st_mtime > _ABANDONED_SECONDS]
 
 
 def _recorded_uses(cache: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -32,7 +32,7 @@ from cvbundle.problems import UserError
 from cvbundle.processes.children import die_with_parent
 
 Notify = Callable[[str], None]
-"""Shows a sentence to whoever waits."""
+"""Called with a sentence before something that takes long."""
 
 _ENVIRONMENTS = "environments"
 _INSTALLED = "installed.json"
@@ -85,7 +85,11 @@ def venv_of(locked: Mapping[str, str]) -> Venv:
 
 
 def existing_venvs(cache: Path) -> list[Venv]:
-    """The environments in a cache folder."""
+    """The environments in a cache folder.
+
+    Raises:
+        UserError: the `requirements.txt` of one was changed.
+    """
     locks = sorted((cache / _ENVIRONMENTS).glob(f"*/{REQUIREMENTS}"))
     return [Venv(path.parent, read_requirements(path.parent)) for path in locks]
 

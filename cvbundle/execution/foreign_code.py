@@ -60,7 +60,7 @@ def require_own_code(bundle: Bundle, sums: Mapping[str, str]) -> None:
 def require_own_files(bundle: Bundle) -> None:
     """Raise if a bundle has files that none has, in `local/`, `runs/` or `validation/`.
 
-    None of them is executed by design, but whoever put them there may know a way.
+    Our code executes none of them, but an attacker may know a way.
 
     Raises:
         UserError: it has; names the first.

@@ -64,7 +64,7 @@ class Launch:
     """Variables to set beyond those of this process."""
     drift: tuple[Drift, ...]
     finished: Run | None
-    """The newest run, if it is complete and no other was asked for: nothing is to be done."""
+    """The newest run, if it is complete and no other was asked for: there is nothing to do."""
     is_trusted: bool = False
     """Whether foreign code is run, as it is in the bundle."""
 
@@ -82,7 +82,7 @@ class Outcome:
     run: Run | None
     """None if it ended before it had a run."""
     failure: str | None = None
-    """Why it failed, if it was killed and couldn't say so itself."""
+    """Why it failed, if it was killed and couldn't report it itself."""
 
 
 def plan_launch(

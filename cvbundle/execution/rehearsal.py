@@ -1,4 +1,4 @@
-"""Rehearse a bundle: what its run would hold and compute, without weights, clips or a GPU."""
+"""Rehearse a bundle: the memory and arithmetic of its run, without weights, clips or a GPU."""
 
 import json
 import subprocess
@@ -14,21 +14,21 @@ from cvbundle.spec.tables.gpus import Gpu
 
 @frozen
 class RehearsedPhase:
-    """The most that a device holds in a phase."""
+    """The peak memory of a device in a phase."""
 
     name: str
     bytes: int
     of: Mapping[str, int]
     """Bytes of weights, gradients, optimizer, encoder and activations."""
     host: int
-    """Page-locked memory of the host that it takes, in bytes."""
+    """Page-locked memory of the host, in bytes."""
     disk: int
     """Bytes that it writes."""
 
 
 @frozen
 class Rehearsal:
-    """What a bundle's run will hold and compute on one device."""
+    """The memory and arithmetic of a bundle's run on one device."""
 
     phases: tuple[RehearsedPhase, ...]
     step_flops: int
@@ -53,9 +53,11 @@ def rehearse_bundle(bundle: Bundle, gpu: Gpu) -> Rehearsal:
     result = subprocess.run(
         command, env=safe_environment(), capture_output=True, text=True, check=False
     )
+    if not result.stdout:
+        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        raise UserError(f"the rehearsal ended with code {result.returncode}: {last}")
+    data = json.loads(result.stdout)
     if result.returncode:
-        said = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(said.removeprefix("error: "))
-    found = json.loads(result.stdout)
-    phases = tuple(RehearsedPhase(**phase) for phase in found.pop("phases"))
-    return Rehearsal(phases=phases, **found)
+        raise UserError(data["error"])
+    phases = tuple(RehearsedPhase(**phase) for phase in data.pop("phases"))
+    return Rehearsal(phases=phases, **data)

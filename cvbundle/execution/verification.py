@@ -48,6 +48,9 @@ def verify_bundle(
     With a file of `signers`, one of them must have signed the bundle.
 
     Clips and weights are skipped if the bundle's own files differ, since its digests may be wrong.
+
+    Raises:
+        UserError: the folder is not a bundle, or its manifest is of another version.
     """
     files = tuple(differences(bundle))
     checked: dict[str, tuple[FileDifference, ...] | None] = {"clips": None, "weights": None}

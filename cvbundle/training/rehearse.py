@@ -54,7 +54,7 @@ def main() -> int:
         bundle = Bundle(options.bundle)
         found = rehearse(bundle.spec, bundle.model.architecture, options.processors)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stdout.write(f"{json.dumps({'error': str(error)})}\n")
         return 1
     sys.stdout.write(f"{json.dumps(asdict(found))}\n")
     return 0

@@ -12,7 +12,8 @@ import pytest
 from attrs import evolve, frozen
 from backports import zstd
 
-from cvbundle.archive.pack import HEADER, Part, archive_bundle
+from cvbundle.archive.contents import HEADER, Part
+from cvbundle.archive.pack import archive_bundle
 from cvbundle.archive.unpack import unpack_archive
 from cvbundle.compiler.build import compile_file
 from cvbundle.problems import UserError
@@ -63,10 +64,10 @@ def _ended(tar: bytes) -> bytes:
 
 def _declared(entries: Entries, **other: Any) -> Entries:
     """With a first member that fits the others, but for what a test wants otherwise."""
-    told = json.loads(entries[0].content)
-    told["files"] = len(entries) - 1
-    told["bytes"] = sum(len(entry.content) for entry in entries[1:])
-    content = json.dumps(told | other).encode()
+    declared = json.loads(entries[0].content)
+    declared["files"] = len(entries) - 1
+    declared["bytes"] = sum(len(entry.content) for entry in entries[1:])
+    content = json.dumps(declared | other).encode()
     return [evolve(entries[0], content=content), *entries[1:]]
 
 

@@ -71,9 +71,9 @@ def test_runs_clips_and_weights_can_be_archived(compiled: Compiled, tmp_path: Pa
     weights = "adapter/pytorch_lora_weights.safetensors"
     assert (there / weights).read_bytes() == (run / weights).read_bytes()
     shutil.rmtree(tmp_path / "bundles", ignore_errors=True)
-    found = verify_bundle(unpacked.bundle)
-    assert found.verified
-    assert (found.clips, found.weights) == ((), ())
+    result = verify_bundle(unpacked.bundle)
+    assert result.verified
+    assert (result.clips, result.weights) == ((), ())
 
 
 def test_temporary_files_of_a_killed_run_are_not_archived(

@@ -32,9 +32,9 @@ def test_a_signature_travels_and_names_its_signer(compiled: Compiled, tmp_path: 
     again = Path(archive_bundle(compiled.bundle, tmp_path / "b.tar.zst", key=key).file)
     assert archive.read_bytes() == again.read_bytes()
     bundle = unpack_archive(archive, tmp_path / "there", signers=signers).bundle
-    found = verify_bundle(bundle, clips=False, weights=False, signers=signers)
-    assert found.verified
-    assert found.signer == "ada@example.com"
+    result = verify_bundle(bundle, clips=False, weights=False, signers=signers)
+    assert result.verified
+    assert result.signer == "ada@example.com"
 
 
 def test_a_stranger_s_signature_is_not_enough(compiled: Compiled, tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_a_stranger_s_signature_is_not_enough(compiled: Compiled, tmp_path: Path
     with pytest.raises(UserError, match=r"is not signed by anyone in .*signers"):
         unpack_archive(archive, tmp_path / "there", signers=signers)
     assert not (tmp_path / "there").exists()
-    found = verify_bundle(compiled.bundle, signers=signers)
-    assert not found.verified
-    assert found.signer is None
+    result = verify_bundle(compiled.bundle, signers=signers)
+    assert not result.verified
+    assert result.signer is None
 
 
 def test_a_signature_of_another_bundle_is_not_enough(
@@ -57,21 +57,21 @@ def test_a_signature_of_another_bundle_is_not_enough(
     settings = ["training.seed=1"]
     other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=settings).only.bundle
     (other.folder / SIGNATURE).write_bytes((compiled.bundle.folder / SIGNATURE).read_bytes())
-    found = verify_bundle(other, signers=_signers(tmp_path, key))
-    assert found.signature is not None
-    assert "but of another content" in found.signature[0]
+    result = verify_bundle(other, signers=_signers(tmp_path, key))
+    assert result.signature is not None
+    assert "but of another content" in result.signature[0]
 
 
 def test_a_bundle_without_a_signature_is_not_signed(compiled: Compiled, tmp_path: Path) -> None:
     signers = _signers(tmp_path, _key(tmp_path, "ada"))
-    found = verify_bundle(compiled.bundle, signers=signers)
-    assert found.signature == (f"{compiled.bundle.name} is not signed",)
+    result = verify_bundle(compiled.bundle, signers=signers)
+    assert result.signature == (f"{compiled.bundle.name} is not signed",)
     assert verify_bundle(compiled.bundle).signature is None
 
 
 def test_a_file_that_is_not_a_key_is_named(compiled: Compiled, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
-    for key, said in ((tmp_path / "key", "can't sign"), (tmp_path / "none", "is not a key")):
-        with pytest.raises(UserError, match=said):
+    for key, words in ((tmp_path / "key", "can't sign"), (tmp_path / "none", "is not a key")):
+        with pytest.raises(UserError, match=words):
             archive_bundle(compiled.bundle, tmp_path / "a.tar.zst", key=key)
         assert not (tmp_path / "a.tar.zst").exists()

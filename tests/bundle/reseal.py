@@ -22,7 +22,7 @@ def resealed(bundle: Path, name: str, old: bytes, new: bytes) -> Path:
 
 
 def sealed(bundle: Path) -> Path:
-    """A bundle whose digests are made to fit whatever lies in it."""
+    """A bundle with the digests of whatever is in it."""
     sums = bundle / "SHA256SUMS"
     sums.chmod(0o644)
     sums.write_text(sums_text(sums_of(bundle, {})))

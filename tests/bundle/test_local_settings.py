@@ -37,8 +37,8 @@ def test_the_environment_overrides_recorded_settings(
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_NUM_MACHINES", "3")
     monkeypatch.setenv("CVBUNDLE_DATA_ROOT", "/elsewhere")
-    found = compiled.bundle.local_settings
-    assert (found["launch.num_machines"], found["data.root"]) == (3, "/elsewhere")
+    settings = compiled.bundle.local_settings
+    assert (settings["launch.num_machines"], settings["data.root"]) == (3, "/elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The step times of earlier runs on a GPU are found in a store, cheaply."""
+"""The step times of earlier runs on a GPU are again in a store, cheaply."""
 
 import json
 import os
@@ -29,10 +29,10 @@ def write_run(bundle: Path, *devices: str, number: int = 1, seconds: Any = 2.0) 
 
 def test_a_run_on_the_gpu_gives_a_measured_step(compiled: Compiled) -> None:
     write_run(compiled.bundle.folder, H100, H100)
-    (found,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
-    assert found.name == f"{compiled.bundle.name}/0001"
-    assert found.seconds == 2
-    assert found.flops == compiled.training.step_flops
+    (step,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
+    assert step.name == f"{compiled.bundle.name}/0001"
+    assert step.seconds == 2
+    assert step.flops == compiled.training.step_flops
     assert measured_steps(compiled.bundle.folder.parent, GPUS["4090"]) == ()
 
 
@@ -60,8 +60,8 @@ def test_a_damaged_bundle_is_left_out(compiled: Compiled) -> None:
         shutil.copytree(compiled.bundle, copy)
         (copy / name).chmod(0o644)
         (copy / name).write_text(text)
-    (found,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
-    assert found.bundle == compiled.bundle.name
+    (step,) = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
+    assert step.bundle == compiled.bundle.name
 
 
 def test_only_the_newest_records_of_a_large_store_are_opened(
@@ -78,8 +78,8 @@ def test_only_the_newest_records_of_a_large_store_are_opened(
 
     monkeypatch.setattr(module, "_NEWEST", 3)
     monkeypatch.setattr(module, "Run", counted)
-    found = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
-    assert [step.seconds for step in found] == [5, 4, 3]
+    steps = measured_steps(compiled.bundle.folder.parent, GPUS["h100"])
+    assert [step.seconds for step in steps] == [5, 4, 3]
     assert opened == ["0005", "0004", "0003"]
 
 
@@ -87,7 +87,7 @@ def test_compile_and_show_use_measured_steps(demo: Path, compiled: Compiled) -> 
     spec, store = demo / "spec.yaml", compiled.bundle.folder.parent
     write_run(compiled.bundle.folder, H100)
     assert not compiled.training.measured_in
-    found = compile_file(spec, store, settings=["launch.gpu=h100"]).only
-    assert found.training.seconds == pytest.approx((2, 2))
-    assert found.training.measured_in == (f"{compiled.bundle.name}/0001",)
-    assert describe(found.bundle).training == found.training
+    again = compile_file(spec, store, settings=["launch.gpu=h100"]).only
+    assert again.training.seconds == pytest.approx((2, 2))
+    assert again.training.measured_in == (f"{compiled.bundle.name}/0001",)
+    assert describe(again.bundle).training == again.training

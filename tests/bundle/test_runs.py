@@ -75,6 +75,6 @@ def test_an_out_of_memory_kill_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     kills = OomKills()
     assert killed_by(signal.SIGKILL, kills) == "was killed by signal 9 (out of memory?)"
     events.write_text("low 0\noom 4\noom_kill 3\n")
-    said = f"was killed by signal 9: the kernel was out of memory (oom_kill in {events})"
-    assert killed_by(signal.SIGKILL, kills) == said
+    sentence = f"was killed by signal 9: the kernel was out of memory (oom_kill in {events})"
+    assert killed_by(signal.SIGKILL, kills) == sentence
     assert killed_by(signal.SIGSEGV, kills) == "was killed by signal 11 (Segmentation fault)"

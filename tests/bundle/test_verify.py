@@ -167,16 +167,16 @@ def test_clips_and_weights_are_verified(
     content[-1] ^= 1
     weights.unlink()
     weights.write_bytes(content)
-    found = verify_bundle(compiled.bundle)
-    assert not found.verified
-    assert found.files == ()
-    assert found.clips is not None
-    assert {(each.path, each.kind) for each in found.clips} == {
+    result = verify_bundle(compiled.bundle)
+    assert not result.verified
+    assert result.files == ()
+    assert result.clips is not None
+    assert {(each.path, each.kind) for each in result.clips} == {
         ("videos/blue_down.mp4", "missing"),
         ("videos/red_right.mp4", "bytes"),
         ("videos/white_up.mp4", "size"),
     }
-    assert [str(each) for each in found.weights or ()] == [
+    assert [str(each) for each in result.weights or ()] == [
         "vae/diffusion_pytorch_model.safetensors has other bytes"
     ]
     left_out = verify_bundle(compiled.bundle, clips=False, weights=False)
@@ -187,11 +187,11 @@ def test_clips_and_weights_are_verified(
 
 def test_clips_and_weights_that_cannot_be_located_are_reported(compiled: Compiled) -> None:
     shutil.rmtree(compiled.bundle.folder / "local")
-    found = verify_bundle(compiled.bundle)
-    assert found.verified
-    assert found.clips is None
-    assert len(found.unknown) == 2
-    assert "CVBUNDLE_DATA_ROOT" in found.unknown[0]
+    result = verify_bundle(compiled.bundle)
+    assert result.verified
+    assert result.clips is None
+    assert len(result.unknown) == 2
+    assert "CVBUNDLE_DATA_ROOT" in result.unknown[0]
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,9 @@ def test_a_signal_saves_the_state_and_exits_130(
     while not (run / "run.json").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal_number)
-    _, said = process.communicate()
-    assert process.returncode == 130, said
-    assert "finishing the step, then saving" in said
+    _, output = process.communicate()
+    assert process.returncode == 130, output
+    assert "finishing the step, then saving" in output
     assert json.loads((run / "run.json").read_bytes())["status"] == "stopped"
 
 

@@ -15,11 +15,11 @@ from cvbundle.files.encodings import note_use
 from cvbundle.problems import UserError
 
 
-def _say(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def _run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
-    said = capsys.readouterr()
-    return int(str(ended.value.code)), said.out, said.err
+    captured = capsys.readouterr()
+    return int(str(ended.value.code)), captured.out, captured.err
 
 
 @pytest.mark.train
@@ -40,14 +40,14 @@ def test_a_complete_run_makes_the_same_video_twice_and_its_encodings_are_listed(
     videos = []
     for name, what in (("a", run), ("b", compiled.bundle)):
         output = tmp_path / f"{name}.mp4"
-        code, out, _ = _say(
+        code, out, _ = _run_command(
             capfd, "sample", str(what), "--prompt", "A blue square.", "-o", str(output)
         )
         assert (code, out) == (0, f"{output}\n")
         videos.append(output.read_bytes())
         assert json.loads(output.with_suffix(".json").read_bytes())["prompt"] == "A blue square."
     assert videos[0] == videos[1]
-    code, out, _ = _say(capfd, "cache", "--json")
+    code, out, _ = _run_command(capfd, "cache", "--json")
     contents = json.loads(out)
     assert contents["unused"] == 0
     (use,) = contents["bundles"]
@@ -60,16 +60,18 @@ def test_a_complete_run_makes_the_same_video_twice_and_its_encodings_are_listed(
 def test_an_image_for_a_text_to_video_model_is_refused(
     compiled: Compiled, demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, said = _say(capsys, "sample", str(compiled.bundle), "--prompt", "x")
+    code, _, stderr = _run_command(capsys, "sample", str(compiled.bundle), "--prompt", "x")
     assert code == 1
-    assert f"no run of {compiled.bundle.name} is complete" in said
+    assert f"no run of {compiled.bundle.name} is complete" in stderr
     folder = compiled.bundle.folder / "runs/0001"
     folder.mkdir()
     (folder / "run.json").write_text('{"status": "complete", "bundle": "x"}')
     picture = demo / "spec.yaml"
-    code, _, said = _say(capsys, "sample", str(folder), "--prompt", "x", "--image", str(picture))
+    code, _, stderr = _run_command(
+        capsys, "sample", str(folder), "--prompt", "x", "--image", str(picture)
+    )
     assert code == 1
-    assert "is text to video: leave out --image" in said
+    assert "is text to video: leave out --image" in stderr
 
 
 def test_a_run_that_is_not_complete_is_named(compiled: Compiled) -> None:
@@ -100,11 +102,11 @@ def test_entries_of_a_removed_bundle_are_pruned(
             (folder / "requirements.txt").write_text(f"{name}==1.0\n")
     shutil.rmtree(tmp_path / "gone")
     assert {path.stem for path in cache_contents(cache).unused} == {"cc3", "dd4"}
-    code, out, _ = _say(capsys, "cache")
+    code, out, _ = _run_command(capsys, "cache")
     assert code == 0
     assert "(gone)" in out
     assert len(list(cache.rglob("*.safetensors"))) == 4
-    code, out, _ = _say(capsys, "cache", "--prune")
+    code, out, _ = _run_command(capsys, "cache", "--prune")
     assert code == 0
     assert "2 removed" in out
     assert {path.stem for path in cache.rglob("*.safetensors")} == {"aa1", "bb2"}

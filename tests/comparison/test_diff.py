@@ -53,15 +53,20 @@ def test_settings_are_compared_field_by_field(
 ) -> None:
     settings = ["training.learning_rate=0.5", "lora.target_modules=[to_q]"]
     other = compile_file(demo / "spec.yaml", tmp_path / "other", settings=settings).only.bundle
-    found = _compare(compiled.bundle, other, tmp_path)
-    assert not found.same
-    assert [change.name for change in found.settings] == [
+    comparison = _compare(compiled.bundle, other, tmp_path)
+    assert not comparison.same
+    assert [change.name for change in comparison.settings] == [
         "lora.target_modules",
         "training.learning_rate",
     ]
-    assert found.settings[1].after == 0.5
-    assert found.data.same
-    assert (found.weights, found.packages, found.code, found.others) == ((), (), (), ())
+    assert comparison.settings[1].after == 0.5
+    assert comparison.data.same
+    assert (comparison.weights, comparison.packages, comparison.code, comparison.others) == (
+        (),
+        (),
+        (),
+        (),
+    )
 
 
 def test_data_and_weights_are_compared_by_content(
@@ -76,13 +81,15 @@ def test_data_and_weights_are_compared_by_content(
     content[-1] ^= 1
     weights.unlink()
     weights.write_bytes(content)
-    found = _compare(compiled.bundle, own_demo / "spec.yaml", tmp_path)
-    assert {change.clip: change.kinds for change in found.data.changes} == {
+    comparison = _compare(compiled.bundle, own_demo / "spec.yaml", tmp_path)
+    assert {change.clip: change.kinds for change in comparison.data.changes} == {
         "videos/red_right.mp4": ("bytes",),
         "videos/white_up.mp4": ("caption",),
     }
-    assert [change.name for change in found.weights] == ["vae/diffusion_pytorch_model.safetensors"]
-    assert not found.settings
+    assert [change.name for change in comparison.weights] == [
+        "vae/diffusion_pytorch_model.safetensors"
+    ]
+    assert not comparison.settings
 
 
 def test_packages_code_and_other_files_are_compared(compiled: Compiled, tmp_path: Path) -> None:
@@ -96,15 +103,15 @@ def test_packages_code_and_other_files_are_compared(compiled: Compiled, tmp_path
     script.write_text(script.read_text().replace("set -euo pipefail", "set -eu"))
     (other / "code/added.py").write_text("import this\n")
     (other / "skipped.jsonl").write_text("{}\n")
-    found = _compare(compiled.bundle, other, tmp_path)
-    (package,) = found.packages
+    comparison = _compare(compiled.bundle, other, tmp_path)
+    (package,) = comparison.packages
     assert package.name == "torch"
     assert package.after == f"1.{package.before}"
-    assert [change.name for change in found.code] == ["code/added.py", "launch.sh"]
-    assert "+import this" in found.code[0].lines
-    assert {"-set -euo pipefail", "+set -eu"} <= set(found.code[1].lines)
-    assert [change.name for change in found.others] == ["skipped.jsonl"]
-    assert found.others[0] == Change("skipped.jsonl", None, found.others[0].after)
+    assert [change.name for change in comparison.code] == ["code/added.py", "launch.sh"]
+    assert "+import this" in comparison.code[0].lines
+    assert {"-set -euo pipefail", "+set -eu"} <= set(comparison.code[1].lines)
+    assert [change.name for change in comparison.others] == ["skipped.jsonl"]
+    assert comparison.others[0] == Change("skipped.jsonl", None, comparison.others[0].after)
 
 
 def test_results_do_not_make_bundles_differ(compiled: Compiled, tmp_path: Path) -> None:
@@ -116,10 +123,10 @@ def test_results_do_not_make_bundles_differ(compiled: Compiled, tmp_path: Path) 
     assert shown.returncode == 0, shown.stderr
     assert "the same bundle" in shown.stdout
     assert ["best", "loss", "0.25", "0.5"] in [line.split() for line in shown.stdout.splitlines()]
-    told: dict[str, Any] = json.loads(_diff(compiled.bundle, other, "--json").stdout)
-    assert told["same"]
-    assert [result["final_loss"] for result in told["results"]] == [1.25, 1.5]
-    assert [result["seconds"] for result in told["results"]] == [3.0, 3.0]
+    data: dict[str, Any] = json.loads(_diff(compiled.bundle, other, "--json").stdout)
+    assert data["same"]
+    assert [result["final_loss"] for result in data["results"]] == [1.25, 1.5]
+    assert [result["seconds"] for result in data["results"]] == [3.0, 3.0]
 
 
 def test_differences_exit_with_1_in_a_fixed_order(
@@ -133,9 +140,9 @@ def test_differences_exit_with_1_in_a_fixed_order(
     # What a terminal would obey is not passed on.
     assert "\x1b" not in shown.stdout
     assert shown.stdout.index("training.seed") < shown.stdout.index("data: 4 -> 4 samples")
-    told = json.loads(_diff(compiled.bundle, other, "--json").stdout)
-    assert not told["same"]
-    assert told["data"]["kinds"] == {"caption": 4}
+    data = json.loads(_diff(compiled.bundle, other, "--json").stdout)
+    assert not data["same"]
+    assert data["data"]["kinds"] == {"caption": 4}
 
 
 def test_something_else_than_a_bundle_is_refused(compiled: Compiled, tmp_path: Path) -> None:
@@ -155,7 +162,7 @@ def test_a_nondeterministic_bundle_is_named(demo: Path, tmp_path: Path) -> None:
     fast = compile_file(
         demo / "spec.yaml", tmp_path / "bundles", settings=["training.deterministic=false"]
     ).only.bundle
-    found = _compare(demo / "spec.yaml", fast, tmp_path / "sides")
-    assert found.not_deterministic == ("B",)
-    assert Change("training.deterministic", True, False) in found.settings
+    comparison = _compare(demo / "spec.yaml", fast, tmp_path / "sides")
+    assert comparison.not_deterministic == ("B",)
+    assert Change("training.deterministic", True, False) in comparison.settings
     assert "training.deterministic is false in B" in _diff(demo / "spec.yaml", fast).stdout

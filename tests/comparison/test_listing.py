@@ -49,15 +49,15 @@ def test_bundles_are_filtered_by_their_settings(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("training.learning_rat=1", "write training.learning_rate"),
         ("training.seed", "write a field and its value"),
         ("training.seed=[1", "write a field and its value"),
     ],
 )
-def test_an_invalid_filter_is_refused(store: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_an_invalid_filter_is_refused(store: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
         list_store(store, [text])
 
 
@@ -74,19 +74,19 @@ def test_a_damaged_bundle_is_listed_as_damaged(store: Path, compiled: Compiled) 
 
 
 def test_settings_know_whether_they_are_the_default(compiled: Compiled) -> None:
-    found = describe(compiled.bundle)
-    settings = {setting.name: setting for setting in found.settings}
+    description = describe(compiled.bundle)
+    settings = {setting.name: setting for setting in description.settings}
     assert not settings["training.learning_rate"].is_default
     assert settings["training.learning_rate"].default == 2e-5
     assert settings["training.seed"].is_default
     assert settings["model.type"].is_default
     assert settings["data.caption_column"].is_default
     assert settings["optimizer.betas"].is_default
-    assert found.data is not None
-    assert found.memory is not None
-    assert (found.data.samples, found.data.clips, found.data.skipped) == (4, 4, 0)
-    assert found.memory.peak == compiled.memory.peak
-    assert found.total_steps == 20
+    assert description.data is not None
+    assert description.memory is not None
+    assert (description.data.samples, description.data.clips, description.data.skipped) == (4, 4, 0)
+    assert description.memory.peak == compiled.memory.peak
+    assert description.total_steps == 20
 
 
 def test_unusual_settings_are_shown_first(store: Path, compiled: Compiled) -> None:

@@ -27,23 +27,28 @@ def _compare(
 
 def test_equal_manifests_are_the_same(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
-    found = _compare(tmp_path, rows, rows)
-    assert found.same
-    assert (found.samples_before, found.samples_after) == (9, 9)
+    difference = _compare(tmp_path, rows, rows)
+    assert difference.same
+    assert (difference.samples_before, difference.samples_after) == (9, 9)
 
 
 def test_an_inserted_sample_is_the_only_difference(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
-    found = _compare(tmp_path, rows, [_row("new"), *rows])
-    assert (found.added, found.removed, found.changed, found.reordered) == (1, 0, 0, False)
-    assert found.added_clips == ["new.mp4"]
+    difference = _compare(tmp_path, rows, [_row("new"), *rows])
+    assert (difference.added, difference.removed, difference.changed, difference.reordered) == (
+        1,
+        0,
+        0,
+        False,
+    )
+    assert difference.added_clips == ["new.mp4"]
 
 
 def test_removed_samples_are_named(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
-    found = _compare(tmp_path, rows, rows[:3] + rows[5:])
-    assert found.removed_clips == ["3.mp4", "4.mp4"]
-    assert (found.added, found.changed, found.reordered) == (0, 0, False)
+    difference = _compare(tmp_path, rows, rows[:3] + rows[5:])
+    assert difference.removed_clips == ["3.mp4", "4.mp4"]
+    assert (difference.added, difference.changed, difference.reordered) == (0, 0, False)
 
 
 def test_changed_fields_of_a_sample_are_named(tmp_path: Path) -> None:
@@ -53,31 +58,35 @@ def test_changed_fields_of_a_sample_are_named(tmp_path: Path) -> None:
     after[1]["chosen"] = [0, 2]
     # Other bytes bring other facts with them.
     after[2] |= {"digest": "1", "fps": "16"}
-    found = _compare(tmp_path, before, after)
-    assert [change.kinds for change in found.changes] == [("caption",), ("frames",), ("bytes",)]
-    assert found.changes[0].fields == {"caption": ("a horse", "a dog")}
-    assert found.changed == 3
+    difference = _compare(tmp_path, before, after)
+    assert [change.kinds for change in difference.changes] == [
+        ("caption",),
+        ("frames",),
+        ("bytes",),
+    ]
+    assert difference.changes[0].fields == {"caption": ("a horse", "a dog")}
+    assert difference.changed == 3
 
 
 def test_another_order_is_a_difference(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(9)]
-    found = _compare(tmp_path, rows, [rows[1], rows[0], *rows[2:]])
-    assert found.reordered
-    assert not found.same
-    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+    difference = _compare(tmp_path, rows, [rows[1], rows[0], *rows[2:]])
+    assert difference.reordered
+    assert not difference.same
+    assert (difference.added, difference.removed, difference.changed) == (0, 0, 0)
 
 
 def test_several_samples_of_one_clip_are_compared_separately(tmp_path: Path) -> None:
     before = [_row(0, caption="one"), _row(0, caption="two"), _row(0, caption="two")]
-    found = _compare(tmp_path, before, [*before[:2], _row(0, caption="three")])
-    assert found.changed == 1
-    assert found.changes[0].fields == {"caption": ("two", "three")}
+    difference = _compare(tmp_path, before, [*before[:2], _row(0, caption="three")])
+    assert difference.changed == 1
+    assert difference.changes[0].fields == {"caption": ("two", "three")}
 
 
 def test_all_differences_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
-    found = _compare(tmp_path, [], [_row(number) for number in range(1500)])
-    assert found.added == 1500
-    assert len(found.added_clips) == 1000
+    difference = _compare(tmp_path, [], [_row(number) for number in range(1500)])
+    assert difference.added == 1500
+    assert len(difference.added_clips) == 1000
 
 
 _EDITS = st.lists(st.tuples(st.sampled_from("ardx"), st.integers(0, 30)), max_size=12)
@@ -104,11 +113,11 @@ def test_any_edits_are_counted(
     new = [number for kind, number in edits if kind == "a"]
     for count, number in enumerate(new):
         kept.insert(random.Random(seed).randint(0, min(number, len(kept))), _row(f"new{count}"))
-    found = _compare(folder, before, kept)
+    difference = _compare(folder, before, kept)
     kinds = list(touched.values())
-    assert (found.added, found.removed, found.changed) == (
+    assert (difference.added, difference.removed, difference.changed) == (
         len(new),
         kinds.count("r"),
         kinds.count("x"),
     )
-    assert not found.reordered
+    assert not difference.reordered

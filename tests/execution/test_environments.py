@@ -35,7 +35,7 @@ _MAIN = "def main():\n    import sys; print(version, sys.prefix)\n"
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheels:
-    """Puts tiny wheels where pip is told to look, and nothing else is."""
+    """Puts tiny wheels into the only index that pip is configured for."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
@@ -70,10 +70,10 @@ def _digest(text: str) -> str:
 
 
 def _made(requirements: str) -> tuple[Venv, list[str]]:
-    said: list[str] = []
+    messages: list[str] = []
     venv = venv_of(parse_requirements(requirements.encode(), "the lock"))
-    require_venv(venv, said.append)
-    return venv, said
+    require_venv(venv, messages.append)
+    return venv, messages
 
 
 def _environments(tmp_path: Path) -> list[str]:
@@ -85,19 +85,19 @@ def test_bundles_with_the_same_lock_share_one_environment(wheel: Wheels, tmp_pat
     wheel("one", "1.0", needs="two")
     wheel("one", "2.0")
     wheel("two", "3.0")
-    venv, said = _made("one==1.0\n")
-    assert said == [
+    venv, messages = _made("one==1.0\n")
+    assert messages == [
         f"installing the packages of requirements.txt into {venv.folder}",
         "installed 2 packages, 1 of them not in the lock",
     ]
     code = "import one, two, sys; print(one.version, two.version, sys.prefix)"
     command = [str(venv.python), "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env={}).stdout
-    assert told.split() == ["1.0", "3.0", str(venv.folder)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env={}).stdout
+    assert output.split() == ["1.0", "3.0", str(venv.folder)]
     # Scripts start the Python of the place that the environment was moved to.
     script = [str(venv.folder / "bin/one")]
-    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["1.0", str(venv.folder)]
+    output = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["1.0", str(venv.folder)]
     assert ".tmp" not in (venv.folder / "bin/one").read_text()
     assert _made("one==1.0\n") == (venv, [])
     other, _ = _made("one==2.0\n")
@@ -154,9 +154,9 @@ def test_two_processes_can_make_the_same_environment_at_once(wheel: Wheels, tmp_
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate()[0] for process in both]
+    messages = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sum("installing" in each for each in said) == 1
+    assert sum("installing" in each for each in messages) == 1
     assert len(_environments(tmp_path)) == 1
 
 

@@ -33,8 +33,8 @@ def pip_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_settings_of_pip_are_given_to_uv(pip_conf: Path) -> None:
-    found = index_settings({})
-    assert " ".join(found.options) == (
+    settings = index_settings({})
+    assert " ".join(settings.options) == (
         "--default-index https://install.example/simple "
         "--index https://two.example/simple --index https://three.example/simple "
         "--index-strategy unsafe-best-match "
@@ -42,7 +42,7 @@ def test_settings_of_pip_are_given_to_uv(pip_conf: Path) -> None:
         "--allow-insecure-host one.example "
         "--constraints /nowhere/constraints.txt"
     )
-    assert found.environment == {
+    assert settings.environment == {
         "SSL_CERT_FILE": "/etc/company.pem",
         "HTTP_PROXY": "http://proxy.example:3128",
         "HTTPS_PROXY": "http://proxy.example:3128",
@@ -61,7 +61,7 @@ def test_variables_of_pip_override_its_files(
 
 
 def test_settings_made_for_uv_are_kept(pip_conf: Path) -> None:
-    found = index_settings(
+    settings = index_settings(
         {
             "UV_DEFAULT_INDEX": "https://uv.example/simple",
             "UV_INDEX": "https://more.example/simple",
@@ -69,10 +69,10 @@ def test_settings_made_for_uv_are_kept(pip_conf: Path) -> None:
             "https_proxy": "http://uv.example",
         }
     )
-    assert set(found.options) == {
+    assert set(settings.options) == {
         "--allow-insecure-host",
         "one.example",
         "--constraints",
         "/nowhere/constraints.txt",
     }
-    assert "HTTPS_PROXY" not in found.environment
+    assert "HTTPS_PROXY" not in settings.environment

@@ -28,41 +28,41 @@ def _run(folder: Path, losses: list[float], **record: Any) -> Run:
 
 def test_equal_steps_and_files_are_identical(tmp_path: Path) -> None:
     runs = [_run(tmp_path / name, [3, 2, 1], digests={"w": "0"}) for name in ("1", "2")]
-    found = compare_runs(*runs)
-    assert found.identical
-    assert found.steps == 3
+    comparison = compare_runs(*runs)
+    assert comparison.identical
+    assert comparison.steps == 3
 
 
 def test_the_first_step_that_differs_is_named(tmp_path: Path) -> None:
-    found = compare_runs(_run(tmp_path / "1", [3, 2, 1]), _run(tmp_path / "2", [3, 2.5, 1.5]))
-    assert not found.identical
-    assert found.first is not None
-    assert (found.steps, found.first.step) == (1, 2)
-    assert (found.first.recorded, found.first.reproduced) == ({"loss": 2}, {"loss": 2.5})
+    comparison = compare_runs(_run(tmp_path / "1", [3, 2, 1]), _run(tmp_path / "2", [3, 2.5, 1.5]))
+    assert not comparison.identical
+    assert comparison.first is not None
+    assert (comparison.steps, comparison.first.step) == (1, 2)
+    assert (comparison.first.recorded, comparison.first.reproduced) == ({"loss": 2}, {"loss": 2.5})
 
 
 def test_a_run_that_ends_earlier_differs_at_the_step_that_it_lacks(tmp_path: Path) -> None:
-    found = compare_runs(_run(tmp_path / "1", [3, 2]), _run(tmp_path / "2", [3]))
-    assert found.first is not None
-    assert (found.first.step, found.first.reproduced) == (2, {})
+    comparison = compare_runs(_run(tmp_path / "1", [3, 2]), _run(tmp_path / "2", [3]))
+    assert comparison.first is not None
+    assert (comparison.first.step, comparison.first.reproduced) == (2, {})
 
 
 def test_another_result_after_equal_steps_differs(tmp_path: Path) -> None:
     one = _run(tmp_path / "1", [3], digests={"adapter/w": "0"})
-    found = compare_runs(one, _run(tmp_path / "2", [3], digests={"adapter/w": "1"}))
-    assert found.first is None
-    assert not found.identical
-    assert found.files == (Change("adapter/w", "0", "1"),)
+    comparison = compare_runs(one, _run(tmp_path / "2", [3], digests={"adapter/w": "1"}))
+    assert comparison.first is None
+    assert not comparison.identical
+    assert comparison.files == (Change("adapter/w", "0", "1"),)
 
 
 def test_packages_and_devices_that_differ_are_named(tmp_path: Path) -> None:
     locked = {"numpy": "2.4.6", "torch": "2.13.0"}
     first = {"device": "cuda", "device_name": "H100", "packages": locked, "drift": []}
     second = first | {"device_name": "H200", "drift": [_DRIFT]}
-    found = compare_runs(
+    comparison = compare_runs(
         _run(tmp_path / "1", [3], attempts=[first]), _run(tmp_path / "2", [3], attempts=[second])
     )
-    assert set(found.conditions) == {
+    assert set(comparison.conditions) == {
         Change("device name", "H100", "H200"),
         Change("numpy", "2.4.6", "2.4.7"),
     }
@@ -127,15 +127,15 @@ def test_the_demo_is_reproduced_until_the_latents_of_a_clip_are_changed(
     _change_latents(cache / "encodings")
     changed = _cvbundle("reproduce", bundle, "--run", 1, "--json")
     assert changed.returncode == 1, changed.stderr
-    told = json.loads(changed.stdout)
-    assert told["identical"] is False
+    data = json.loads(changed.stdout)
+    assert data["identical"] is False
     # Each of the four clips is seen once in the first two steps, which are of two clips each.
-    assert told["first_difference"]["step"] in (1, 2)
-    assert told["first_difference"]["recorded"]["loss"] > 0
-    assert [change["name"] for change in told["files"]] == [
+    assert data["first_difference"]["step"] in (1, 2)
+    assert data["first_difference"]["recorded"]["loss"] > 0
+    assert [change["name"] for change in data["files"]] == [
         "adapter/pytorch_lora_weights.safetensors"
     ]
-    assert told["circumstances"] == []
+    assert data["circumstances"] == []
 
 
 def _change_latents(encodings: Path) -> None:
@@ -154,7 +154,7 @@ def _change_latents(encodings: Path) -> None:
 
 def test_losses_of_nondeterministic_runs_are_compared(tmp_path: Path) -> None:
     runs = [_run(tmp_path / "1", [2, 1]), _run(tmp_path / "2", [2, 1.25])]
-    found = compare_runs(*runs, is_deterministic=False)
-    assert not found.is_deterministic
-    assert found.loss_apart == 0.25
+    comparison = compare_runs(*runs, is_deterministic=False)
+    assert not comparison.is_deterministic
+    assert comparison.loss_apart == 0.25
     assert compare_runs(*runs).is_deterministic
