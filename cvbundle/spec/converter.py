@@ -229,7 +229,8 @@ def is_tuple(type_: Any) -> bool:
 
 
 def _make_converter() -> Converter:
-    converter = Converter()
+    # Sections refuse unknown keys themselves; this is for the records of bundles and runs.
+    converter = Converter(forbid_extra_keys=True)
     converter.register_structure_hook(int, _strict(WHOLE_NUMBER, int, refuse=(bool,)))
     converter.register_structure_hook(bool, _strict(SWITCH, bool))
     converter.register_structure_hook(str, _strict(TEXT, str))
