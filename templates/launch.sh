@@ -68,6 +68,10 @@ export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:T
 export TOKENIZERS_PARALLELISM=false
 # Unless someone says otherwise, nothing is fetched that the bundle does not name.
 export HF_HUB_DISABLE_TELEMETRY=1
+{% if model.revision is none %}
+# The base model is a folder: nothing is asked of a hub.
+export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
+{% endif %}
 
 if [[ "$CVBUNDLE_DEVICE" == cpu ]]; then
   export ACCELERATE_USE_CPU=true

@@ -6,7 +6,7 @@ from cvbundle.spec.schema import Spec
 
 def launch_script(spec: Spec) -> bytes:
     """`launch.sh` for a spec."""
-    return render("launch.sh", launch=spec.launch).encode()
+    return render("launch.sh", launch=spec.launch, model=spec.model).encode()
 
 
 def accelerate_config(spec: Spec) -> bytes:
