@@ -190,7 +190,7 @@ def _write(folder: Path, experiment: Experiment, materials: _Materials) -> str:
     revision, record = materials.models.of(spec, model)
     spec = evolve(spec, model=evolve(spec.model, revision=revision))
     spec = copy_images(folder, spec, base)
-    known = {
+    digests = {
         name: digest
         for name, digest in manifest.digests.items()
         if share_file(manifest.dataset.with_name(name), folder / name)
@@ -208,7 +208,7 @@ def _write(folder: Path, experiment: Experiment, materials: _Materials) -> str:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    sums = sums_of(folder, known)
+    sums = sums_of(folder, digests)
     (folder / layout.SUMS).write_bytes(sums_text(sums).encode())
     materials.shared.share(folder, sums)
     _make_read_only(folder)

@@ -1,6 +1,6 @@
 """Check a spec and its dataset: every problem of every point of a sweep, in one go.
 
-A document's points are resolved, their datasets are read, and each stage works on what is sound of
+A document's points are resolved, their datasets are read, and each stage works on what is valid of
 the one before. `check`, `check --data`, `fix` and `compile` all take this way.
 """
 
@@ -14,8 +14,8 @@ from cvbundle.compiler.datasets import (
     Dataset,
     Source,
     list_dataset,
-    sound_part,
     source_of,
+    valid_part,
 )
 from cvbundle.compiler.points import in_order, merged
 from cvbundle.compiler.resolved import Resolved, resolve
@@ -138,7 +138,7 @@ def check_points(
             # Most sweeps don't vary the data: it is read once.
             if source not in datasets:
                 datasets[source] = read(source)
-            dataset = sound_part(datasets[source], resolved)
+            dataset = valid_part(datasets[source], resolved)
         problems = [*dataset.problems, *resolved.length_violations(dataset.samples)]
         for stage in stages:
             problems += resolved.violations(stage, samples=dataset.samples, refused=dataset.refused)

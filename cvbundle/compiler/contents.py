@@ -68,13 +68,13 @@ def _model_record(
 def local_settings(spec: Spec, base: Path, model: BaseModel) -> dict[str, Any]:
     """`local/paths.json`: paths are absolute, but for a hub id; `base` is the spec's folder."""
     data: dict[str, Any] = plain(spec)
-    told = {}
+    settings = {}
     for field in local_fields():
         section, name = field.path
         value = data[section][name]
         is_path = field.is_path and value is not None
-        told[field.name] = str((base / expanded(value)).absolute()) if is_path else value
-    return told | ({"model.path": model.path} if model.is_on_hub else {})
+        settings[field.name] = str((base / expanded(value)).absolute()) if is_path else value
+    return settings | ({"model.path": model.path} if model.is_on_hub else {})
 
 
 def hub_blobs(commit: str | None, model: BaseModel) -> dict[str, str] | None:

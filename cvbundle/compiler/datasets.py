@@ -81,7 +81,7 @@ def list_dataset(source: Source) -> Dataset:
     return Dataset(problems=listing.problems, refused=refused, samples=samples)
 
 
-def sound_part(dataset: Dataset, resolved: Resolved) -> Dataset:
+def valid_part(dataset: Dataset, resolved: Resolved) -> Dataset:
     """What of a dataset is true of a spec some of whose fields in `data` are stand-ins."""
     problems = tuple(
         problem

@@ -160,11 +160,11 @@ def test_the_values_of_a_sweep_are_mended(spec: Path) -> None:
 def test_line_ends_and_byte_order_mark_stay(spec: Path, encoded: bytes) -> None:
     spec.write_bytes(encoded)
     run(spec, "--fix", "--yes")
-    found = spec.read_bytes()
-    assert found.count(b"\r\n") == encoded.count(b"\r\n")
-    assert found.count(b"\n") == encoded.count(b"\n")
-    assert found.startswith(b"\xef\xbb\xbf") == encoded.startswith(b"\xef\xbb\xbf")
-    assert b"49x480x720" in found
+    reported = spec.read_bytes()
+    assert reported.count(b"\r\n") == encoded.count(b"\r\n")
+    assert reported.count(b"\n") == encoded.count(b"\n")
+    assert reported.startswith(b"\xef\xbb\xbf") == encoded.startswith(b"\xef\xbb\xbf")
+    assert b"49x480x720" in reported
 
 
 def test_permissions_stay(spec: Path) -> None:

@@ -55,8 +55,8 @@ def test_ten_mistakes_of_ten_kinds_are_ten_problems_in_order(
     with pytest.raises(SystemExit) as ended:
         main(["check", str(spec), "--format", "json"])
     assert ended.value.code == 1
-    found = json.loads(capsys.readouterr().out)
-    assert [(p["line"], p["column"], p["rule"]) for p in found] == [
+    reported = json.loads(capsys.readouterr().out)
+    assert [(p["line"], p["column"], p["rule"]) for p in reported] == [
         (5, 1, "value-missing"),
         (6, 15, "frames-vae"),
         (9, 11, "steps-or-epochs"),
@@ -155,9 +155,9 @@ def test_a_mistake_is_reported_at_its_line(
     text: str, rule: str, line: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimizer, "is_installed", lambda package: False)
-    found = check_text(text).problems
-    assert (rule, line) in [(problem.rule, problem.place.line) for problem in found]
-    assert [problem.rule for problem in found if problem.severity is not Severity.WARNING] in (
+    reported = check_text(text).problems
+    assert (rule, line) in [(problem.rule, problem.place.line) for problem in reported]
+    assert [problem.rule for problem in reported if problem.severity is not Severity.WARNING] in (
         [rule],
         [],
     )
@@ -284,8 +284,8 @@ def test_a_wrong_target_gets_the_nearest_name(target: str, hint: str) -> None:
 def test_only_waivable_problems_can_be_allowed_and_their_hints_say_how() -> None:
     (problem,) = check_text(text_of({"data.resolution": "45x480x720"})).problems
     assert problem.hint.endswith("or allow: [frames-8n-plus-1]")
-    found = check_text(text_of({"data.resolution": "46x480x720", "allow": ["frames-vae"]}))
-    assert found.blocked
+    reported = check_text(text_of({"data.resolution": "46x480x720", "allow": ["frames-vae"]}))
+    assert reported.blocked
 
 
 def test_the_memory_rule_names_settings_that_fit() -> None:
@@ -310,17 +310,17 @@ def test_a_tiny_model_is_judged_by_its_own_config(tmp_path: Path) -> None:
     from attrs import evolve
 
     for name in ("cogvideox-5b", "cogvideox-5b-i2v", "cogvideox1.5-5b", "cogvideox1.5-5b-i2v"):
-        known = MODELS.get(name)
-        assert known is not None
+        model = MODELS.get(name)
+        assert model is not None
         transformer = evolve(
-            known.architecture.transformer,
+            model.architecture.transformer,
             num_layers=2,
             num_attention_heads=2,
             sample_height=4,
             sample_width=6,
             sample_frames=9,
         )
-        write_configs(tmp_path / name, evolve(known.architecture, transformer=transformer))
+        write_configs(tmp_path / name, evolve(model.architecture, transformer=transformer))
         changes: dict[str, object] = {"model.path": name, "data.resolution": "9x32x48"}
         assert check_text(text_of(changes), tmp_path).problems == ()
         changes["data.resolution"] = "9x480x720"
@@ -341,8 +341,8 @@ def test_a_problem_with_data_root_is_in_file_order(tmp_path: Path) -> None:
 
 
 def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
-    found = in_file(tmp_path, HEAD + RUN, "data.resolution=48x480x720").problems
-    assert ("frames-vae", "--set") in [(p.rule, p.place.file) for p in found]
+    reported = in_file(tmp_path, HEAD + RUN, "data.resolution=48x480x720").problems
+    assert ("frames-vae", "--set") in [(p.rule, p.place.file) for p in reported]
 
 
 @pytest.mark.parametrize(
@@ -366,15 +366,15 @@ def test_a_setting_is_checked_like_the_spec(tmp_path: Path) -> None:
 def test_a_rule_broken_by_a_setting_is_reported_at_the_setting(
     eight_clips: Path, setting: str, rule: str, column: int
 ) -> None:
-    (found,) = in_file(eight_clips, HEAD + RUN, setting).problems
-    assert (found.place.file, found.place.text) == ("--set", setting)
-    assert (found.rule, found.place.column) == (rule, column)
+    (reported,) = in_file(eight_clips, HEAD + RUN, setting).problems
+    assert (reported.place.file, reported.place.text) == ("--set", setting)
+    assert (reported.rule, reported.place.column) == (rule, column)
 
 
 @pytest.mark.parametrize("root", ["~nobody-here/x", "a\\0b", "x" * 5000, "/dev/zero"])
 def test_a_root_that_is_not_a_folder_is_a_problem(tmp_path: Path, root: str) -> None:
-    found = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
-    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", "root"))]
+    reported = in_file(tmp_path, HEAD.replace("root: data", f'root: "{root}"') + RUN).problems
+    assert [(p.rule, p.path) for p in reported] == [("value-range", ("data", "root"))]
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", '"a\\0b"'])
@@ -384,8 +384,8 @@ def test_a_device_or_pipe_is_not_read_as_a_list(tmp_path: Path, field: str, name
     for list_name in ("videos.txt", "prompts.txt"):
         (tmp_path / "data" / list_name).write_text("")
     text = I2V.replace("data}", f"data, {field}: {name}}}") + RUN
-    found = in_file(tmp_path, text).problems
-    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
+    reported = in_file(tmp_path, text).problems
+    assert [(p.rule, p.path) for p in reported] == [("value-range", ("data", field))]
 
 
 def pipe(path: Path) -> Path:
@@ -459,15 +459,15 @@ def test_each_list_that_is_not_a_file_is_reported_at_its_field(
     if field != "metadata":
         for name in {"videos.txt", "prompts.txt"}:
             (data / name).write_text("")
-    found = in_file(tmp_path, text).problems
-    assert [(p.rule, p.path) for p in found] == [("value-range", ("data", field))]
-    assert found[0].message.startswith(f"{kind} ")
+    reported = in_file(tmp_path, text).problems
+    assert [(p.rule, p.path) for p in reported] == [("value-range", ("data", field))]
+    assert reported[0].message.startswith(f"{kind} ")
 
 
 def test_both_missing_lists_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    found = in_file(tmp_path, HEAD + RUN).problems
-    assert [p.message for p in found] == ["prompts.txt doesn't exist", "videos.txt doesn't exist"]
+    messages = [problem.message for problem in in_file(tmp_path, HEAD + RUN).problems]
+    assert messages == ["prompts.txt doesn't exist", "videos.txt doesn't exist"]
 
 
 def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
@@ -476,27 +476,30 @@ def test_a_clip_that_is_a_pipe_is_not_opened(eight_clips: Path) -> None:
     spec = eight_clips / "spec.yaml"
     spec.write_text(HEAD + RUN)
     for scanning in (None, Scanning()):
-        found = check_file(spec, scanning=scanning).problems
-        missing = [problem for problem in found if problem.rule == "clip-missing"]
+        reported = check_file(spec, scanning=scanning).problems
+        missing = [problem for problem in reported if problem.rule == "clip-missing"]
         assert [(p.place.line, p.message) for p in missing] == [(4, "3.mp4 is not a file")]
 
 
 def test_a_model_whose_config_is_a_pipe_is_reported(tmp_path: Path) -> None:
-    known = MODELS.get("cogvideox-2b")
-    assert known is not None
-    write_configs(tmp_path / "model", known.architecture)
+    model = MODELS.get("cogvideox-2b")
+    assert model is not None
+    write_configs(tmp_path / "model", model.architecture)
     config = tmp_path / "model/transformer/config.json"
     config.unlink()
     pipe(config)
-    (found,) = check_text(text_of({"model.path": "model"}), tmp_path).problems
-    assert (found.path, found.message) == (("model", "path"), f"{config}: is not a config file")
+    (reported,) = check_text(text_of({"model.path": "model"}), tmp_path).problems
+    assert (reported.path, reported.message) == (
+        ("model", "path"),
+        f"{config}: is not a config file",
+    )
 
 
 def test_prompts_and_images_that_are_pipes_are_reported(tmp_path: Path) -> None:
     pipe(tmp_path / "pipe")
     text = I2V + RUN + "validation: {steps: 200, prompts: pipe, images: pipe}\n"
-    found = check_text(text, tmp_path).problems
-    assert [(p.path, p.message) for p in found] == [
+    reported = check_text(text, tmp_path).problems
+    assert [(p.path, p.message) for p in reported] == [
         (("validation", "prompts"), "pipe is not a text file"),
         (("validation", "images"), "pipe is not a text file"),
     ]
@@ -506,8 +509,8 @@ def test_prompts_and_images_that_are_pipes_are_reported(tmp_path: Path) -> None:
 def test_a_list_outside_the_dataset_is_refused(name: str) -> None:
     """Its path would differ between machines, and so would the bundle."""
     for field in ("caption_column", "metadata"):
-        (found,) = check_text(text_of({f"data.{field}": name})).problems
-        assert (found.rule, found.path) == ("value-range", ("data", field))
+        (reported,) = check_text(text_of({f"data.{field}": name})).problems
+        assert (reported.rule, reported.path) == ("value-range", ("data", field))
 
 
 I2V_RUN = I2V + RUN + "validation:\n  steps: 200\n  prompts: [a cat, a dog]\n"
@@ -516,8 +519,8 @@ I2V_RUN = I2V + RUN + "validation:\n  steps: 200\n  prompts: [a cat, a dog]\n"
 def test_all_missing_validation_images_are_reported_at_their_places(tmp_path: Path) -> None:
     pipe(tmp_path / "pipe.png")
     text = I2V_RUN + "  images: [gone.png, pipe.png]\n"
-    found = check_text(text, tmp_path).problems
-    assert [(p.place.column, p.message) for p in found] == [
+    reported = check_text(text, tmp_path).problems
+    assert [(p.place.column, p.message) for p in reported] == [
         (12, "gone.png doesn't exist"),
         (22, "pipe.png is a device or a pipe"),
     ]
@@ -526,8 +529,8 @@ def test_all_missing_validation_images_are_reported_at_their_places(tmp_path: Pa
 def test_listed_images_are_relative_to_the_specs_folder(tmp_path: Path) -> None:
     (tmp_path / "images.txt").write_text("cat.png\ndog.png\n")
     (tmp_path / "cat.png").write_bytes(b"")
-    (found,) = check_text(I2V_RUN + "  images: images.txt\n", tmp_path).problems
-    assert (found.place.line, found.message) == (9, "dog.png doesn't exist")
+    (reported,) = check_text(I2V_RUN + "  images: images.txt\n", tmp_path).problems
+    assert (reported.place.line, reported.message) == (9, "dog.png doesn't exist")
 
 
 def test_an_undecodable_image_is_reported_when_clips_are_opened(tmp_path: Path) -> None:
@@ -540,8 +543,8 @@ def test_an_undecodable_image_is_reported_when_clips_are_opened(tmp_path: Path) 
     (tmp_path / "data/videos.txt").write_text("a.mp4\n")
     (tmp_path / "data/prompts.txt").write_text("A cat.\n")
     assert check_file(spec).problems == ()
-    found = check_file(spec, scanning=Scanning()).problems
-    assert [p.message for p in found if p.rule == "value-range"] == [
+    reported = check_file(spec, scanning=Scanning()).problems
+    assert [p.message for p in reported if p.rule == "value-range"] == [
         f"{name} is not an image (PNG, JPEG, WEBP, BMP, TIFF)" for name in ("cat.png", "dog.png")
     ]
 
@@ -562,8 +565,8 @@ def eight_clips(tmp_path: Path) -> Path:
 
 
 def test_the_length_of_a_run_by_epochs_depends_on_its_dataset(eight_clips: Path) -> None:
-    found = in_file(eight_clips, EPOCHS).problems
-    assert [(p.rule, p.place.line, p.message) for p in found] == [
+    reported = in_file(eight_clips, EPOCHS).problems
+    assert [(p.rule, p.place.line, p.message) for p in reported] == [
         (
             "warmup-exceeds-steps",
             6,
@@ -575,11 +578,11 @@ def test_the_length_of_a_run_by_epochs_depends_on_its_dataset(eight_clips: Path)
             "a checkpoint every 200 steps in a run of 20 (5 epochs of 8 samples)",
         ),
     ]
-    assert found[0].hint == "write lr_scheduler.warmup_steps: 2"
+    assert reported[0].hint == "write lr_scheduler.warmup_steps: 2"
 
 
 @pytest.mark.parametrize(
-    "sound",
+    "rest",
     [
         "lr_scheduler: {warmup_steps: 20}\ncheckpointing: {steps: 20}\n",
         "lr_scheduler: {name: constant}\ncheckpointing: {steps: 4}\n"
@@ -587,15 +590,15 @@ def test_the_length_of_a_run_by_epochs_depends_on_its_dataset(eight_clips: Path)
         "lr_scheduler: {name: polynomial, warmup_steps: 19}\nallow: [checkpoint-never]\n",
     ],
 )
-def test_enough_epochs_are_not_a_problem(eight_clips: Path, sound: str) -> None:
-    assert in_file(eight_clips, EPOCHS + sound).problems == ()
+def test_enough_epochs_are_not_a_problem(eight_clips: Path, rest: str) -> None:
+    assert in_file(eight_clips, EPOCHS + rest).problems == ()
 
 
 def test_a_polynomial_needs_a_step_after_its_warmup(eight_clips: Path) -> None:
     """The schedule divides by the number of those steps."""
     text = "lr_scheduler: {name: polynomial, warmup_steps: 20}\ncheckpointing: {steps: 20}\n"
-    (found,) = in_file(eight_clips, EPOCHS + text).problems
-    assert (found.rule, found.place.line) == ("warmup-exceeds-steps", 8)
+    (reported,) = in_file(eight_clips, EPOCHS + text).problems
+    assert (reported.rule, reported.place.line) == ("warmup-exceeds-steps", 8)
 
 
 def test_the_length_in_epochs_is_not_checked_over_wrong_lists(eight_clips: Path) -> None:
@@ -620,8 +623,8 @@ def test_the_length_in_epochs_is_not_checked_with_a_stand_in(
     sections = {"training": {"epochs": "5", "batch_size": "2"}, "launch": {"num_processes": "1"}}
     sections[section][field] = "wrong"
     written = (f"{name}: {{{_flow(fields)}}}\n" for name, fields in sections.items())
-    found = in_file(eight_clips, HEAD + "".join(written)).problems
-    assert [(p.rule, p.path) for p in found] == [("value-type", (section, field))]
+    reported = in_file(eight_clips, HEAD + "".join(written)).problems
+    assert [(p.rule, p.path) for p in reported] == [("value-type", (section, field))]
 
 
 def _flow(fields: dict[str, str]) -> str:
@@ -633,9 +636,9 @@ def test_each_point_of_a_sweep_has_its_own_length(eight_clips: Path) -> None:
         HEAD + "training: {batch_size: 2}\ncheckpointing: {steps: 20}\n"
         "lr_scheduler: {warmup_steps: 20}\nsweep: {training.epochs: [5, 4]}\n"
     )
-    found = in_file(eight_clips, text).problems
-    assert [p.rule for p in found] == ["checkpoint-never", "warmup-exceeds-steps"]
-    for problem in found:
+    reported = in_file(eight_clips, text).problems
+    assert [p.rule for p in reported] == ["checkpoint-never", "warmup-exceeds-steps"]
+    for problem in reported:
         assert problem.message.endswith("of 16 (4 epochs of 8 samples) (at training.epochs=4)")
 
 
@@ -665,8 +668,8 @@ def test_a_missing_column_is_reported_at_the_field_that_names_it(tmp_path: Path)
     (tmp_path / "data/list.csv").write_text("video,text\na.mp4,A cat.\n")
     (tmp_path / "data/a.mp4").write_bytes(b"")
     text = HEAD.replace("data}", "data, metadata: list.csv, caption_column: words}") + RUN
-    (found,) = in_file(tmp_path, text).problems
-    assert found.path == ("data", "caption_column")
-    assert found.message.endswith("list.csv has no column words: it has video, text")
-    (found,) = in_file(tmp_path, text.replace(", caption_column: words", "")).problems
-    assert found.hint == "write the column's name in data.caption_column"
+    (reported,) = in_file(tmp_path, text).problems
+    assert reported.path == ("data", "caption_column")
+    assert reported.message.endswith("list.csv has no column words: it has video, text")
+    (reported,) = in_file(tmp_path, text.replace(", caption_column: words", "")).problems
+    assert reported.hint == "write the column's name in data.caption_column"

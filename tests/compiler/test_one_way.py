@@ -29,8 +29,8 @@ def problems(spec: Path, *settings: str) -> list[Problem]:
     return list(scanned)
 
 
-def rules(found: list[Problem]) -> list[str]:
-    return [problem.rule for problem in found]
+def rules(reported: list[Problem]) -> list[str]:
+    return [problem.rule for problem in reported]
 
 
 def remove_clip(folder: Path) -> None:
@@ -97,11 +97,11 @@ def test_problems_of_a_sweep_name_their_points_whatever_the_command(own_demo: Pa
     remove_prompts(own_demo)
     (own_demo / "data/other.txt").write_text("one\ntwo\nthree\n")
     sweep = "sweep={data.caption_column: [prompts.txt, other.txt], lora.rank: [0, 4]}"
-    found = problems(own_demo / "spec.yaml", sweep)
-    assert [(p.rule, p.message.rpartition(" (at ")[2]) for p in found] == [
+    reported = problems(own_demo / "spec.yaml", sweep)
+    assert [(p.rule, p.message.rpartition(" (at ")[2]) for p in reported] == [
         ("value-range", "data.caption_column=prompts.txt)"),
         ("value-range", "lora.rank=0)"),
-        ("clip-short", found[2].message),
+        ("clip-short", reported[2].message),
         ("caption-count", "data.caption_column=other.txt)"),
     ]
 

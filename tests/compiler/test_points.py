@@ -40,16 +40,16 @@ def test_a_sweep_of_valid_points_has_no_problems(folder: Path) -> None:
 
 
 def test_a_problem_of_every_point_is_reported_once_and_names_none(folder: Path) -> None:
-    found = problems(folder, "sweep: {lora.rank: [64, 128]}\n", "data.resolution=48x480x720")
-    assert [(p.rule, p.message.count("at lora")) for p in found] == [("frames-vae", 0)]
+    reported = problems(folder, "sweep: {lora.rank: [64, 128]}\n", "data.resolution=48x480x720")
+    assert [(p.rule, p.message.count("at lora")) for p in reported] == [("frames-vae", 0)]
 
 
 def test_a_problem_of_one_value_is_reported_once_at_the_value_and_names_it(folder: Path) -> None:
     sweep = "sweep:\n  data.resolution: [48x480x720, 49x480x720]\n  lora.rank: [64, 128]\n"
-    (found,) = problems(folder, sweep)
-    assert (found.rule, found.place.line, found.place.column) == ("frames-vae", 8, 21)
-    assert found.message.endswith(" (at data.resolution=48x480x720)")
-    assert found.replacement == "49x480x720"
+    (reported,) = problems(folder, sweep)
+    assert (reported.rule, reported.place.line, reported.place.column) == ("frames-vae", 8, 21)
+    assert reported.message.endswith(" (at data.resolution=48x480x720)")
+    assert reported.replacement == "49x480x720"
 
 
 def test_a_problem_of_one_combination_names_that_point(folder: Path) -> None:
@@ -57,14 +57,14 @@ def test_a_problem_of_one_combination_names_that_point(folder: Path) -> None:
         "validation: {steps: 300, prompts: [A cat.]}\n"
         "sweep: {checkpointing.steps: [100, 200], validation.steps: [300, 400]}\n"
     )
-    (found,) = problems(folder, sweep)
-    assert found.rule == "validation-interval"
-    assert "(at checkpointing.steps=200, validation.steps=300)" in found.message
+    (reported,) = problems(folder, sweep)
+    assert reported.rule == "validation-interval"
+    assert "(at checkpointing.steps=200, validation.steps=300)" in reported.message
 
 
 def test_a_value_of_the_wrong_type_is_reported_at_its_place_in_the_sweep(folder: Path) -> None:
-    (found,) = problems(folder, 'sweep: [{lora.rank: 64}, {lora.rank: "128"}]\n')
-    assert (found.rule, found.place.line, found.place.column) == ("value-type", 7, 38)
+    (reported,) = problems(folder, 'sweep: [{lora.rank: 64}, {lora.rank: "128"}]\n')
+    assert (reported.rule, reported.place.line, reported.place.column) == ("value-type", 7, 38)
 
 
 def test_the_data_of_a_sweep_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,20 +80,20 @@ def test_the_data_of_a_sweep_is_read_once(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_a_sweep_over_datasets_reads_each(folder: Path) -> None:
-    (found,) = problems(folder, "sweep: {data.root: [clips, other]}\n")
-    assert found.path == ("data", "root")
-    assert (found.place.line, found.place.column) == (7, 28)
+    (reported,) = problems(folder, "sweep: {data.root: [clips, other]}\n")
+    assert reported.path == ("data", "root")
+    assert (reported.place.line, reported.place.column) == (7, 28)
 
 
 def test_data_that_is_invalid_in_one_point_is_still_read_in_another(folder: Path) -> None:
     (folder / "clips" / "videos.txt").write_text("gone.mp4\n")
-    found = problems(folder, "sweep: {data.root: [*nothing, data, clips]}\n")
-    assert [problem.rule for problem in found] == ["yaml-unsafe", "value-range", "clip-missing"]
+    reported = problems(folder, "sweep: {data.root: [*nothing, data, clips]}\n")
+    assert [problem.rule for problem in reported] == ["yaml-unsafe", "value-range", "clip-missing"]
 
 
 def test_a_long_value_does_not_flood_the_message(folder: Path) -> None:
     long = "x" * 5000
     sweep = f"sweep: {{data.caption_prefix: [{long}, 5]}}\nallow: [frames-vae]\n"
-    found = problems(folder, sweep)
-    assert {problem.rule for problem in found} == {"value-type", "value-choice"}
-    assert all(len(problem.message) < 300 for problem in found)
+    reported = problems(folder, sweep)
+    assert {problem.rule for problem in reported} == {"value-type", "value-choice"}
+    assert all(len(problem.message) < 300 for problem in reported)

@@ -11,7 +11,7 @@ from cvbundle.spec.text.reader import read
 
 VALID: dict[str, object] = {
     "cvbundle": 1,
-    "name": "sound",
+    "name": "valid",
     "model.path": "THUDM/CogVideoX-2b",
     "data.root": "data",
     "training.steps": 1000,

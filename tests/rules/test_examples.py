@@ -104,7 +104,7 @@ def test_the_replacement_fixes_the_bad_example(rule: Constraint) -> None:
     line, start = problem.place.line - 1, problem.place.column - 1
     before, after = lines[line][:start], lines[line][start + problem.place.width :]
     lines[line] = f"{before}{problem.replacement}{after}"
-    assert rule.id not in [found.rule for found in check_text("\n".join(lines)).problems]
+    assert rule.id not in [reported.rule for reported in check_text("\n".join(lines)).problems]
 
 
 @pytest.mark.parametrize("rule", WITHOUT_REPLACEMENT, ids=lambda rule: rule.id)

@@ -14,5 +14,5 @@ def test_a_factor_near_one_is_for_prodigy_and_a_rate_of_adamw_is_not(
 ) -> None:
     monkeypatch.setattr(optimizer, "is_installed", lambda package: True)
     text = text_of({"optimizer.name": "prodigy", "training.learning_rate": rate})
-    found = [problem.rule for problem in check_text(text).problems]
-    assert found == (["prodigy-learning-rate"] if is_warned_of else [])
+    reported = [problem.rule for problem in check_text(text).problems]
+    assert reported == (["prodigy-learning-rate"] if is_warned_of else [])

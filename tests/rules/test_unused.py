@@ -32,12 +32,14 @@ def test_a_schedules_setting_is_unused_if_no_learning_rate_depends_on_it(
     name: SchedulerName, setting: str
 ) -> None:
     usual = LrScheduler(name=name, warmup_steps=10)
-    told = check_text(
+    resolved = check_text(
         text_of({"lr_scheduler.name": name, f"lr_scheduler.{setting}": OTHER[setting]})
     )
-    said = [problem.path[-1] for problem in told.problems if problem.rule == "schedule-unused"]
+    unused = [
+        problem.path[-1] for problem in resolved.problems if problem.rule == "schedule-unused"
+    ]
     changed = rates(evolve(usual, **{setting: OTHER[setting]})) != rates(usual)
-    assert said == ([] if changed else [setting])
+    assert unused == ([] if changed else [setting])
 
 
 @pytest.mark.parametrize("setting", ["beta3", "epsilon"])
@@ -50,9 +52,9 @@ def test_an_optimizers_setting_is_unused_if_it_is_never_passed(name: str, settin
 
     usual, other = Optimizer(name=name), cast(Any, {setting: 0.5})
     changed = options(evolve(usual, **other)) != options(usual)
-    found = check_text(text_of({"optimizer.name": name, f"optimizer.{setting}": 0.5})).problems
-    said = [problem.path[-1] for problem in found if problem.rule == "optimizer-unused"]
-    assert said == ([] if changed else [setting])
+    reported = check_text(text_of({"optimizer.name": name, f"optimizer.{setting}": 0.5})).problems
+    unused = [problem.path[-1] for problem in reported if problem.rule == "optimizer-unused"]
+    assert unused == ([] if changed else [setting])
 
 
 @pytest.mark.parametrize("schedule", get_args(SchedulerName))
@@ -64,5 +66,5 @@ def test_defaults_that_are_written_out_are_never_unused(
     spec = evolve(
         spec, optimizer=Optimizer(name=optimizer), lr_scheduler=LrScheduler(name=schedule)
     )
-    found = check_text(json.dumps(plain(spec))).problems
-    assert not [problem for problem in found if problem.rule.endswith("-unused")]
+    reported = check_text(json.dumps(plain(spec))).problems
+    assert not [problem for problem in reported if problem.rule.endswith("-unused")]

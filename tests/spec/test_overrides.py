@@ -32,9 +32,9 @@ def test_a_setting_is_read_like_a_value_of_the_spec(
 ) -> None:
     document = with_settings(setting)
     assert document.problems == ()
-    found = document.data[section]
-    assert isinstance(found, dict)
-    assert found[name] == value
+    reported = document.data[section]
+    assert isinstance(reported, dict)
+    assert reported[name] == value
     assert document.place((section, name)).file == "--set"
 
 

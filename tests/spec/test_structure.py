@@ -100,20 +100,20 @@ def test_a_spec_survives_a_round_trip_through_plain_data() -> None:
 def test_a_wrong_value_is_one_problem_with_the_right_value(
     field: str, value: object, rule: str, replacement: str | None
 ) -> None:
-    found = problems({field: value})
-    assert [problem.rule for problem in found] == [rule]
-    assert found[0].replacement == replacement
-    assert found[0].hint
+    reported = problems({field: value})
+    assert [problem.rule for problem in reported] == [rule]
+    assert reported[0].replacement == replacement
+    assert reported[0].hint
 
 
 def test_each_item_out_of_its_limits_is_named_at_its_own_place() -> None:
-    found = problems({"optimizer.betas": [1.5, -1]})
-    assert [problem.path for problem in found] == [
+    reported = problems({"optimizer.betas": [1.5, -1]})
+    assert [problem.path for problem in reported] == [
         ("optimizer", "betas", 0),
         ("optimizer", "betas", 1),
     ]
-    assert found[0].message == "optimizer.betas[0]: must be < 1, not 1.5"
-    assert found[1].message == "optimizer.betas[1]: must be >= 0, not -1.0"
+    assert reported[0].message == "optimizer.betas[0]: must be < 1, not 1.5"
+    assert reported[1].message == "optimizer.betas[1]: must be >= 0, not -1.0"
 
 
 @pytest.mark.parametrize(
@@ -154,22 +154,22 @@ def test_valid_values_are_not_refused(changes: dict[str, object]) -> None:
 
 
 def test_a_missing_field_is_reported_at_its_section() -> None:
-    found = check_text("cvbundle: 1\nname: x\nmodel:\n  type: t2v\ntraining: {steps: 1000}\n")
-    assert [(p.rule, p.path, p.place.line) for p in found.problems] == [
+    reported = check_text("cvbundle: 1\nname: x\nmodel:\n  type: t2v\ntraining: {steps: 1000}\n")
+    assert [(p.rule, p.path, p.place.line) for p in reported.problems] == [
         ("value-missing", ("data",), 1),
         ("value-missing", ("model", "path"), 3),
     ]
 
 
 def test_an_empty_spec_lacks_its_required_fields() -> None:
-    found = check_text("{}").problems
-    missing = [problem.path for problem in found if problem.rule == "value-missing"]
+    reported = check_text("{}").problems
+    missing = [problem.path for problem in reported if problem.rule == "value-missing"]
     assert set(missing) == {("cvbundle",), ("name",), ("model",), ("data",)}
 
 
 def test_a_wrong_item_hides_no_other_item() -> None:
-    found = problems({"lora.target_modules": ["to_query", 5, "to_k", "nope"]})
-    assert [(p.rule, p.path[-1]) for p in found] == [
+    reported = problems({"lora.target_modules": ["to_query", 5, "to_k", "nope"]})
+    assert [(p.rule, p.path[-1]) for p in reported] == [
         ("lora-target-missing", 0),
         ("value-type", 1),
         ("lora-target-missing", 3),
@@ -177,22 +177,22 @@ def test_a_wrong_item_hides_no_other_item() -> None:
 
 
 def test_a_misspelt_key_beside_the_right_one_is_removed() -> None:
-    (found,) = problems({"training.step": 5})
-    assert found.replacement is None
-    assert "remove" in found.hint
+    (reported,) = problems({"training.step": 5})
+    assert reported.replacement is None
+    assert "remove" in reported.hint
 
 
 def test_a_key_of_another_section_names_that_section() -> None:
-    (found,) = problems({"training.warmup_steps": 5})
-    assert "lr_scheduler" in found.hint
+    (reported,) = problems({"training.warmup_steps": 5})
+    assert "lr_scheduler" in reported.hint
 
 
 def test_examples_of_fields_are_valid() -> None:
     """They replace invalid values, so an invalid example would hide other problems."""
     for name, attribute in attrs.fields_dict(Spec).items():
         for path, value in _examples(name, attribute):
-            found = problems({path: value})
-            assert not [p for p in found if p.rule.startswith(("value", "key"))], (path, value)
+            reported = problems({path: value})
+            assert not [p for p in reported if p.rule.startswith(("value", "key"))], (path, value)
 
 
 def _examples(name: str, attribute: "attrs.Attribute[Any]") -> list[tuple[str, object]]:
@@ -219,9 +219,9 @@ _values: st.SearchStrategy[object] = st.sampled_from(
 def test_any_data_gives_a_spec_and_problems(changes: dict[str, object]) -> None:
     data = {**VALID, **changes}
     document = read(json.dumps(data).encode(), "spec.yaml")
-    found = structure(document, with_defaults(document.data, {}))
-    assert isinstance(found.spec, Spec)
-    for problem in found.problems:
+    reported = structure(document, with_defaults(document.data, {}))
+    assert isinstance(reported.spec, Spec)
+    for problem in reported.problems:
         assert problem.place.line == 1
 
 

@@ -22,13 +22,13 @@ def swept(section: str, *settings: str) -> tuple[Point, ...]:
     return points(override(read((HEAD + section).encode(), "spec.yaml"), settings))
 
 
-def values(found: tuple[Point, ...], section: str, name: str) -> list[Any]:
-    return [point.document.data[section][name] for point in found]  # type: ignore[index]
+def values(reported: tuple[Point, ...], section: str, name: str) -> list[Any]:
+    return [point.document.data[section][name] for point in reported]  # type: ignore[index]
 
 
 def problems(section: str, *settings: str) -> list[tuple[str, int, int, str]]:
-    found: tuple[Problem, ...] = swept(section, *settings)[0].document.problems
-    return [(p.rule, p.place.line, p.place.column, p.hint) for p in found]
+    reported: tuple[Problem, ...] = swept(section, *settings)[0].document.problems
+    return [(p.rule, p.place.line, p.place.column, p.hint) for p in reported]
 
 
 def test_a_spec_without_a_sweep_is_a_single_point() -> None:
@@ -43,21 +43,21 @@ def test_null_means_no_sweep() -> None:
 
 
 def test_a_map_of_lists_is_a_grid_with_the_last_field_changing_fastest() -> None:
-    found = swept("sweep: {training.learning_rate: [1e-5, 5e-5], lora.rank: [64, 128]}")
-    assert [point.name for point in found] == [
+    reported = swept("sweep: {training.learning_rate: [1e-5, 5e-5], lora.rank: [64, 128]}")
+    assert [point.name for point in reported] == [
         "training.learning_rate=1e-05, lora.rank=64",
         "training.learning_rate=1e-05, lora.rank=128",
         "training.learning_rate=5e-05, lora.rank=64",
         "training.learning_rate=5e-05, lora.rank=128",
     ]
-    assert values(found, "training", "learning_rate") == [1e-5, 1e-5, 5e-5, 5e-5]
-    assert values(found, "lora", "rank") == [64, 128, 64, 128]
+    assert values(reported, "training", "learning_rate") == [1e-5, 1e-5, 5e-5, 5e-5]
+    assert values(reported, "lora", "rank") == [64, 128, 64, 128]
 
 
 def test_a_list_of_maps_is_a_list_of_points() -> None:
-    found = swept("sweep: [{lora.rank: 64, lora.alpha: 32}, {lora.rank: 128}]")
-    assert [point.name for point in found] == ["lora.rank=64, lora.alpha=32", "lora.rank=128"]
-    assert found[1].document.data["lora"] == {"rank": 128}
+    reported = swept("sweep: [{lora.rank: 64, lora.alpha: 32}, {lora.rank: 128}]")
+    assert [point.name for point in reported] == ["lora.rank=64, lora.alpha=32", "lora.rank=128"]
+    assert reported[1].document.data["lora"] == {"rank": 128}
 
 
 def test_points_keep_the_rest_of_the_spec_and_lose_the_sweep() -> None:
@@ -75,14 +75,14 @@ def test_a_swept_value_keeps_its_place_in_the_sweep() -> None:
 
 
 def test_a_list_can_be_a_value() -> None:
-    found = swept("sweep: {lora.target_modules: [[to_q], [to_q, to_k]]}")
-    assert values(found, "lora", "target_modules") == [["to_q"], ["to_q", "to_k"]]
-    assert found[1].document.values["lora", "target_modules", 1].column == 46
+    reported = swept("sweep: {lora.target_modules: [[to_q], [to_q, to_k]]}")
+    assert values(reported, "lora", "target_modules") == [["to_q"], ["to_q", "to_k"]]
+    assert reported[1].document.values["lora", "target_modules", 1].column == 46
 
 
 def test_a_value_refused_while_reading_is_invalid_in_its_point() -> None:
-    found = swept("sweep: {lora.rank: [010, 8]}")
-    assert [("lora", "rank") in point.document.invalid for point in found] == [True, False]
+    reported = swept("sweep: {lora.rank: [010, 8]}")
+    assert [("lora", "rank") in point.document.invalid for point in reported] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_a_sweep_with_too_many_points_is_refused_before_they_are_made() -> None:
 
 
 def test_a_field_both_swept_and_set_on_the_command_line_is_a_problem() -> None:
-    found = problems("sweep: {lora.rank: [64, 128]}", "lora.rank=8")
-    assert found == [("value-choice", 1, 11, "remove one of the two")]
+    reported = problems("sweep: {lora.rank: [64, 128]}", "lora.rank=8")
+    assert reported == [("value-choice", 1, 11, "remove one of the two")]
 
 
 def test_a_swept_field_with_invalid_values_causes_no_other_problem() -> None:

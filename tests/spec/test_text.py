@@ -24,8 +24,8 @@ def document(text: str | bytes) -> Document:
 
 def refusals(text: str | bytes) -> list[tuple[str, int, int]]:
     """Rule, line and column of every problem."""
-    found = document(text).problems
-    return [(problem.rule, problem.place.line, problem.place.column) for problem in found]
+    reported = document(text).problems
+    return [(problem.rule, problem.place.line, problem.place.column) for problem in reported]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_a_scalar_is_read_as_yaml_1_2(text: str, value: object) -> None:
     ["010", "-010", "00", "08", "0o17", "0b101", "1_000", "0x1_0", "1_0.5", "12:30", "1:30:00.5"],
 )
 def test_a_scalar_that_yaml_1_1_reads_differently_is_refused(text: str) -> None:
-    found = document(f"a:\n  v: {text}")
+    reported = document(f"a:\n  v: {text}")
     assert refusals(f"a:\n  v: {text}") == [("yaml-ambiguous", 2, 6)]
-    assert found.problems[0].path == ("a", "v")
-    assert ("a", "v") in found.invalid
-    assert found.data == {"a": {}}
+    assert reported.problems[0].path == ("a", "v")
+    assert ("a", "v") in reported.invalid
+    assert reported.data == {"a": {}}
 
 
 @pytest.mark.parametrize("text", [".inf", "-.INF", ".nan", "1e400", "1" * 21, "0x" + "f" * 30])
@@ -154,10 +154,10 @@ def test_json_is_yaml() -> None:
 
 
 def test_values_keys_and_sections_have_places() -> None:
-    found = document("model:\n  path: here\n  tags: [a, 'b c']\nlist:\n  - x\n  - y\n")
+    reported = document("model:\n  path: here\n  tags: [a, 'b c']\nlist:\n  - x\n  - y\n")
 
     def at(path: Path) -> tuple[int, int, int, bool]:
-        place = found.place(path)
+        place = reported.place(path)
         return place.line, place.column, place.width, place.whole
 
     assert at(("model", "path")) == (2, 9, 4, True)
@@ -165,7 +165,7 @@ def test_values_keys_and_sections_have_places() -> None:
     assert at(("model", "tags", 1)) == (3, 13, 5, True)
     assert at(("list", 1)) == (6, 5, 1, True)
     assert at(("list",))[:2] == (5, 3)
-    assert not found.place(("list",)).whole
+    assert not reported.place(("list",)).whole
     assert at(("model", "missing"))[:2] == (1, 1)
     assert at(("list", 7))[:2] == (5, 3)
     assert at(("missing",))[:2] == (1, 1)
@@ -176,22 +176,22 @@ def test_an_empty_value_is_not_a_whole_place() -> None:
 
 
 def test_values_before_a_syntax_error_are_kept() -> None:
-    found = document("a: 1\nb:\n  c: [1, 2\n  d: }\n")
-    assert not found.complete
-    assert found.data["a"] == 1
-    assert ("b", "c") in found.invalid
+    reported = document("a: 1\nb:\n  c: [1, 2\n  d: }\n")
+    assert not reported.complete
+    assert reported.data["a"] == 1
+    assert ("b", "c") in reported.invalid
 
 
 def test_a_list_cut_off_inside_an_item_is_invalid() -> None:
     """Found by atheris: an item below a list that is replaced as a whole."""
-    found = check_text(f"{text_of({})}validation: {{steps: 200, prompts: [a, b: 1, 'c")
-    assert [problem.rule for problem in found.problems] == ["yaml-syntax"]
+    reported = check_text(f"{text_of({})}validation: {{steps: 200, prompts: [a, b: 1, 'c")
+    assert [problem.rule for problem in reported.problems] == ["yaml-syntax"]
 
 
 def test_values_in_a_refused_section_are_skipped() -> None:
-    found = document("a: &x {b: 1, c: [2]}\nd: 3")
-    assert found.data == {"d": 3}
-    assert found.invalid == {("a",)}
+    reported = document("a: &x {b: 1, c: [2]}\nd: 3")
+    assert reported.data == {"d": 3}
+    assert reported.invalid == {("a",)}
 
 
 @given(st.text(max_size=200))
@@ -213,8 +213,8 @@ def test_any_punctuation_gives_data_or_problems(text: str) -> None:
 
 
 def _harmless(content: bytes) -> None:
-    found = read(content, "spec.yaml")
-    for problem in found.problems:
+    reported = read(content, "spec.yaml")
+    for problem in reported.problems:
         assert problem.place.line >= 1
         assert problem.place.column >= 1
         assert problem.place.width >= 1

@@ -25,21 +25,21 @@ def syntax_problem(error: yaml.YAMLError, lines: Lines) -> Problem:
 def _advice(error: yaml.MarkedYAMLError, lines: Lines, place: Place) -> str:
     """A hint by what stands at the error, and where that began: the message names a symptom."""
     here, began = error.problem_mark, error.context_mark
-    found = lines.character(here) if here else ""
-    first = lines.character(began) if began else ""
+    character = lines.character(here) if here else ""
+    opening = lines.character(began) if began else ""
     before = place.text[: place.column - 1]
     line = f" of line {began.line + 1}" if began else ""
     if "\t" in place.text[: place.column]:
         return "indent with spaces: YAML doesn't allow tabs here"
-    if first == '"' and here and "\\" in place.text[max(0, here.column - 2) : here.column + 1]:
+    if opening == '"' and here and "\\" in place.text[max(0, here.column - 2) : here.column + 1]:
         return "double the backslash, or use single quotes"
-    if first in ("'", '"'):
+    if opening in ("'", '"'):
         return f"close the quote{line}"
-    if first in ("{", "["):
+    if opening in ("{", "["):
         return f"add a comma, or close the bracket{line}"
-    if {found, first} & _NEEDS_QUOTES:
+    if {character, opening} & _NEEDS_QUOTES:
         return "quote a text that begins with this character"
-    if found == ":":
+    if character == ":":
         return 'indent it like the lines around it, or quote a text that contains ": "'
     if began and not before.strip():
         return "indent it like the lines around it"
