@@ -16,20 +16,20 @@ from cvbundle.training.exit_codes import DONE, FAILED, INTERRUPTED
 from cvbundle.training.workers import LONGEST_REPORT, REPORT
 
 _ECHO_S = 10.0
-"""How long a process whose group has failed waits for its launcher, which knows why, to end it."""
+"""How long a process whose group has failed waits to be ended by its launcher, which knows why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; the exit code is 0, 3 where the run failed, or 130 where it was stopped."""
     options = parse_arguments(arguments)
     if "LOCAL_RANK" in os.environ:
-        # One of several, which would wait for the others without a launcher to end it.
+        # Without a launcher to end it, one of several would wait for the others.
         die_with_parent()
     stop = threading.Event()
-    _listen(stop)
+    _handle_signals(stop)
     device = os.environ.get("CVBUNDLE_DEVICE", "cpu")
     world_size = int(os.environ.get("CVBUNDLE_NUM_PROCESSES", "1"))
-    # Imported once the signals are listened to: torch and diffusers take seconds.
+    # Imported once signals are handled: torch and diffusers take seconds.
     import torch
 
     from cvbundle.training.group import is_of_the_group
@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         train(options.bundle, options.choice, device, world_size, stop)
     except Stopped as reason:
-        return _say(f"stopped {reason}: run it again to go on", INTERRUPTED)
+        return _report(f"stopped {reason}: run it again to go on", INTERRUPTED)
     except FailedAlone as error:
-        return _say(f"error: {error}", FAILED, alone=True)
+        return _report(f"error: {error}", FAILED, alone=True)
     except UserError as error:
-        return _say(f"error: {error}", FAILED)
+        return _report(f"error: {error}", FAILED)
     except torch.OutOfMemoryError as error:
         asked = str(error).split(". ")[0]
-        return _say(
+        return _report(
             f"error: the device's memory is full ({asked}): lower training.batch_size, or turn on "
             "training.gradient_checkpointing; run it again to go on from the last checkpoint",
             FAILED,
@@ -57,40 +57,40 @@ def main(arguments: list[str] | None = None) -> int:
         hint = "free some space, then run it again to go on from the last checkpoint"
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             hint = "run it again to go on from the last checkpoint"
-        return _say(f"error: {where}{error.strerror or error}: {hint}", FAILED)
+        return _report(f"error: {where}{error.strerror or error}: {hint}", FAILED)
     except Exception as error:
         if is_of_the_group(error):
-            # Another process is gone. The launcher knows which, and ends this one for it.
+            # Another process is gone. The launcher knows which one, and ends this one too.
             time.sleep(_ECHO_S)
-            return _say(
+            return _report(
                 f"error: the processes have lost each other ({str(error).splitlines()[0]}): run it "
                 "again to go on from the last checkpoint",
                 FAILED,
                 alone=True,
             )
-        # A mistake of ours, so where it happened is wanted.
+        # A bug: the traceback shows where.
         traceback.print_exc()
         raise SystemExit(FAILED) from error
     return DONE
 
 
-def _listen(stop: threading.Event) -> None:
+def _handle_signals(stop: threading.Event) -> None:
     """The first signal asks to stop after the step; a second one ends the process."""
 
     def handle(number: int, _: FrameType | None) -> None:
         if stop.is_set():
             os._exit(INTERRUPTED)
         stop.set()
-        _say(f"{signal.Signals(number).name}: finishing the step, then saving", DONE)
+        _report(f"{signal.Signals(number).name}: finishing the step, then saving", DONE)
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
 
 
-def _say(text: str, code: int, *, alone: bool = False) -> int:
-    """Say something, on each machine once unless it is this process's alone; the code.
+def _report(text: str, code: int, *, alone: bool = False) -> int:
+    """Print a message, once on each machine unless it is about this process alone; the code.
 
-    Why a process fails is said by its launcher, if it has one: of several, one says it.
+    Why a process failed is printed by its launcher, if it has one: once for all of them.
     """
     descriptor = os.environ.get(REPORT)
     if code == FAILED and descriptor is not None:

@@ -85,7 +85,7 @@ def lend(state: State) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Renamed first: a removal that is cut off leaves no half checkpoint under its name."""
+    """Rename, then remove: an interrupted removal leaves no partial checkpoint under its name."""
     doomed = path.with_name(f".{path.name}.removed")
     remove_tree(doomed)
     path.rename(doomed)
@@ -96,8 +96,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
+    folders = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    return sorted(folders, key=lambda path: int(path.name.removeprefix(_PREFIX)))
 
 
 def newest(folder: Path, refuse: Callable[[str], None]) -> Path | None:

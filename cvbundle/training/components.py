@@ -29,7 +29,7 @@ DTYPES: dict[Precision, torch.dtype] = {
 
 
 def quiet() -> None:
-    """No progress bars of the libraries between our own, and no word of what isn't used."""
+    """Silence the progress bars of the libraries, and warnings about what isn't used."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -84,7 +84,7 @@ def load_vae(
     slicing: bool,
     decoder: bool,
 ) -> "AutoencoderKLCogVideoX":
-    """The frozen VAE; without its decoder where only encoding is wanted.
+    """The frozen VAE; without its decoder if it only encodes.
 
     Raises:
         UserError: its files are not those of such a VAE.

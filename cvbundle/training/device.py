@@ -35,8 +35,8 @@ def process_device(kind: str) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     try:
-        known = torch.device(kind)
-        module = torch.get_device_module(known)
+        parsed = torch.device(kind)
+        module = torch.get_device_module(parsed)
     except RuntimeError:
         raise UserError(
             f"{kind} is no type of device: set CVBUNDLE_DEVICE to cuda, cpu or what else torch has"
@@ -44,7 +44,7 @@ def process_device(kind: str) -> torch.device:
     if ":" in kind:
         raise UserError(
             f"CVBUNDLE_DEVICE is {kind}, but says only the type: "
-            f"set it to {known.type}, and CUDA_VISIBLE_DEVICES to the devices that are meant"
+            f"set it to {parsed.type}, and CUDA_VISIBLE_DEVICES to the devices that are meant"
         )
     count = module.device_count() if module.is_available() else 0
     if not count:

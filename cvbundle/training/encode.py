@@ -130,8 +130,8 @@ class Encoder:
         missing: dict[str, Sample] = {}
         for sample in samples:
             keys = self.keys(sample)
-            wanted = [key for key in (keys.clip, keys.image) if key is not None]
-            if not all(self.cache.has(key) for key in wanted):
+            needed = [key for key in (keys.clip, keys.image) if key is not None]
+            if not all(self.cache.has(key) for key in needed):
                 missing.setdefault(keys.clip + (keys.image or ""), sample)
         return list(missing.values())
 
@@ -223,10 +223,10 @@ def _code(*parts: str | Callable[..., object]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
-            found = find_spec(part)
-            assert found is not None
-            assert found.origin is not None
-            digest.update(Path(found.origin).read_bytes())
+            spec = find_spec(part)
+            assert spec is not None
+            assert spec.origin is not None
+            digest.update(Path(spec.origin).read_bytes())
         else:
             digest.update(inspect.getsource(part).encode())
     return digest.hexdigest()

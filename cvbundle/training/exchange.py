@@ -1,7 +1,7 @@
-"""What all processes of a run tell each other before anything else: they have to be alike.
+"""What all processes of a run compare before anything else: bundle, packages and device.
 
-The result is one that every process has a part in. Another bundle, other packages or another kind
-of device in one of them would change it, and mostly without an error.
+Every process contributes to the result. Another bundle, other packages or another kind of device in
+one of them would change it, mostly without an error.
 """
 
 import json
@@ -27,7 +27,7 @@ _WAIT = timedelta(minutes=10)
 
 
 def host() -> str:
-    """What this machine is called in what the others are told."""
+    """The name of this machine in what the others receive."""
     return os.environ.get(HOST) or platform.node()
 
 
@@ -69,10 +69,10 @@ def _device_kind(kind: str) -> str:
 
 
 def exchange(store: Store, world_size: int, own: Introduction) -> None:
-    """Tell all processes how this one is, and hear how they are.
+    """Compare this process with all others.
 
     Raises:
-        UserError: one of them can't train, or isn't like the others; the same sentence in all.
+        UserError: one of them can't train, or differs from the first; the same sentence in all.
     """
     store.set(_key(int(os.environ["RANK"])), json.dumps(asdict(own)))
     until = time.monotonic() + _WAIT.total_seconds()

@@ -45,8 +45,8 @@ def open_store(world_size: int) -> Store:
         raise UserError(
             f"the first process can't be reached ({str(error).splitlines()[0]}): see what it says"
         ) from None
-    found: Store = store
-    return found
+    opened: Store = store
+    return opened
 
 
 def start_group(store: Store, device: str, timeout_s: int) -> None:

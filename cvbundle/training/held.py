@@ -1,4 +1,4 @@
-"""Encodings that stay in memory once they were read: an entry is verified once a start.
+"""Encodings that stay in memory once read, so that an entry is verified once per start.
 
 They stay on the host. A sample's encodings are a few MiB, which come to the device from pinned
 memory while the step before is computed; on the device they would take the room of activations.
@@ -44,14 +44,14 @@ class HeldEncodings:
         Raises:
             UserError: its bytes are not what was written.
         """
-        found = self._held.get(key)
-        if found is None:
-            found = self._source.read(key)
+        tensor = self._held.get(key)
+        if tensor is None:
+            tensor = self._source.read(key)
             with self._lock:
-                if key not in self._held and found.nbytes <= self._room:
-                    self._held[key] = found
-                    self._room -= found.nbytes
-        return found
+                if key not in self._held and tensor.nbytes <= self._room:
+                    self._held[key] = tensor
+                    self._room -= tensor.nbytes
+        return tensor
 
 
 def room_for_encodings(processes: int) -> int:

@@ -1,4 +1,4 @@
-"""What is to be trained, from a bundle and the places on this machine."""
+"""What to train, from a bundle and the paths on this machine."""
 
 from pathlib import Path
 
@@ -85,8 +85,8 @@ def _model(record: ModelRecord, path: str) -> tuple[Path, tuple[ModelFile, ...],
         if not folder.is_dir():
             raise UserError(f"{path} is not a folder: set CVBUNDLE_MODEL_PATH to the base model's")
         return folder, record.files, None
-    found = snapshot(hub.repository, hub.commit) or _downloaded(hub.repository, hub.commit)
-    return found, blob_names(found), hub.commit
+    present = snapshot(hub.repository, hub.commit) or _downloaded(hub.repository, hub.commit)
+    return present, blob_names(present), hub.commit
 
 
 def _downloaded(repository: str, commit: str) -> Path:
@@ -101,13 +101,13 @@ def _downloaded(repository: str, commit: str) -> Path:
         ) from None
 
 
-def _check_architecture(found: Architecture, pinned: Architecture, folder: Path) -> None:
+def _check_architecture(present: Architecture, pinned: Architecture, folder: Path) -> None:
     """The weights at hand are of the model that was checked; its sample sizes may be newer."""
     sizes = {
         name: getattr(pinned.transformer, name)
         for name in ("sample_height", "sample_width", "sample_frames")
     }
-    if evolve(found, transformer=evolve(found.transformer, **sizes)) != pinned:
+    if evolve(present, transformer=evolve(present.transformer, **sizes)) != pinned:
         raise UserError(f"{folder} holds another architecture than the bundle's model.json")
 
 

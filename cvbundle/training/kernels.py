@@ -93,9 +93,9 @@ def _fastest_attention(device: torch.device) -> Iterator[None]:
 def _installed_flash(major: int) -> str | None:
     """A newer flash attention for a device of this major capability."""
     # Not in every torch that can be installed.
-    known: list[str] = getattr(attention, "list_flash_attention_impls", list)()
+    available: list[str] = getattr(attention, "list_flash_attention_impls", list)()
     for name, (package, capability) in _FLASH_PACKAGES.items():
-        if name in known and major == capability and _is_installed(package):
+        if name in available and major == capability and _is_installed(package):
             return name
     return None
 

@@ -73,16 +73,16 @@ def main() -> int:
     try:
         return _run(_plan(bundle), stop)
     except UserError as error:
-        return _say(f"error: {error}", FAILED)
+        return _print(f"error: {error}", FAILED)
     except Interrupted:
-        return _say("stopped before all machines had come: run it again to begin", INTERRUPTED)
+        return _print("stopped before all machines had come: run it again to begin", INTERRUPTED)
 
 
 def _plan(bundle: Bundle) -> _Plan:
     """What the environment says of this machine and the others.
 
     Raises:
-        UserError: it says too little, or what can't be.
+        UserError: a variable is missing or invalid.
     """
     machines = bundle.num_machines
     processes = _number("CVBUNDLE_NUM_PROCESSES", 1, at_least=1)
@@ -157,9 +157,9 @@ def _meet(plan: _Plan, store: socket.socket, stop: threading.Event) -> Meeting:
         return Meeting(peers=alone, store_port=port, own_address="127.0.0.1")
     if machine.rank == 0:
         others = "another machine" if machine.machines == 2 else f"{machine.machines - 1} others"
-        _say(f"{machine.host} waits for {others} at {place}, {place.wait_s:g} s at most")
+        _print(f"{machine.host} waits for {others} at {place}, {place.wait_s:g} s at most")
         return gather(machine, place, store.getsockname()[1], stop)
-    _say(f"{machine.host} waits for the first machine at {place}, {place.wait_s:g} s at most")
+    _print(f"{machine.host} waits for the first machine at {place}, {place.wait_s:g} s at most")
     return join(machine, place, stop)
 
 
@@ -260,23 +260,23 @@ def _time_left(ends: Sequence[BadEnd], elsewhere: Ended | None) -> float:
 
 
 def _outcome(host: str, ends: Sequence[BadEnd], elsewhere: Ended | None) -> tuple[int, str]:
-    """How the run has ended here, and why; said, if nobody has."""
+    """How the run ended here, and why; printed, if no process has done so."""
     if ends and ends[0].code == FAILED:
         reason = ends[0].reason
         if ends[0].is_sudden:
             reason += f", on {host}: run it again to go on from the last checkpoint"
-        if not ends[0].is_said:
-            _say(f"error: {reason}")
+        if not ends[0].is_shown:
+            _print(f"error: {reason}")
         return FAILED, reason
     if elsewhere is not None and elsewhere.code != INTERRUPTED:
-        _say(f"error: {elsewhere.sentence}")
+        _print(f"error: {elsewhere.sentence}")
         return FAILED, elsewhere.sentence
     if ends or elsewhere is not None:
         return INTERRUPTED, "stopped"
     return DONE, ""
 
 
-def _say(text: str, code: int = DONE) -> int:
+def _print(text: str, code: int = DONE) -> int:
     sys.stderr.write(printable(f"{text}\n", keep="\n"))
     sys.stderr.flush()
     return code

@@ -1,4 +1,4 @@
-"""What a run trains with, as far as an earlier start of it got."""
+"""Load what a run trains, in the state of its last checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def load_trainer(
     trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
     state = last_state(job.run, processes, reporter)
     if state is not None:
-        _put_weights(trained, state)
+        _load_weights(trained, state)
     optimizer = make_optimizer(trained.values(), spec, device)
     if spec.launch.kind.offloads and device.type != "cpu":
         take_cores(optimizer)
@@ -155,7 +155,7 @@ def last_state(run: Path, processes: Processes, reporter: Reporter) -> checkpoin
     return checkpoint.read(folder / name)
 
 
-def _put_weights(trained: Mapping[str, nn.Parameter], state: checkpoint.State) -> None:
+def _load_weights(trained: Mapping[str, nn.Parameter], state: checkpoint.State) -> None:
     if set(trained) != set(state.weights):
         raise UserError("the checkpoint is of another adapter: begin anew with --fresh")
     with torch.no_grad():

@@ -77,8 +77,8 @@ class Trainer:
 
         All processes must end with the same step, so `stop` has one answer for all of them.
 
-        What it yields are the metrics that have become known: mostly none, some steps' at once
-        every few steps and at the steps after which a checkpoint is due.
+        Yields the metrics that have been read from the device: mostly none, those of several steps
+        every few steps and where a checkpoint is due.
         """
         spec = self.job.spec
         held: list[tuple[int, float, Tensor, Tensor]] = []
@@ -92,7 +92,7 @@ class Trainer:
                 self.stopping = stop()
                 due = self.step % spec.checkpointing.steps == 0 or self.step == self.job.total_steps
                 if due or self.stopping or len(held) >= _HELD:
-                    rows = self._known(held)
+                    rows = self._rows(held)
                     held = []
                     yield rows
                 else:
@@ -205,7 +205,7 @@ class Trainer:
         scaled = scale_image_latents(drawn_latents(moments, draw), self.job.architecture)
         return place_image(scaled, frames)
 
-    def _known(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[Row]:
+    def _rows(self, held: list[tuple[int, float, Tensor, Tensor]]) -> list[Row]:
         """Read the numbers of some steps from the device, averaged over processes."""
         losses = self.processes.mean(torch.stack([loss for _, _, loss, _ in held]))
         norms = torch.stack([norm for *_, norm in held])

@@ -13,7 +13,7 @@ class Machine:
 
     host: str = field(validator=instance_of(str))
     job: str = field(validator=instance_of(str))
-    """Tells two runs of one bundle apart; empty where nobody has said."""
+    """Distinguishes two runs of one bundle; empty if it isn't set."""
     bundle: str = field(validator=instance_of(str))
     """The bundle's digest."""
     rank: int = field(validator=instance_of(int))
@@ -35,7 +35,7 @@ class Place:
 
 
 def names(machines: Iterable[Machine]) -> dict[int, str]:
-    """What each machine is called, by its rank: its host, if no other machine is on that."""
+    """A name for each machine by its rank: its host, if no other machine has the same."""
     hosts = {machine.rank: machine.host for machine in machines}
     several = {host for host, count in Counter(hosts.values()).items() if count > 1}
     return {

@@ -1,4 +1,4 @@
-"""What a run measures of itself: seconds of a step, and its device's memory in each phase."""
+"""What a run measures: seconds of a step, and the device's memory in each phase."""
 
 from statistics import median
 
@@ -8,7 +8,7 @@ import torch
 class StepClock:
     """Seconds of a step, between two moments at which the device was waited for.
 
-    Steps are handed to a GPU ahead of it: how long one of them took is known only over several.
+    Steps are queued ahead of the GPU, so the time of one is known only over several.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class StepClock:
         self._samples: list[float] = []
 
     def add(self, seconds: float, *, waited: bool) -> None:
-        """A step took so long to be handed over; `waited`: and all before it are done."""
+        """Add the seconds that a step took to queue; `waited`: all steps so far are done."""
         self._seconds += seconds
         self._steps += 1
         if waited:
@@ -25,13 +25,13 @@ class StepClock:
 
     @property
     def median(self) -> float | None:
-        """Of what is known; without the first, which warms up, where there are others."""
+        """The median so far; without the first sample, which warms up, if there are others."""
         samples = self._samples[1:] or self._samples
         return round(median(samples), 6) if samples else None
 
 
 class DeviceMemory:
-    """The most that torch's allocator held on a device; nothing is known of a CPU."""
+    """The peak of torch's allocator on a device; a CPU has none."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -39,7 +39,7 @@ class DeviceMemory:
         self._module = module if hasattr(module, "max_memory_reserved") else None
 
     def begin(self) -> None:
-        """Start to look for the most."""
+        """Start a new peak."""
         if self._module is not None:
             self._module.reset_peak_memory_stats(self._device)
 

@@ -1,7 +1,7 @@
-"""How the machines of a run find each other: all of them come to the first one.
+"""How the machines of a run find each other: all of them connect to the first one.
 
-It is done by the launchers, before anything heavy is imported. A machine that doesn't belong to
-the run is told so, and a mistake in one of those that do ends all of them with the same sentence.
+The launchers do it, before anything heavy is imported. A machine that doesn't belong to the run is
+refused with the reason, and a mistake on one that does ends all of them with the same sentence.
 
 torch's own rendezvous does not serve: the `c10d` one waits for ever for what is of another run, and
 both end in tracebacks where a machine is missing or a port is taken (torch 2.13.0,
@@ -22,7 +22,7 @@ from cvbundle.training.machines import Machine, Place, missing, names, other_job
 from cvbundle.training.watch import Peers
 
 _LOOK_S = 0.2
-"""How often it is looked whether to stop."""
+"""Between two looks at whether to stop."""
 _RETRY_S = 0.5
 """Between two attempts to reach the first machine."""
 _CONNECT_S = 2.0
@@ -34,7 +34,7 @@ class Interrupted(Exception):
 
 @frozen(kw_only=True)
 class Meeting:
-    """All machines have come."""
+    """The machines of a run, once all of them are there."""
 
     peers: Peers
     store_port: int
@@ -121,7 +121,7 @@ def join(own: Machine, place: Place, stop: threading.Event) -> Meeting:
                     "what it waits for; CVBUNDLE_WAIT_S changes how long"
                 )
             time.sleep(_LOOK_S / 4)
-        # Whatever was there is gone, or speaks something else.
+        # What answered is gone, or speaks another protocol.
         link.close()
         time.sleep(_RETRY_S)
 
@@ -155,7 +155,7 @@ def _arrivals(server: socket.socket) -> list[Link]:
 
 
 def _settled(own: Machine, link: Link, others: dict[int, tuple[Machine, Link]]) -> bool:
-    """Whether a link has said who it is, or is none of ours.
+    """Whether a link has introduced itself, or doesn't belong to cvbundle.
 
     Raises:
         UserError: it is a machine of this run that doesn't fit.
@@ -188,7 +188,7 @@ def _introduced(message: Message) -> Machine | None:
 
 
 def _forget_departed(others: dict[int, tuple[Machine, Link]]) -> None:
-    """Those that went away before all had come may come again.
+    """Forget machines that left before all were there: they may come back.
 
     Raises:
         Interrupted: one of them was asked to stop.

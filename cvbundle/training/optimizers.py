@@ -100,13 +100,13 @@ def _with_flat_state(constructor: Constructor) -> Constructor:
     class Flat(constructor):  # type: ignore[misc, valid-type]
         def state_dict(self) -> dict[str, Any]:
             """Every tensor of a parameter under its name, with memory of its own."""
-            found = torch.optim.Optimizer.state_dict(self)
+            current = torch.optim.Optimizer.state_dict(self)
             state = {
                 # All parameters share the tables of what each byte stands for.
                 index: {k: v.clone() if k.startswith("qmap") else v for k, v in values.items()}
-                for index, values in found["state"].items()
+                for index, values in current["state"].items()
             }
-            return {**found, "state": state}
+            return {**current, "state": state}
 
     return Flat
 

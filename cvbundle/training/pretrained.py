@@ -48,43 +48,47 @@ def stored_weights(
     names share is stored once.
 
     Raises:
-        UserError: a file is missing or broken, or has not just what is wanted.
+        UserError: a file is missing or broken, or has other tensors than the module.
     """
     stored = _tensors(folder)
-    wanted = module.state_dict(keep_vars=True)
+    expected = module.state_dict(keep_vars=True)
     shared: dict[int, list[str]] = {}
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         shared.setdefault(id(tensor), []).append(name)
-    found: dict[str, Stored] = {}
+    matched: dict[str, Stored] = {}
     missing = []
     for names in shared.values():
         one = next((stored[name] for name in names if name in stored), None)
         if one is None:
             missing.append(names[0])
         else:
-            found |= dict.fromkeys(names, one)
+            matched |= dict.fromkeys(names, one)
     if missing:
         raise UserError(
             f"{folder} lacks {_some(missing)}, which its config.json asks for: download it again"
         )
     patterns = [re.compile(pattern) for pattern in unused]
-    left = [name for name in set(stored) - set(wanted) if not any(p.search(name) for p in patterns)]
+    left = [
+        name for name in set(stored) - set(expected) if not any(p.search(name) for p in patterns)
+    ]
     if left:
         raise UserError(
             f"{folder} has {_some(left)}, which its config.json has no place for: "
             "these are not the weights of this model"
         )
-    _check_shapes(folder, wanted, found)
-    return found
+    _check_shapes(folder, expected, matched)
+    return matched
 
 
-def _check_shapes(folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Stored]) -> None:
-    other = sorted(name for name in found if found[name].shape != tuple(wanted[name].shape))
+def _check_shapes(
+    folder: Path, expected: Mapping[str, Tensor], matched: Mapping[str, Stored]
+) -> None:
+    other = sorted(name for name in matched if matched[name].shape != tuple(expected[name].shape))
     if other:
         name, more = other[0], len(other) - 1
         raise UserError(
-            f"{folder} has {name} as {list(found[name].shape)}, and its config.json asks for "
-            f"{list(wanted[name].shape)}{f' (and {more} more like it)' if more else ''}: "
+            f"{folder} has {name} as {list(matched[name].shape)}, and its config.json asks for "
+            f"{list(expected[name].shape)}{f' (and {more} more like it)' if more else ''}: "
             "these are not the weights of this model"
         )
 
@@ -114,8 +118,8 @@ def load_weights(
     kept = set(fp32)
     with Reader() as reader:
         for each in file_order(names):
-            wanted = torch.float32 if kept.intersection(each.name.split(".")) else dtype
-            kind = wanted if each.dtype.is_floating_point else each.dtype
+            target = torch.float32 if kept.intersection(each.name.split(".")) else dtype
+            kind = target if each.dtype.is_floating_point else each.dtype
             tensor = torch.empty(each.shape, dtype=kind, device=device)
             reader.fill(tensor, each)
             if names[each][0] in parameters:
@@ -141,14 +145,14 @@ def _indexed(index: Path) -> dict[str, Stored]:
         files = sorted(set(placed.values()))
     except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{index} names no files of weights: download it again") from None
-    found: dict[str, Stored] = {}
+    tensors: dict[str, Stored] = {}
     for name in files:
         if Path(name).name != name:
             raise UserError(f"{index} names {name}, which is no file beside it")
-        found |= stored_tensors(index.parent / name)
-    if missing := set(placed) - set(found):
+        tensors |= stored_tensors(index.parent / name)
+    if missing := set(placed) - set(tensors):
         raise UserError(f"{index} names {_some(missing)}, which no file has: download it again")
-    return found
+    return tensors
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Sample videos with the weights as they are, through diffusers' own pipeline."""
+"""Sample videos with the current weights, made by diffusers' own pipeline."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,7 +43,7 @@ def sample_seed(seed: int, index: int) -> int:
 class Sampler:
     """Makes videos with a transformer; uses no randomness but its own.
 
-    Of a transformer that several processes share, all of them have to ask for the same video.
+    If several processes share the transformer, all of them have to make the same video.
     """
 
     transformer: "CogVideoXTransformer3DModel"

@@ -25,7 +25,7 @@ class Record:
         self.data: dict[str, Any] = {"attempts": [], "phases": {}, **Run(run).data, **facts}
 
     def start(self, **where: object) -> None:
-        """A process begins or goes on with the run."""
+        """Record that a process begins or continues the run."""
         self.data["status"] = "running"
         self.data["attempts"].append(
             {
@@ -39,12 +39,12 @@ class Record:
         self._write()
 
     def note(self, **facts: object) -> None:
-        """Add to what is known of the current attempt."""
+        """Add to the record of the current attempt."""
         self.data["attempts"][-1].update(facts)
         self._write()
 
     def stop(self, status: str, reason: str, **facts: object) -> None:
-        """The process ends; `status` is complete, stopped or failed."""
+        """Record that the process ends; `status` is complete, stopped or failed."""
         self.data["status"] = status
         self.data.update(facts)
         self.note(stopped=_now(), reason=reason)

@@ -52,11 +52,11 @@ def main() -> int:
     components.quiet()
     try:
         bundle = Bundle(options.bundle)
-        found = rehearse(bundle.spec, bundle.model.architecture, options.processors)
+        rehearsal = rehearse(bundle.spec, bundle.model.architecture, options.processors)
     except UserError as error:
         sys.stdout.write(f"{json.dumps({'error': str(error)})}\n")
         return 1
-    sys.stdout.write(f"{json.dumps(asdict(found))}\n")
+    sys.stdout.write(f"{json.dumps(asdict(rehearsal))}\n")
     return 0
 
 

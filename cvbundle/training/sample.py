@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("--guidance-scale", type=float)
     options = parser.parse_args()
     components.quiet()
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = os.environ.get("CVBUNDLE_DEVICE") or found
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    device = os.environ.get("CVBUNDLE_DEVICE") or default
     try:
         make(read_job(Bundle(options.bundle), options.run, device, 1), options)
     except UserError as error:
@@ -55,9 +55,9 @@ def make(job: Job, options: Any) -> None:
     """Embed the prompt, let the text encoder go, then denoise; as in a run, one after another."""
     device = process_device(job.device)
     dtype = components.DTYPES[job.spec.training.mixed_precision]
-    known = MODELS.get(job.spec.model.name)
+    row = MODELS.get(job.spec.model.name)
     # What validation takes where the spec has none.
-    fps = known.fps if known is not None else 8
+    fps = row.fps if row is not None else 8
     validation = job.spec.validation or Validation(steps=1, prompts=(options.prompt,), fps=fps)
     tokenizer = components.load_tokenizer(job.model_folder)
     encoder = components.load_text_encoder(job.model_folder, dtype, device)
@@ -102,8 +102,8 @@ def _transformer(
     return transformer
 
 
-def _first(told: float | None, otherwise: float) -> float:
-    return otherwise if told is None else told
+def _first(chosen: float | None, otherwise: float) -> float:
+    return otherwise if chosen is None else chosen
 
 
 if __name__ == "__main__":

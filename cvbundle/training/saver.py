@@ -163,8 +163,8 @@ def _with_tensors(state: State, copied: Mapping[str, Mapping[str, Tensor]]) -> S
 
 def _device_of(state: State) -> torch.device | None:
     """The device that a state is on; None where all of it is in host memory."""
-    found = (tensor.device for _, _, tensor in _tensors(state))
-    return next((device for device in found if device.type != "cpu"), None)
+    devices = (tensor.device for _, _, tensor in _tensors(state))
+    return next((device for device in devices if device.type != "cpu"), None)
 
 
 def _recorded(device: torch.device) -> Event:

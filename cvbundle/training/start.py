@@ -69,7 +69,7 @@ def start(bundle: Path, choice: Choice, device: str, world_size: int) -> Iterato
 
 
 def _agreed_job(bundle: Bundle, device: str, world_size: int) -> tuple[Job, Store | None]:
-    """What is to be trained, once all processes have found that they can train the same.
+    """The job, once all processes agree that they can train it.
 
     With it the store through which they find each other; None for a process that is alone.
     """

@@ -1,9 +1,9 @@
-"""Tensors in safetensors files, read to where they are wanted, whole or in part, a piece at a time.
+"""Tensors in safetensors files, read into their final memory, whole or in part, piece by piece.
 
 The library maps a file (safetensors 0.8.0, `safe_open`): its pages count to the process until the
 last tensor of it is let go, and a tensor of another type is held twice while it is cast. Here
-nothing is mapped. What has the wanted type is read into its own memory, and everything else passes
-through a small buffer, which is page-locked where it goes on to a GPU.
+nothing is mapped. What has the target's type is read into the target's own memory. Everything else
+passes through a small buffer, which is page-locked where it goes on to a GPU.
 """
 
 import json
@@ -61,13 +61,13 @@ def stored_tensors(path: Path) -> dict[str, Stored]:
     try:
         header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)
-        found = {name: _stored(path, name, entry, data) for name, entry in header.items()}
+        tensors = {name: _stored(path, name, entry, data) for name, entry in header.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is no whole safetensors file: download it again") from None
-    end = max((s.begin + s.count * s.dtype.itemsize for s in found.values()), default=data)
+    end = max((s.begin + s.count * s.dtype.itemsize for s in tensors.values()), default=data)
     if size < end:
         raise UserError(f"{path} is cut off after {size:,} of {end:,} bytes: download it again")
-    return found
+    return tensors
 
 
 def _stored(path: Path, name: str, entry: Mapping[str, Any], data: int) -> Stored:
@@ -109,15 +109,15 @@ class Reader:
             file.close()
 
     @torch.no_grad()
-    def fill(self, wanted: Tensor, stored: Stored, *, row: int = 0) -> None:
-        """Give `wanted`, a tensor without gaps, the elements from a row of a stored one on.
+    def fill(self, target: Tensor, stored: Stored, *, row: int = 0) -> None:
+        """Fill `target`, a tensor without gaps, with the elements of a stored one from a row on.
 
         They are cast to its type. Where it has no dimensions, it takes the only element.
 
         Raises:
             UserError: the file can't be read to the end.
         """
-        flat = wanted.view(-1)
+        flat = target.view(-1)
         at = stored.begin + row * math.prod(stored.shape[1:]) * stored.dtype.itemsize
         if flat.device.type == "cpu" and flat.dtype == stored.dtype:
             self._read(stored.path, at, flat)

@@ -1,8 +1,8 @@
-"""What a run shows of itself on the way: sample videos, and a loss that compares two steps.
+"""Validation: sample videos, and a loss by which two steps can be compared.
 
 The loss of training jumps with the noise and the timestep of each sample. The evaluation takes the
 same few samples, noise and timesteps every time, so its curve says whether the model learns.
-Nothing here draws from a generator that training uses: training goes on as if nothing had been.
+Nothing here draws from a generator that training uses, so validating changes no step.
 """
 
 import itertools

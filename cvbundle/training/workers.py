@@ -18,15 +18,15 @@ LONGEST_REPORT = 1 << 12
 
 @frozen(kw_only=True)
 class BadEnd:
-    """How a process ended that has not done what it should."""
+    """How a process ended that did not finish."""
 
     code: int
     """3 or 130."""
     reason: str
     is_sudden: bool = False
-    """Whether it can't have told the other processes: a signal has ended it."""
-    is_said: bool = False
-    """Whether it has shown why itself: the traceback of what nobody expected."""
+    """Whether a signal ended it, so that the other processes don't know."""
+    is_shown: bool = False
+    """Whether it has printed why itself, as a traceback."""
 
 
 @define
@@ -37,7 +37,7 @@ class _Worker:
     """Where its report can be read."""
     end: BadEnd | None = None
     is_killed: bool = False
-    """By us: how it ends says nothing then."""
+    """By this launcher, so how it ended has no meaning."""
 
 
 class Workers:
@@ -77,12 +77,12 @@ class Workers:
         return any(worker.is_killed for worker in self._workers)
 
     def ends(self) -> list[BadEnd]:
-        """How those ended that have not ended well, the most telling first.
+        """How those ended that did not finish, the cause first.
 
-        One that was killed took the others with it; of the rest, a failure is why others stop.
+        One that was killed took the others with it; otherwise a failure is why others stop.
         """
-        found = [end for worker in self._workers if (end := self._end(worker)) is not None]
-        return sorted(found, key=lambda end: (not end.is_sudden, end.code == INTERRUPTED))
+        ends = [end for worker in self._workers if (end := self._end(worker)) is not None]
+        return sorted(ends, key=lambda end: (not end.is_sudden, end.code == INTERRUPTED))
 
     def _end(self, worker: _Worker) -> BadEnd | None:
         code = worker.process.poll()
@@ -98,11 +98,11 @@ class Workers:
         if code < 0:
             reason = f"process {worker.rank} {killed_by(-code, self._memory)}"
             return BadEnd(code=FAILED, reason=reason, is_sudden=True)
-        told = os.read(worker.report, LONGEST_REPORT).decode("utf-8", "replace")
+        report = os.read(worker.report, LONGEST_REPORT).decode("utf-8", "replace")
         if code == INTERRUPTED:
             return BadEnd(code=code, reason="stopped")
-        reason = told or f"process {worker.rank} failed: see its traceback"
-        return BadEnd(code=FAILED, reason=reason, is_said=not told)
+        reason = report or f"process {worker.rank} failed: see its traceback"
+        return BadEnd(code=FAILED, reason=reason, is_shown=not report)
 
     def send(self, number: int) -> None:
         """Send a signal to those that are running."""

@@ -64,7 +64,9 @@ def test_a_device_has_a_name(simgpu: None) -> None:
     assert "cores" in device_name(_CPU)
 
 
-def test_a_driver_is_told_by_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_of_the_driver_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = tmp_path / "version"
     monkeypatch.setattr(devices, "_DRIVERS", {"cuda": told})
     assert driver_version(torch.device("cuda", 0)) is None

@@ -1,4 +1,4 @@
-"""A run that can't go on says so in one sentence, puts it down, and loses nothing it had saved."""
+"""A run that fails prints one sentence, records why, and keeps what it has saved."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_weights_that_blow_up_are_noticed_before_they_are_saved(
 
 
 @pytest.mark.train
-def test_a_mistake_of_ours_is_put_down_too(
+def test_an_unexpected_error_is_recorded_with_its_traceback(
     compile_demo: CompileDemo, train_here: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -109,7 +109,7 @@ def _launched(bundle: Path) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.train
-def test_two_processes_that_are_stopped_save_their_state_and_say_so(
+def test_two_processes_that_are_stopped_save_their_state(
     compile_demo: CompileDemo,
 ) -> None:
     bundle = compile_demo("launch.strategy=ddp", "launch.num_processes=2", "training.steps=500")
@@ -131,7 +131,7 @@ def test_two_processes_that_are_stopped_save_their_state_and_say_so(
 
 @pytest.mark.slow
 @pytest.mark.train
-def test_what_goes_wrong_in_one_of_two_processes_is_said_once_and_put_down(
+def test_an_error_in_one_of_two_processes_is_printed_once_and_recorded(
     own_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVBUNDLE_CACHE", str(tmp_path / "cache"))

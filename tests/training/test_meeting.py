@@ -62,7 +62,7 @@ def test_they_meet_in_any_order_and_know_where_the_store_is(
     assert first.result().own_address == "127.0.0.1"
 
 
-def test_machines_of_one_name_are_told_apart(pool: ThreadPoolExecutor, place: Place) -> None:
+def test_machines_of_one_host_get_different_names(pool: ThreadPoolExecutor, place: Place) -> None:
     first, second = _gather(pool, place), _join(pool, place, evolve(_SECOND, host="cvh1"))
     assert first.result().peers.name == "cvh1 (machine 0)"
     assert second.result().peers.name == "cvh1 (machine 1)"
@@ -209,7 +209,7 @@ def _news(peers: watch.Peers) -> watch.Ended:
     raise AssertionError("nothing is heard")
 
 
-def test_how_one_ends_is_told_to_the_others(pool: ThreadPoolExecutor, place: Place) -> None:
+def test_the_others_learn_how_one_ends(pool: ThreadPoolExecutor, place: Place) -> None:
     first, second = _met(pool, place)
     left = pool.submit(second.leave, 3, "the disk is full")
     assert _news(first).sentence == "cvh2: the disk is full"

@@ -149,7 +149,7 @@ def test_a_checkpoint_waits_for_the_one_before_and_the_end_for_the_last(
         assert slow_disk.written == [1, 2]
 
 
-def test_what_the_disk_does_not_take_is_told_at_the_next_step_and_raised_at_the_next_save(
+def test_a_failed_write_is_noticed_at_the_next_step_and_raised_at_the_next_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> Path:

@@ -382,7 +382,7 @@ def told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., st
         ("training.gradient_checkpointing=no", "value-type", "false"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_encoded(
+def test_a_mistake_is_reported_before_anything_is_encoded(
     setting: str,
     rule: str,
     hint: str,

@@ -111,7 +111,7 @@ work(1, server.getsockname()[1], -1)
 
 @pytest.mark.slow
 @pytest.mark.train
-def test_a_process_that_says_nothing_for_the_timeout_is_an_error_of_the_group() -> None:
+def test_a_silent_process_is_an_error_of_the_group_after_the_timeout() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SILENCE], capture_output=True, text=True, check=False
     )
