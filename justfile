@@ -53,6 +53,10 @@ lint: setup
 types: setup
     .venv/bin/mypy
 
+# Which small changes of a module its own tests do not notice: just mutate cvbundle/files/digest.py
+mutate *modules: setup
+    OMP_NUM_THREADS=1 {{ python }} -m tests.mutation {{ modules }}
+
 # Benchmarks by name, or all; each compares two things in one run
 bench *names: setup
     #!/usr/bin/env bash

@@ -4,8 +4,8 @@
 them. Each mutant is imported in a fork of this process, which has the libraries loaded already, and
 meets only its module's tests, up to the first that fails. Nothing in the tree is written to, and a
 process that a test starts sees the module as it is. A survivor is listed with its line, unless
-`equivalent.toml` says why no test can tell it apart. The exit status is 1 where one is left, or where
-an entry there has no mutant any more.
+`equivalent.toml` says why no test can tell it apart. The exit status is 1 where one is left, or
+where that file names a mutant that there is no more.
 """
 
 import argparse
@@ -24,19 +24,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.mutation.mutants import Mutant, mutants
 
 _HERE = Path(__file__).parent
-_WARM = ("numpy", "attrs", "cattrs", "click", "yaml", "hypothesis", "rich", "av", "PIL.Image")
+_WARM = ("numpy", "attrs", "cattrs", "click", "yaml", "rich", "av", "PIL.Image")
 _WARM_TRAINING = ("torch", "accelerate", "peft", "diffusers", "transformers")
 """Libraries that the tests import; never the package itself, whose modules are the mutants."""
 _SPARE_SECONDS = 20
 """On top of ten times what the tests take without a mutant: a mutant may run for ever."""
 
 
-class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+# The same examples for each mutant, on a machine that may be busy.
+hypothesis.settings.register_profile(
+    "mutation",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):  # type: ignore[misc]
     """Imports one module from another source than its file's."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
@@ -72,12 +83,13 @@ def _passes(tests: list[str], seconds: float, mutated: _Mutated | None = None) -
     os.dup2(silence, 2)
     if mutated is not None:
         sys.meta_path.insert(0, mutated)
+    hypothesis.settings.load_profile("mutation")
     status = 1
     try:
         # The fixtures of earlier forks are where test processes share them (conftest.py).
         os.environ["PYTEST_XDIST_WORKER"] = "gw0"
         base = f"--basetemp={os.environ['TMPDIR']}/mutation/gw0"
-        options = ["-x", "-q", "--tb=no", "-p", "no:xdist", "-p", "no:hypothesispytest", base]
+        options = ["-x", "-q", "--tb=no", "-p", "no:xdist", base]
         status = int(pytest.main([*options, "-m", "not slow", *tests]))
     finally:
         os._exit(status)

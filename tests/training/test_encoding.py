@@ -8,6 +8,7 @@ import torch
 
 from cvbundle.bundle.bundle import Bundle
 from cvbundle.files.encodings import entries_folder
+from cvbundle.training import encode
 from cvbundle.training.cache import EncodingCache
 from cvbundle.training.encode import Encoder
 from cvbundle.training.encoders import scaled
@@ -67,5 +68,19 @@ def test_an_encoding_of_one_gpu_does_not_serve_another_model_but_any_of_its_kind
     current = 2
     assert not set(_keys(job)) & set(first)
     current = 0
-    monkeypatch.setattr(torch.version, "cuda", "99.9")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.version, "cuda", "99.9")
+        assert not set(_keys(job)) & set(first)
+    assert _keys(job) == first
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 99999)
     assert not set(_keys(job)) & set(first)
+
+
+def test_an_encoding_of_other_code_is_made_again(
+    compile_demo: CompileDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = compile_demo()
+    job = read_job(Bundle(bundle), bundle, "cpu", 1)
+    here = _keys(job)
+    monkeypatch.setattr(encode, "_code", lambda *_: "other")
+    assert not set(_keys(job)) & set(here)

@@ -33,6 +33,24 @@ def test_what_there_is_room_for_is_read_once() -> None:
     assert source.reads == {"1": 1, "2": 1, "3": 3}
 
 
+def test_what_two_threads_read_at_once_takes_its_room_once() -> None:
+    class Meanwhile(_Counted):
+        """While an entry is read for the first time, another thread reads it."""
+
+        def read(self, key: str) -> Tensor:
+            tensor = super().read(key)
+            if key == "1" and self.reads[key] == 1:
+                encodings.read(key)
+            return tensor
+
+    source = Meanwhile()
+    encodings = HeldEncodings(source, room=32)
+    encodings.read("1")
+    for _ in range(3):
+        encodings.read("2")
+    assert source.reads == {"1": 2, "2": 1}
+
+
 @pytest.mark.train
 def test_what_is_held_changes_no_bit(
     compile_demo: CompileDemo, train_here: Train, monkeypatch: pytest.MonkeyPatch
@@ -71,3 +89,6 @@ def test_the_room_is_a_share_of_what_is_free(
     assert room_for_encodings(1) == 800 * 1024 // 8
     limit.write_text("9000\n")
     assert room_for_encodings(1) == 1000
+    # A group of processes may be over a limit that was lowered.
+    used.write_text("20000\n")
+    assert room_for_encodings(1) == 0

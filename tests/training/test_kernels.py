@@ -183,6 +183,26 @@ def test_positions_are_computed_once_a_run(
         next(trainer.steps(iter([batch])))
 
 
+def _choices() -> tuple[bool, bool, bool]:
+    memory: Any = torch.utils.deterministic
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        memory.fill_uninitialized_memory,
+    )
+
+
+def test_a_choice_of_kernels_ends_with_its_block() -> None:
+    before = _choices()
+    assert before == (False, False, True)
+    with kernels.same_bits():
+        assert _choices() == (True, False, False)
+        with kernels.fastest(torch.device("cpu")):
+            assert _choices() == (False, True, False)
+        assert _choices() == (True, False, False)
+    assert _choices() == before
+
+
 @pytest.mark.train
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_only_what_is_encoded_takes_the_same_bits_always(

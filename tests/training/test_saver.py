@@ -19,8 +19,8 @@ from cvbundle.training.checkpoint import State, identity, newest, optimizer_stat
 from cvbundle.training.load import last_state
 from cvbundle.training.processes import Processes
 from cvbundle.training.progress import Reporter
-from cvbundle.training.saver import Saver
-from tests.training.simgpu import TRAFFIC
+from cvbundle.training.saver import Saver, copied_bytes
+from tests.training.simgpu import MEMORY, TRAFFIC
 
 
 class _Training:
@@ -43,16 +43,17 @@ class _Training:
         self.steps += 1
 
     def save(self) -> None:
+        self.saver.save(self.state())
+
+    def state(self) -> State:
         moments, settings = optimizer_state(self.optimizer)
-        self.saver.save(
-            State(
-                step=self.steps,
-                weights=self.weights,
-                moments=moments,
-                settings=settings,
-                average=None,
-                scaler={},
-            )
+        return State(
+            step=self.steps,
+            weights=self.weights,
+            moments=moments,
+            settings=settings,
+            average=None,
+            scaler={},
         )
 
     def copy(self) -> dict[str, torch.Tensor]:
@@ -184,6 +185,49 @@ def test_where_host_memory_has_no_room_for_a_copy_it_is_written_from_the_device(
         weights = training.copy()
         training.save()
         _assert_holds(_saved(tmp_path), weights)
+
+
+def test_a_copy_must_leave_a_tenth_of_the_free_host_memory(
+    simgpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = _Training(tmp_path, "simgpu:0")
+    training.step()
+    size = copied_bytes(training.state())
+    with closing(training.saver):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(int(1.05 * size)))
+        training.save()
+        assert not MEMORY.pinned_for
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(int(1.2 * size)))
+        training.step()
+        training.save()
+        assert MEMORY.pinned_for
+
+
+def test_the_memory_of_a_copy_serves_the_next_one_and_is_given_back_at_the_end(
+    simgpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = _Training(tmp_path, "simgpu:0")
+    with closing(training.saver) as saver:
+        training.step()
+        training.save()
+        pinned = sum(MEMORY.pinned_for.values())
+        # What it needs it has already.
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(0))
+        training.step()
+        weights = training.copy()
+        training.save()
+        saver.wait()
+        assert sum(MEMORY.pinned_for.values()) == pinned > 0
+    _assert_holds(_saved(tmp_path), weights)
+    assert not MEMORY._pinned
+    assert not training.optimizer._optimizer_step_pre_hooks
+
+
+@frozen
+class Memory:
+    """What psutil says of a machine."""
+
+    available: int
 
 
 @frozen(kw_only=True)
