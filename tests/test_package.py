@@ -65,6 +65,24 @@ def test_the_trainer_uses_the_lower_floors_alone() -> None:
         assert _packages(path) <= TRAINER_USES, path
 
 
+def test_a_bundle_s_json_is_parsed_in_one_place() -> None:
+    for name in ("bundle", "archive", "execution", "comparison", "cli"):
+        for path in (PACKAGE / name).rglob("*.py"):
+            assert not _parses_json(path), path
+    assert _parses_json(PACKAGE / "files/json_objects.py")
+
+
+def _parses_json(path: Path) -> bool:
+    """Whether a file calls `json.loads` or `json.load`."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in ("load", "loads")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "json"
+        for node in ast.walk(ast.parse(path.read_bytes()))
+    )
+
+
 def test_the_top_level_has_problems_and_packages_and_nothing_else() -> None:
     modules = {path.stem for path in PACKAGE.glob("*.py")}
     assert modules == {"__init__", "problems"}

@@ -1,12 +1,12 @@
 """Rehearse a bundle: the memory and arithmetic of its run, without weights, clips or a GPU."""
 
-import json
 import subprocess
 from collections.abc import Mapping
 
 from attrs import frozen
 
 from cvbundle.bundle.bundle import Bundle
+from cvbundle.files.json_objects import parse_object
 from cvbundle.problems import UserError
 from cvbundle.processes.interpreters import module_command, safe_environment
 from cvbundle.spec.tables.gpus import Gpu
@@ -53,11 +53,10 @@ def rehearse_bundle(bundle: Bundle, gpu: Gpu) -> Rehearsal:
     result = subprocess.run(
         command, env=safe_environment(), capture_output=True, text=True, check=False
     )
-    if not result.stdout:
-        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
-        raise UserError(f"the rehearsal ended with code {result.returncode}: {last}")
-    data = json.loads(result.stdout)
+    last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    place = f"the output of a rehearsal that ended with {result.returncode} ({last})"
+    data = parse_object(result.stdout.encode(), place, "run it again")
     if result.returncode:
-        raise UserError(data["error"])
+        raise UserError(str(data["error"]))
     phases = tuple(RehearsedPhase(**phase) for phase in data.pop("phases"))
     return Rehearsal(phases=phases, **data)

@@ -225,6 +225,14 @@ def test_the_command_rehearses_in_a_process_of_its_own(compile_model: CompileMod
     assert found.step_flops > 0
 
 
+@pytest.mark.slow
+def test_a_rehearsal_that_fails_is_the_trainer_s_sentence(compile_model: CompileModel) -> None:
+    bundle = compile_model("cogvideox-2b", "lora")
+    (bundle / "config.json").unlink()
+    with pytest.raises(UserError, match=r"^[^\n]*config\.json can't be read \(No such file"):
+        rehearse_bundle(Bundle(bundle), GPUS["4090"])
+
+
 _MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
