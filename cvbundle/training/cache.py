@@ -21,6 +21,17 @@ _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 """What reading a header that was made up raises; RecursionError is a RuntimeError."""
 
 
+class DamagedEncoding(UserError):
+    """An entry's bytes are not what was written; it is removed, with so many others."""
+
+    def __init__(self, path: Path, others: int = 0) -> None:
+        self.path = path
+        more, them = (f", with {others} others", "them") if others else ("", "it")
+        super().__init__(
+            f"{path} was damaged and is removed{more}: run again to encode {them} anew"
+        )
+
+
 @frozen
 class EncodingCache:
     """A folder of encodings."""
@@ -58,7 +69,8 @@ class EncodingCache:
         """An entry's tensor, on the CPU.
 
         Raises:
-            UserError: its bytes are not what was written; the entry is removed.
+            UserError: it is gone.
+            DamagedEncoding: its bytes are not what was written; the entry is removed.
         """
         path = self.path(key)
         try:
@@ -68,8 +80,20 @@ class EncodingCache:
         tensor = _parsed(content, key)
         if tensor is None:
             path.unlink(missing_ok=True)
-            raise UserError(f"{path} was damaged and is removed: run again to encode it anew")
+            raise DamagedEncoding(path)
         return tensor
+
+    def remove_if_damaged(self, key: str) -> bool:
+        """Remove an entry whose bytes are not what was written; whether there was one."""
+        path = self.path(key)
+        try:
+            content = bytearray(path.read_bytes())
+        except OSError:
+            return False
+        if _parsed(content, key) is not None:
+            return False
+        path.unlink(missing_ok=True)
+        return True
 
 
 def encoding_key(made_of: Mapping[str, object]) -> str:

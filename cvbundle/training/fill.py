@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import torch
@@ -11,6 +11,7 @@ from cvbundle.dataset.manifest import Sample
 from cvbundle.files.cache_folder import cache_folder
 from cvbundle.files.encodings import note_use
 from cvbundle.model.pin import verify_files
+from cvbundle.training.cache import DamagedEncoding
 from cvbundle.training.device import free
 from cvbundle.training.encode import Encoder
 from cvbundle.training.job import Job
@@ -44,6 +45,21 @@ def fill_cache(
     processes.wait()
     filling.encode(processes.share_on_machine(left[0]), processes.share_on_machine(left[1]))
     processes.wait()
+
+
+@contextmanager
+def damage_removed(job: Job, encoder: Encoder) -> Iterator[None]:
+    """Where one encoding turns out to be damaged, remove all that are: one run makes them anew.
+
+    Raises:
+        DamagedEncoding: one is.
+    """
+    try:
+        yield
+    except DamagedEncoding as error:
+        keys = set(_keys(encoder, tuple(_captions(job)), job.samples))
+        others = sum(map(encoder.cache.remove_if_damaged, keys))
+        raise DamagedEncoding(error.path, others) from None
 
 
 class _Filling:

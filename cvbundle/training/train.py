@@ -22,7 +22,7 @@ from cvbundle.problems import UserError
 from cvbundle.training.card import model_card
 from cvbundle.training.device import device_name, driver_version, free
 from cvbundle.training.export import export_adapter, export_transformer, result_digests
-from cvbundle.training.fill import fill_cache
+from cvbundle.training.fill import damage_removed, fill_cache
 from cvbundle.training.group import is_of_the_group
 from cvbundle.training.job import Job
 from cvbundle.training.kernels import attention_backend, attention_shape, fastest
@@ -66,7 +66,7 @@ def _attempt(begun: Start, stop: threading.Event) -> None:
         f"{job.spec.global_batch}, run {job.run}"
     )
     try:
-        with _failure_recorded(processes, outputs):
+        with _failure_recorded(processes, outputs), damage_removed(job, begun.encoder):
             fill_cache(job, begun.encoder, processes, outputs, stop)
             with _kernels(job, processes.device):
                 result = _train(begun, stop)

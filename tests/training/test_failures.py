@@ -35,9 +35,13 @@ def test_a_damaged_entry_that_a_worker_reads_is_one_sentence(
         content = bytearray(entry.read_bytes())
         content[-1] ^= 1
         entry.write_bytes(content)
-    with pytest.raises(UserError, match=r"^\S+ was damaged and is removed: run again [^\n]+$"):
+    damaged = r"^\S+ was damaged and is removed, with \d+ others: run again [^\n]+$"
+    with pytest.raises(UserError, match=damaged):
         train_here(bundle)
     assert _status(bundle.folder / "runs/0001")[0] == "failed"
+    # One failed run, not one for each entry.
+    train_here(bundle)
+    assert _status(bundle.folder / "runs/0001")[0] == "complete"
 
 
 @pytest.mark.train
