@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Trains what this bundle describes, on any machine that has the packages of requirements.txt.
+# Train this bundle, on any machine that has the packages of requirements.txt.
 #
-#   ./launch.sh             go on with the newest run, or begin the first
+#   ./launch.sh             continue the newest run, or begin the first
 #   ./launch.sh --fresh     begin a new run
-#   ./launch.sh --resume    go on with the newest run; an error if there is none
+#   ./launch.sh --resume    continue the newest run; an error if there is none
 #
-# Where things are comes from local/paths.json, or from the environment:
+# The environment overrides the paths in local/paths.json:
 #   CVBUNDLE_DATA_ROOT      folder of the clips
 #   CVBUNDLE_MODEL_PATH     folder of the base model
-#   CVBUNDLE_OUTPUT_DIR     where runs go (default: runs/ in this folder)
-#   CVBUNDLE_CACHE          where encodings are kept (default: ~/.cache/cvbundle)
-#   CVBUNDLE_DEVICE         cuda, cpu or what else torch has (default: cuda where there is an NVIDIA GPU)
+#   CVBUNDLE_OUTPUT_DIR     folder of the runs (default: runs/ in this folder)
+#   CVBUNDLE_CACHE          folder of the encodings (default: ~/.cache/cvbundle)
+#   CVBUNDLE_DEVICE         cuda, cpu or another type that torch has (default: cuda if there is an NVIDIA GPU)
 #   CVBUNDLE_NUM_PROCESSES  processes on all machines together (default: {{ launch.num_processes }})
 #   PYTHON                  the interpreter (default: python)
 #
-# On several machines, start it on each of them, with
-#   CVBUNDLE_NUM_MACHINES   how many there are (default: what the spec said, in local/paths.json)
+# On several machines, start it on each, with
+#   CVBUNDLE_NUM_MACHINES   how many there are (default: as in local/paths.json)
 #   MACHINE_RANK            which one this is: 0 for the first, then 1, 2, ...
 #   MAIN_PROCESS_IP         address or name of the first one
-#   MAIN_PROCESS_PORT       port of the first one, where they meet (default: 29500)
-#   CVBUNDLE_JOB_ID         what tells two runs of this bundle apart (default: SLURM_JOB_ID)
-#   CVBUNDLE_WAIT_S         seconds that one waits for the others to come (default: 600)
-# They find each other in any order, and each looks whether the others have the same bundle,
-# packages and device. The run's folder has to be on a disk that they share.
+#   MAIN_PROCESS_PORT       port of the first one (default: 29500)
+#   CVBUNDLE_JOB_ID         distinguishes two runs of this bundle (default: SLURM_JOB_ID)
+#   CVBUNDLE_WAIT_S         seconds to wait for the others (default: 600)
+# They can start in any order, and compare their bundles, packages and devices before they train.
+# The run's folder must be on a disk that they share.
 #
-# Exit codes, on every machine: 0 trained; 3 failed; 130 stopped by a signal, the state is saved.
+# Exit codes, on every machine: 0 trained; 3 failed; 130 stopped by a signal, with the state saved.
 set -euo pipefail
 trap 'exit 130' INT TERM
 
@@ -34,7 +34,7 @@ here="${CVBUNDLE_BUNDLE:-$own}"
 unset CVBUNDLE_BUNDLE
 python="${PYTHON:-python}"
 
-# `cvbundle run` has looked already.
+# `cvbundle run` has verified it already.
 if [[ -z "${CVBUNDLE_VERIFIED:-}" ]]; then
   if ! (cd "$here" && sha256sum --check --quiet --strict SHA256SUMS) >&2; then
     echo "error: this bundle is not what was compiled: unpack or compile it again" >&2
@@ -61,15 +61,15 @@ export PYTHONDONTWRITEBYTECODE=1
 # The same weights each time: no random hashes, and cuBLAS with a fixed workspace.
 export PYTHONHASHSEED=0
 export CUBLAS_WORKSPACE_CONFIG="${CUBLAS_WORKSPACE_CONFIG:-:4096:8}"
-# Blocks of memory that can grow leave fewer holes between them.
+# Expandable segments fragment less.
 # Page-locked memory stays rounded up to powers of two: torch 2.6 refuses the option against it
 # (pytorch/pytorch#171662), and 2.13 can hand out blocks that are too small with it (#192722).
 export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"
 export TOKENIZERS_PARALLELISM=false
-# Unless someone says otherwise, nothing is fetched that the bundle does not name.
+# No telemetry.
 export HF_HUB_DISABLE_TELEMETRY=1
 {% if model.revision is none %}
-# The base model is a folder: nothing is asked of a hub.
+# The base model is a folder: no hub is needed.
 export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
 {% endif %}
 

@@ -1,4 +1,4 @@
-"""What `launch.sh` takes, and hands on to what it starts."""
+"""The options of `launch.sh`, which it passes to the processes that it starts."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from cvbundle.bundle.runs import Choice
 
 @frozen
 class Arguments:
-    """Which bundle to train, and which of its runs to go on with."""
+    """Which bundle to train, and which of its runs to continue."""
 
     bundle: Path
     choice: Choice
@@ -19,7 +19,7 @@ class Arguments:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Arguments:
     """Read the command line; of this process if None is given."""
-    parser = argparse.ArgumentParser(prog="launch.sh", description="Train what this bundle says.")
+    parser = argparse.ArgumentParser(prog="launch.sh", description="Train this bundle.")
     parser.add_argument("--bundle", type=Path, required=True, help=argparse.SUPPRESS)
     runs = parser.add_mutually_exclusive_group()
     runs.add_argument(
@@ -27,7 +27,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Arguments:
         dest="choice",
         action="store_const",
         const="resume",
-        help="go on with the newest run; an error if there is none",
+        help="continue the newest run; an error if there is none",
     )
     runs.add_argument(
         "--fresh", dest="choice", action="store_const", const="fresh", help="begin a new run"
