@@ -32,6 +32,40 @@ test *arguments: setup
 test-slow *arguments: setup
     {{ python }} -m pytest --numprocesses 2 -m slow {{ arguments }}
 
+# The fast tests with the lowest versions that pyproject.toml allows; torch's is that of constraints.txt
+lowest *arguments: setup
+    #!/usr/bin/env bash
+    set -euo pipefail
+    lowest=.venv-lowest/bin/python
+    wanted="$(sha256sum < pyproject.toml)"
+    if [[ ! -f .venv-lowest/.installed || "$(< .venv-lowest/.installed)" != "$wanted" ]]; then
+        .venv/bin/uv venv --quiet --clear --seed --python {{ python }} .venv-lowest
+        .venv/bin/uv pip install --quiet --python "$lowest" --resolution lowest-direct \
+            --constraint <(grep '^torch==' constraints.txt) --editable '.[dev]'
+        printf '%s\n' "$wanted" > .venv-lowest/.installed
+    fi
+    "$lowest" -m pytest --numprocesses 2 -m "not slow" {{ arguments }}
+
+# The core, without the trainer's packages, on every Python from 3.11 on that this machine has
+pythons:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    {{ just_executable() }} setup
+    for version in 3.11 3.12 3.13 3.14; do
+        if ! found="$(.venv/bin/uv python find --no-python-downloads "$version" 2>/dev/null)"; then
+            echo "Python $version: not on this machine"
+            continue
+        fi
+        folder=".venv-core/$version"
+        .venv/bin/uv venv --quiet --clear --python "$found" "$folder"
+        .venv/bin/uv pip install --quiet --python "$folder/bin/python" --constraint constraints.txt \
+            attrs av backports.zstd cattrs click jinja2 numpy packaging pillow psutil pyyaml rich \
+            sentencepiece tqdm uv pyarrow jsonschema hypothesis pytest
+        "$folder/bin/python" -m pytest -p no:xdist -m "not slow" tests/spec tests/rules \
+            tests/files tests/authoring tests/test_problems.py --ignore tests/rules/test_unused.py
+        "$folder/bin/python" -V
+    done
+
 # All that only an NVIDIA GPU can show: writes benchmarks/results/DEVICE.md
 [no-exit-message]
 gpu *arguments:

@@ -90,8 +90,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Seen:
     steps = Trainer.steps
     seen: Seen = []
 
-    def watched(trainer: Trainer, batches: Any) -> Iterator[Any]:
-        following = steps(trainer, batches)
+    def watched(trainer: Trainer, batches: Any, stop: Any) -> Iterator[Any]:
+        following = steps(trainer, batches, stop)
         while True:
             found: list[str] = []
             with _Calls(found), _Operators(found):
