@@ -10,13 +10,14 @@ from pathlib import Path
 
 from cvbundle.bundle.layout import RUN_LOCK
 from cvbundle.files import locks
+from cvbundle.files.durable import UNFINISHED
 from cvbundle.problems import UserError
 
 _ATTEMPTS, _INTERVAL_S = 5, 0.05
 
 
 class RunLock:
-    """Keeps other processes from training in a run's folder.
+    """Keeps other processes from training in a run's folder, and removes what a killed one left.
 
     Raises:
         UserError: another process trains in it, or its file system has no locks.
@@ -39,6 +40,10 @@ class RunLock:
                 "wait for it, or use --fresh"
             )
         self._lock = lock
+        # Whoever wrote them was killed: only the holder of the lock writes here.
+        for unfinished in folder.glob(f".*{UNFINISHED}"):
+            if unfinished.is_file():
+                unfinished.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Release the lock."""

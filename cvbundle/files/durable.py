@@ -14,7 +14,19 @@ from cvbundle.files import locks
 
 _LOCK = ".lock"
 """The lock in a folder that is being filled, held by the process that fills it."""
+UNFINISHED = ".tmp"
+"""How the name of what is still being written ends; it begins with a dot."""
 _SYNCED_TOGETHER = 16
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors that name no file name this one: a full disk doesn't say which it is (write(2))."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -24,14 +36,14 @@ def new_file(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     `mode` is the file's permissions; by default, those of any new file.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
     except OSError as error:
         # Report the name that the user knows.
         error.filename = str(path)
         raise
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file, _named(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +99,8 @@ def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
     try:
         inside = temporary / label
         inside.mkdir()
-        yield inside
+        with _named(parent):
+            yield inside
     finally:
         remove_tree(temporary)
         if lock is not None:
@@ -98,7 +111,7 @@ def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
     """A new folder and the lock in it; None if the file system has no locks."""
     while True:
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=".tmp", dir=parent))
+            folder = Path(tempfile.mkdtemp(prefix=f".{label}.", suffix=UNFINISHED, dir=parent))
         except OSError as error:
             error.filename = str(parent)
             raise
@@ -117,7 +130,7 @@ def _held_folder(parent: Path, label: str) -> tuple[Path, locks.Lock | None]:
 
 def remove_abandoned(parent: Path, label: str) -> None:
     """Remove the folders of a label that no process holds; those that can't be locked stay."""
-    for folder in parent.glob(f".{glob.escape(label)}.*.tmp"):
+    for folder in parent.glob(f".{glob.escape(label)}.*{UNFINISHED}"):
         # Another process may remove it at the same time, or own it.
         with contextlib.suppress(OSError):
             lock = locks.take(folder / _LOCK, create=False)

@@ -78,3 +78,11 @@ def test_an_out_of_memory_kill_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     sentence = f"was killed by signal 9: the kernel was out of memory (oom_kill in {events})"
     assert killed_by(signal.SIGKILL, kills) == sentence
     assert killed_by(signal.SIGSEGV, kills) == "was killed by signal 11 (Segmentation fault)"
+
+
+def test_what_a_killed_trainer_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.x1y2.tmp").write_text("{")
+    (tmp_path / ".samples.tmp").mkdir()
+    (tmp_path / "run.json").write_text("{}")
+    RunLock(tmp_path).release()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".samples.tmp", "run.json"}

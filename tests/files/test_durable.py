@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all, and nothing stays of what was killed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -110,3 +111,15 @@ def test_an_error_names_the_file_that_was_wanted(tmp_path: Path) -> None:
     ):
         pass
     assert folder.value.filename == str(tmp_path / "not a folder")
+
+
+def test_a_full_disk_names_the_file_or_the_folder(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space") as file, new_file(tmp_path / "file"):
+        raise full
+    assert file.value.filename == str(tmp_path / "file")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space") as folder, temporary_folder(tmp_path, "filling"):
+        raise full
+    assert folder.value.filename == str(tmp_path)
+    assert not list(tmp_path.iterdir())
