@@ -215,7 +215,9 @@ def test_the_memory_of_a_copy_serves_the_next_one_and_is_given_back_at_the_end(
         monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(0))
         training.step()
         weights = training.copy()
+        before = len(TRAFFIC.copies)
         training.save()
+        assert any(copy.non_blocking for copy in TRAFFIC.copies[before:])
         saver.wait()
         assert sum(MEMORY.pinned_for.values()) == pinned > 0
     _assert_holds(_saved(tmp_path), weights)
