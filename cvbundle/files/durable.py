@@ -80,7 +80,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
     If `final` exists by then, it is kept and the new folder is removed.
     """
-    with temporary_folder(final.parent, final.name) as temporary:
+    with temporary_folder(final.parent, final.name) as temporary, _named(final):
         yield temporary
         settle(temporary, final)
 

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         train(options.bundle, options.choice, device, world_size, stop)
     except Stopped as reason:
-        return _report(f"stopped {reason}: run it again to go on", INTERRUPTED)
+        return _report(f"stopped {reason}: run it again to continue", INTERRUPTED)
     except FailedAlone as error:
         return _report(f"error: {error}", FAILED, alone=True)
     except UserError as error:
@@ -48,15 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
         asked = str(error).split(". ")[0]
         return _report(
             f"error: the device's memory is full ({asked}): lower training.batch_size, or turn on "
-            "training.gradient_checkpointing; run it again to go on from the last checkpoint",
+            "training.gradient_checkpointing; run it again to continue from the last checkpoint",
             FAILED,
             alone=True,
         )
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        hint = "free some space, then run it again to go on from the last checkpoint"
+        hint = "free some space, then run it again to continue from the last checkpoint"
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            hint = "run it again to go on from the last checkpoint"
+            hint = "run it again to continue from the last checkpoint"
         return _report(f"error: {where}{error.strerror or error}: {hint}", FAILED)
     except Exception as error:
         if is_of_the_group(error):
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             time.sleep(_ECHO_S)
             return _report(
                 f"error: the processes have lost each other ({str(error).splitlines()[0]}): run it "
-                "again to go on from the last checkpoint",
+                "again to continue from the last checkpoint",
                 FAILED,
                 alone=True,
             )

@@ -67,7 +67,8 @@ def export_transformer(job: Job, trained: Mapping[str, Tensor], card: str) -> Pa
             transformer.save_pretrained(folder, safe_serialization=True)
         except SafetensorError as error:
             # How the library says that the disk is full, among other things.
-            raise UserError(f"{folder} can't be written ({error}): run it again to go on") from None
+            hint = "run it again to continue"
+            raise UserError(f"{folder} can't be written ({error}): {hint}") from None
 
     return _put(job.run / RUN_TRANSFORMER, write, card)
 

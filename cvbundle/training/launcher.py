@@ -264,7 +264,7 @@ def _outcome(host: str, ends: Sequence[BadEnd], elsewhere: Ended | None) -> tupl
     if ends and ends[0].code == FAILED:
         reason = ends[0].reason
         if ends[0].is_sudden:
-            reason += f", on {host}: run it again to go on from the last checkpoint"
+            reason += f", on {host}: run it again to continue from the last checkpoint"
         if not ends[0].is_shown:
             _print(f"error: {reason}")
         return FAILED, reason

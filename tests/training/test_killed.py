@@ -66,7 +66,7 @@ def test_while_it_starts_it_is_said_and_no_result_of_an_older_run_is_shown(
     record = {"status": "complete", "result": "adapter"}
     (older / "run.json").write_text(json.dumps(record))
     said = _killed(bundle, _trains, after=None)
-    assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to go on"
+    assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to continue"
     assert Run(older).data == record
 
 
@@ -76,7 +76,7 @@ def test_while_it_trains_it_is_said_and_recorded_and_shown(compile_demo: Compile
     bundle = compile_demo(*_LONG)
     run = bundle / "runs/0001"
     said = _killed(bundle, _trains, after=run / "checkpoints/step-00000005")
-    assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to go on"
+    assert said.splitlines()[-1] == f"error: the trainer {_KILLED}: run it again to continue"
     assert (Run(run).status, Run(run).reason) == ("failed", f"the trainer {_KILLED}")
     (listed,) = list_store(bundle.parent)
     assert listed.status == "failed"
